@@ -1,0 +1,1 @@
+"""Data sets, manifests and shards: knows disks, no model."""

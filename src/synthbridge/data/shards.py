@@ -1,0 +1,142 @@
+"""Shards: tar files in the WebDataset layout, written whole, read at random.
+
+A sample is `KEY.jpg` or `KEY.png` (the image's bytes), `KEY.cls` (its class index) and `KEY.json`
+(what is known of it). Any WebDataset reader takes them; we index a tar once and then read any
+sample by its offset, so that a few-shot subset or a shuffled epoch costs only what it reads.
+"""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from webdataset.writer import TarWriter
+
+from synthbridge.files import whole_file
+
+IMAGE_EXTENSIONS = ("jpg", "png")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where one image lies: its shard, the byte range of the image, key, class index, record."""
+
+    shard: Path
+    offset: int
+    size: int
+    key: str
+    label: int
+    record: dict[str, Any]
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Encode a uint8 image (H, W, 3) as JPEG; 4:4:4 keeps the colour of small images."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=0)
+    return file.getvalue()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode a uint8 image (H, W, 3) or (H, W) as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_shard(path: Path, samples: Iterable[dict[str, Any]]) -> int:
+    """Write `samples` to the tar `path`, whole or not at all; the same samples give the same bytes.
+
+    Args:
+        path: the tar to make.
+        samples: each `{"__key__": str, "jpg" or "png": bytes, "cls": int, "json": dict}`.
+
+    Returns:
+        The number of samples.
+    """
+    num_samples = 0
+    with whole_file(path) as partial:
+        # A fixed mtime and owner: without them every run changes every hash.
+        with TarWriter(str(partial), mtime=0, user="", group="", encoder=False) as tar:
+            for sample in samples:
+                record = json.dumps(sample["json"], sort_keys=True, ensure_ascii=False)
+                tar.write(
+                    {**sample, "cls": str(sample["cls"]).encode(), "json": record.encode()}
+                )
+                num_samples += 1
+    return num_samples
+
+
+def index_shard(path: Path) -> list[Sample]:
+    """List the samples of one shard in its order, without decoding an image.
+
+    Raises:
+        ValueError: if the tar is truncated, or a sample lacks its image, class or record.
+    """
+    images: dict[str, tuple[int, int]] = {}
+    texts: dict[tuple[str, str], bytes] = {}
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, extension = member.name.rpartition(".")
+                if extension in IMAGE_EXTENSIONS:
+                    images[key] = (member.offset_data, member.size)
+                else:
+                    file = tar.extractfile(member)
+                    texts[key, extension] = file.read() if file else b""
+        end = max((offset + size for offset, size in images.values()), default=0)
+        if not images or end > path.stat().st_size:
+            raise tarfile.ReadError("unexpected end of data")
+        return [
+            Sample(path, offset, size, key, int(texts[key, "cls"]), json.loads(texts[key, "json"]))
+            for key, (offset, size) in images.items()
+        ]
+    except tarfile.TarError as error:
+        raise ValueError(f"{path} is not a whole tar ({error}); {_WAY_OUT}") from None
+    except KeyError as error:
+        key, extension = error.args[0]
+        raise ValueError(f"{path}: sample '{key}' has no .{extension}; {_WAY_OUT}") from None
+
+
+_WAY_OUT = "delete it and run 'dvc checkout' or 'dvc repro' to have it again"
+
+
+def index_shards(folder: Path, pattern: str = "*.tar") -> list[Sample]:
+    """List the samples of all shards in `folder` that match `pattern`, in order of their names.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    paths = sorted(folder.glob(pattern))
+    if not paths:
+        raise ValueError(f"{folder} holds no shard '{pattern}'; run 'dvc repro' to make it")
+    return [sample for path in paths for sample in index_shard(path)]
+
+
+def read_image_bytes(sample: Sample) -> bytes:
+    """Read the encoded image of `sample` from its shard."""
+    descriptor = os.open(sample.shard, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, sample.size, sample.offset)
+    finally:
+        os.close(descriptor)
+
+
+def read_image(sample: Sample) -> Image.Image:
+    """Decode the image of `sample` as RGB.
+
+    Raises:
+        ValueError: if the bytes are no whole image; names the sample and its shard.
+    """
+    try:
+        with Image.open(io.BytesIO(read_image_bytes(sample))) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise ValueError(
+            f"{sample.shard}: image '{sample.key}' cannot be read ({error}); {_WAY_OUT}"
+        ) from None

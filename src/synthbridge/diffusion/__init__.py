@@ -1,0 +1,1 @@
+"""Style token, prompts, inversion and sampling: knows diffusers and transformers."""

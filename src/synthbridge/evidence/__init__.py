@@ -1,0 +1,1 @@
+"""Statistics, LEEP, plots and the report: knows numbers only."""

@@ -1,0 +1,1 @@
+"""The commands of the pipeline, one file each; the only place that parses arguments."""

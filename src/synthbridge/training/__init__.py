@@ -1,0 +1,1 @@
+"""Classifier, arms, loop and checkpoints: knows timm."""

@@ -1,0 +1,1 @@
+"""The pretrained models and the image pool that the pipeline starts from."""
