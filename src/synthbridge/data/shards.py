@@ -65,9 +65,7 @@ def write_shard(path: Path, samples: Iterable[dict[str, Any]]) -> int:
         with TarWriter(str(partial), mtime=0, user="", group="", encoder=False) as tar:
             for sample in samples:
                 record = json.dumps(sample["json"], sort_keys=True, ensure_ascii=False)
-                tar.write(
-                    {**sample, "cls": str(sample["cls"]).encode(), "json": record.encode()}
-                )
+                tar.write({**sample, "cls": str(sample["cls"]).encode(), "json": record.encode()})
                 num_samples += 1
     return num_samples
 

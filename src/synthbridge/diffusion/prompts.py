@@ -1,5 +1,7 @@
 """Prompts: which words describe an image of a class, with or without a style token."""
 
+import hashlib
+
 # The 27 templates of Bridged, appendix B: the ImageNet templates of the textual inversion paper
 # (arXiv:2208.01618), one drawn at random per image.
 TEMPLATES = (
@@ -34,3 +36,30 @@ TEMPLATES = (
 
 # The prompt of dataset style inversion (Bridged, section 4.1).
 STYLE_PROMPT = "A {} photo in the style of {}"
+
+
+def style_prompt(class_name: str, placeholder: str) -> str:
+    """Fill the style prompt: `A seven photo in the style of <style>`."""
+    return STYLE_PROMPT.format(class_name, placeholder)
+
+
+def template_prompt(class_name: str, seed: int) -> str:
+    """Fill the template that an image's own `seed` draws."""
+    # Hashed again, so that the template says nothing of the noise that the seed also starts.
+    return TEMPLATES[_hash_to_int("template", seed) % len(TEMPLATES)].format(class_name)
+
+
+def image_seed(run_seed: int, class_index: int, image_index: int) -> int:
+    """Return the seed of one image, below 2^63: the same on every machine, alone or in a batch."""
+    return _hash_to_int("image", run_seed, class_index, image_index)
+
+
+def step_seed(run_seed: int, step: int) -> int:
+    """Return the seed of all that one step of style inversion draws, below 2^63."""
+    return _hash_to_int("step", run_seed, step)
+
+
+def _hash_to_int(*parts: str | int) -> int:
+    text = " ".join(str(part) for part in parts)
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

@@ -1,0 +1,34 @@
+"""Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several."""
+
+import importlib
+import sys
+import traceback
+
+from synthbridge.stages import launch, params
+
+
+def main() -> int:
+    """Check params.yaml as a whole, then run the stage; a user's error is one sentence."""
+    stage, *arguments = sys.argv[1:] or [""]
+    try:
+        if stage not in params.STAGES:
+            raise ValueError(f"'{stage}' is no stage; choose from {', '.join(params.STAGES)}")
+        params.check_params()
+        if (num_processes := launch.num_processes(stage)) > 1:
+            return launch.run_processes(num_processes, sys.argv)
+        importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
+    except (ValueError, OSError) as error:
+        return _refuse(stage, error)
+    return 0
+
+
+def _refuse(stage: str, error: Exception) -> int:
+    """Print what is wrong; with SYNTHBRIDGE_TRACEBACK=1 also where."""
+    if launch.wants_traceback():
+        traceback.print_exc()
+    print(f"{stage}: {error} (SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

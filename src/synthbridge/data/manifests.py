@@ -1,0 +1,69 @@
+"""Manifests: which image belongs to which split, and which are the k shots of a seed."""
+
+import hashlib
+from collections.abc import Sequence
+
+Shots = int | str  # a number of images per class, or "full"
+
+FEW_SHOTS = (1, 2, 4, 8, 16)
+NUM_FEW_SHOT_SEEDS = 10
+
+
+def rank_by_hash(names: Sequence[str], salt: str) -> list[str]:
+    """Order `names` by a salted hash: a shuffle that does not move when names come or go."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).digest())
+
+
+def hold_out(names_by_class: list[list[str]], per_class: int, seed: int) -> set[str]:
+    """Choose `per_class` names of every class for validation.
+
+    Raises:
+        ValueError: if a class would keep no training image.
+    """
+    for label, names in enumerate(names_by_class):
+        if len(names) <= per_class:
+            raise ValueError(
+                f"validation_per_class is {per_class}, but class {label} has only {len(names)} "
+                "training images and must keep one; lower validation_per_class"
+            )
+    return {
+        name
+        for names in names_by_class
+        for name in rank_by_hash(names, f"validation-{seed}")[:per_class]
+    }
+
+
+def few_shot_rankings(names_by_class: list[list[str]], seed: int) -> list[list[list[str]]]:
+    """Rank the training images of every class once a few-shot seed.
+
+    The k shots of a seed are the first k of each class, so that subsets are nested over k.
+
+    Returns:
+        For each few-shot seed, for each class, up to 16 names.
+    """
+    return [
+        [
+            rank_by_hash(names, f"shots-{seed}-{few_shot_seed}")[: max(FEW_SHOTS)]
+            for names in names_by_class
+        ]
+        for few_shot_seed in range(NUM_FEW_SHOT_SEEDS)
+    ]
+
+
+def choose_shots(
+    rankings: list[list[list[str]]], class_names: Sequence[str], shots: int, seed: int
+) -> set[str]:
+    """Return the names of the `shots` images per class that few-shot seed `seed` may see.
+
+    Raises:
+        ValueError: if a class has fewer images, or the seed has no ranking.
+    """
+    if seed >= len(rankings):
+        raise ValueError(f"seed {seed} has no few-shot ranking; choose one below {len(rankings)}")
+    for class_name, ranking in zip(class_names, rankings[seed], strict=True):
+        if len(ranking) < shots:
+            raise ValueError(
+                f"shots is {shots}, but class '{class_name}' has only {len(ranking)} training "
+                "images; lower shots or add images"
+            )
+    return {name for ranking in rankings[seed] for name in ranking[:shots]}

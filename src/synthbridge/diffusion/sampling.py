@@ -1,0 +1,175 @@
+"""Sampling: prompts and seeds become images, in our own denoising loop."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from synthbridge.diffusion.attention import attend_to_prompts
+from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.schedule import Step, make_steps
+from synthbridge.diffusion.settings import Sampler
+from synthbridge.diffusion.text import encode, tokenize
+
+# Decoded at once: 16 images of 512 x 512 take about 6 GB in bfloat16, whatever the batch size.
+MAX_PIXELS_DECODED = 16 * 512 * 512
+PROMPTS_PER_ENCODING = 256  # prompts that pass through the text encoder at once
+
+
+def sample_images(
+    generator: TextToImage,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    sampler: Sampler,
+    num_steps: int,
+    guidance_scale: float,
+    batch_size: int,
+) -> Iterator[np.ndarray]:
+    """Draw one image for each prompt and seed, and yield them batch by batch, in order.
+
+    The same batch gives the same bytes; an image depends on the others of its batch by rounding
+    only, so that it can be drawn again alone.
+
+    Args:
+        generator: the model, on the device to use.
+        prompts: one an image; each distinct one is encoded once.
+        seeds: one an image, from `prompts.image_seed`.
+        sampler: `ddpm` or `dpm++`.
+        num_steps: denoising steps.
+        guidance_scale: w of Bridged's eq. 1; 1 = no guidance, at half the work.
+        batch_size: images denoised at once; the last batch may be smaller.
+
+    Yields:
+        uint8 (B, H, W, 3). An image with a value that is not a number is all black, for
+        `check_images` to refuse.
+
+    Raises:
+        ValueError: if a prompt is too long, or the schedule too short for `num_steps`.
+    """
+    assert len(prompts) == len(seeds)
+    steps = make_steps(sampler, num_steps, generator.scheduler_config)
+    # The empty prompt comes first: it is the condition of the unguided half of each batch.
+    distinct = list(dict.fromkeys(["", *prompts]))
+    places = {prompt: place for place, prompt in enumerate(distinct)}
+    text = encode_prompts(generator, distinct)
+    for start in range(0, len(prompts), batch_size):
+        index = torch.tensor([places[prompt] for prompt in prompts[start : start + batch_size]])
+        latents = denoise(
+            generator,
+            text,
+            index,
+            seeds[start : start + batch_size],
+            steps=steps,
+            guidance_scale=guidance_scale,
+        )
+        yield decode(generator, latents).cpu().numpy()
+
+
+@torch.inference_mode()
+def encode_prompts(generator: TextToImage, prompts: Sequence[str]) -> torch.Tensor:
+    """Encode prompts: (P, L, D) on the generator's device."""
+    ids = tokenize(generator.tokenizer, prompts)
+    return torch.cat(
+        [encode(generator.text_encoder, part) for part in ids.split(PROMPTS_PER_ENCODING)]
+    )
+
+
+@torch.inference_mode()
+def denoise(
+    generator: TextToImage,
+    text: torch.Tensor,
+    index: torch.Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: Sequence[Step],
+    guidance_scale: float,
+) -> torch.Tensor:
+    """Turn noise into latents (B, 4, h, w), float32, for the prompts `text[index]`.
+
+    Args:
+        generator: the model.
+        text: distinct prompts, encoded (P, L, D), the empty one first.
+        index: the prompt of each image (B,).
+        seeds: one an image: it draws its first noise and then, with DDPM, each step's.
+        steps: what `make_steps` lists.
+        guidance_scale: w of eq. 1.
+    """
+    unet, device, is_guided = generator.unet, generator.device, guidance_scale != 1
+    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+    shape = (unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
+    x = draw_noise(draws, shape, device)
+    x_0_before = x
+    timesteps = torch.tensor([step.timestep for step in steps]).to(device)
+    rows = torch.cat([torch.zeros_like(index), index]) if is_guided else index
+    used, rows = rows.unique(return_inverse=True)
+    text = text[used.to(device)]
+    with attend_to_prompts(unet, text, rows.to(device)):
+        for step, timestep in zip(steps, timesteps, strict=True):
+            x_in = torch.cat([x, x]) if is_guided else x
+            eps = unet(x_in.to(unet.dtype), timestep, text, return_dict=False)[0].float()
+            if is_guided:
+                eps_empty, eps_prompt = eps.chunk(2)
+                eps = torch.lerp(eps_empty, eps_prompt, guidance_scale)  # w eps(c) + (1 - w) eps
+            x_0 = torch.sub(x, eps, alpha=step.sigma).div_(step.alpha)
+            x = (step.keep * x).add_(x_0, alpha=step.clean)
+            if step.before:
+                x.add_(x_0_before, alpha=step.before)
+            if step.noise:
+                x.add_(draw_noise(draws, shape, device), alpha=step.noise)
+            x_0_before = x_0
+    return x
+
+
+def draw_noise(
+    draws: Sequence[torch.Generator], shape: tuple[int, ...], device: torch.device
+) -> torch.Tensor:
+    """Draw standard normal noise, each row from its own CPU generator: (B, *shape), float32."""
+    # Pinned, the copy waits for nothing: the CPU draws while the device works.
+    noise = torch.empty((len(draws), *shape), pin_memory=device.type == "cuda")
+    for row, draw in zip(noise, draws, strict=True):
+        row.normal_(generator=draw)
+    return noise.to(device, non_blocking=True)
+
+
+@torch.inference_mode()
+def decode(generator: TextToImage, latents: torch.Tensor) -> torch.Tensor:
+    """Decode latents (B, 4, h, w) to uint8 images (B, H, W, 3), on the device."""
+    vae = generator.vae
+    scale = 2 ** (len(vae.config["block_out_channels"]) - 1)  # pixels a latent, each way
+    pixels = latents.shape[-1] * latents.shape[-2] * scale**2
+    parts = (latents / vae.config["scaling_factor"]).to(vae.dtype)
+    return torch.cat(
+        [
+            _to_uint8(vae.decode(part, return_dict=False)[0].float())
+            for part in parts.split(max(1, MAX_PIXELS_DECODED // pixels))
+        ]
+    )
+
+
+def _to_uint8(images: torch.Tensor) -> torch.Tensor:
+    """Turn (B, 3, H, W) in [-1, 1] into uint8 (B, H, W, 3); an image with a NaN into black."""
+    is_number = images.isfinite().flatten(1).all(1)[:, None, None, None]
+    images = images.mul(127.5).add_(127.5).clamp_(0, 255).round_()
+    return torch.where(is_number, images, 0).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def check_images(images: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse images that are one flat colour: the model's numbers left the range it computes in.
+
+    Args:
+        images: uint8 (B, H, W, 3).
+        names: what to call each of them.
+
+    Raises:
+        ValueError: if one is flat.
+    """
+    pixels = images.reshape(len(images), -1, images.shape[-1])
+    is_flat = (pixels == pixels[:, :1]).all(axis=(1, 2))
+    if is_flat.any():
+        flat = [name for name, flat in zip(names, is_flat, strict=True) if flat]
+        raise ValueError(
+            f"the generator drew {len(flat)} images of one flat colour ({', '.join(flat[:3])}), "
+            "as a model does whose numbers overflow; draw them in bfloat16 or float32, or choose "
+            "a lower guidance_scale"
+        )

@@ -1,0 +1,77 @@
+"""What params.yaml says about style inversion, sampling and the synthetic sets."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
+
+from synthbridge.settings import Settings
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
+
+Sampler = Literal["ddpm", "dpm++"]
+PromptSource = Literal["template", "dsi"]
+Shots = int | Literal["full"] | None
+
+
+class InversionSettings(Settings):
+    """`invert` in params.yaml: how the style token is learned."""
+
+    # The word of the prompts that the style token stands for, such as <style>.
+    placeholder: str
+    initial_word: str  # the style token starts as this word's embedding; one token
+    num_steps: PositiveInt  # paper: 20,000
+    batch_size: PositiveInt  # images a step, each of a class drawn at random
+    # AdamW, constant. Chosen: 5e-4 x batch_size (diffusers' textual inversion).
+    learning_rate: Annotated[FiniteFloat, Field(gt=0)]
+    flip: bool  # also learn from mirrored images; false where left and right matter (digits)
+    samples_per_class: PositiveInt  # images of each class in the grid of samples
+    seed: Seed
+
+    @field_validator("placeholder")
+    @classmethod
+    def _look_like_no_word(cls, placeholder: str) -> str:
+        """Keep to what every tokenizer leaves in one piece."""
+        if not re.fullmatch("<[a-z0-9-]+>", placeholder):
+            raise ValueError(
+                "it should look like <style>: small letters, digits and hyphens between < and >"
+            )
+        return placeholder
+
+
+class SamplingSettings(Settings):
+    """`generate` in params.yaml: how every synthetic set is drawn and cut into shards."""
+
+    sampler: Sampler  # ddpm: the paper's; dpm++: DPM-Solver++(2M), as good in fewer steps
+    num_steps: PositiveInt  # denoising steps an image; chosen: 50 with ddpm, 20-25 with dpm++
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+    images_per_block: PositiveInt  # a block is this range of image indices in every class
+    classes_per_shard: PositiveInt  # a shard holds one block's images of so many classes
+    seed: Seed  # an image's own seed is made of this, its class and its index
+
+
+class SyntheticSettings(Settings):
+    """One named set below `synthetic` in params.yaml."""
+
+    prompts: PromptSource  # template: the 27 templates; dsi: the style prompt with the style token
+    # Real images a class that the set may see: its style token is learned from them. A number,
+    # 'full', or null (a template set sees none).
+    shots: Shots
+    guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
+    images_per_class: PositiveInt  # paper: 1,000
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _fit_shots(cls, shots: Any, info: ValidationInfo) -> Any:
+        """Ask for shots where a style token is learned, and only there."""
+        source = info.data.get("prompts")
+        if source == "template" and shots is not None:
+            raise ValueError("a template set sees no real image; write null, or 'prompts: dsi'")
+        is_count = isinstance(shots, int) and not isinstance(shots, bool) and shots > 0
+        if source == "dsi" and not is_count and shots != "full":
+            raise ValueError(
+                "it should be the real images a class that the style token is learned from; "
+                "write a number above 0, or full"
+            )
+        return shots

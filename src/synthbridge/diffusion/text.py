@@ -1,0 +1,51 @@
+"""Text: prompts become token ids, and token ids what the UNet attends to."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+
+def tokenize(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Tensor:
+    """Return token ids (N, L), padded to the longest prompt that the tokenizer allows.
+
+    Raises:
+        ValueError: if a prompt is longer; cut off, it would lose its class or its style token.
+    """
+    longest = tokenizer.model_max_length
+    ids = tokenizer(list(prompts), padding="max_length", max_length=longest)["input_ids"]
+    for prompt, row in zip(prompts, ids, strict=True):
+        if len(row) > longest:
+            raise ValueError(
+                f"prompt '{prompt}' has {len(row)} tokens, and the generator reads {longest}; "
+                "shorten the class name"
+            )
+    return torch.tensor(ids)
+
+
+def encode(text_encoder: "CLIPTextModel", ids: torch.Tensor) -> torch.Tensor:
+    """Encode token ids (N, L) as the UNet attends to them: (N, L, D)."""
+    return text_encoder(ids.to(text_encoder.device), return_dict=False)[0]
+
+
+def encode_with_style(
+    text_encoder: "CLIPTextModel", ids: torch.Tensor, is_style: torch.Tensor, vector: torch.Tensor
+) -> torch.Tensor:
+    """Encode token ids (N, L) with `vector` (D,) in the places where `is_style` (N, L).
+
+    The vector enters behind the embedding table, so that it alone has a gradient and no row of
+    the table can move (diffusers issues 507, 1009 and 1176 are that fault).
+    """
+    place = is_style.to(text_encoder.device)[..., None]
+
+    def put(_: torch.nn.Module, __: object, words: torch.Tensor) -> torch.Tensor:
+        return torch.where(place, vector.to(words.dtype), words)
+
+    hook = text_encoder.get_input_embeddings().register_forward_hook(put)
+    try:
+        return encode(text_encoder, ids)
+    finally:
+        hook.remove()

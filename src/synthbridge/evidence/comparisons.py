@@ -1,0 +1,152 @@
+"""Comparisons: every arm beside vanilla, and the sentence that each synthetic set deserves.
+
+Many comparisons find something by chance. So one arm is primary, named in params.yaml before a
+run; the verdicts speak of it alone, and every other interval is there to explore.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, Run, Shots
+from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.statistics import (
+    Interval,
+    Verdict,
+    image_weights,
+    paired_interval,
+    verdict,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm beside its reference at one shot count, on the seeds that both have."""
+
+    dataset: str
+    source: str
+    arm: str
+    reference: str
+    shots: Shots
+    interval: Interval
+    arm_accuracy: float  # percent, over the paired seeds
+    reference_accuracy: float  # percent
+    arm_steps: float  # mean gradient steps
+    reference_steps: float
+    verdict: Verdict
+
+
+def compare_runs(runs: list[Run], settings: ReportSettings) -> list[Comparison]:
+    """Compare each arm with vanilla, and the primary arm with vanilla at equal steps too."""
+    cells: dict[tuple[str, str, str, Shots], dict[int, Run]] = defaultdict(dict)
+    for run in runs:
+        cells[run.dataset, run.source, run.arm, run.shots][run.seed] = run
+    comparisons = []
+    for (dataset, _, arm, shots), by_seed in cells.items():
+        references = [REFERENCE] if arm != REFERENCE else []
+        if arm == settings.primary_arm and arm != CONTROL:
+            references.append(CONTROL)
+        for reference in references:
+            beside = cells.get((dataset, REAL, reference, shots), {})
+            seeds = sorted(by_seed.keys() & beside.keys())
+            if seeds:
+                pairs = [(by_seed[seed], beside[seed]) for seed in seeds]
+                comparisons.append(_compare(pairs, settings))
+    return comparisons
+
+
+def _compare(pairs: list[tuple[Run, Run]], settings: ReportSettings) -> Comparison:
+    """Compare the runs of an arm with those of its reference, seed by seed."""
+    arm, reference = pairs[0]
+    interval = paired_interval(
+        np.stack([run.correct for run, _ in pairs]),
+        np.stack([run.correct for _, run in pairs]),
+        image_weights(arm.labels, settings.measure),
+        confidence=settings.confidence,
+        num_resamples=settings.num_resamples,
+        seed=settings.seed,
+    )
+    return Comparison(
+        dataset=arm.dataset,
+        source=arm.source,
+        arm=arm.arm,
+        reference=reference.arm,
+        shots=arm.shots,
+        interval=interval,
+        arm_accuracy=float(np.mean([getattr(run, settings.measure) for run, _ in pairs])),
+        reference_accuracy=float(np.mean([getattr(run, settings.measure) for _, run in pairs])),
+        arm_steps=float(np.mean([run.gradient_steps for run, _ in pairs])),
+        reference_steps=float(np.mean([run.gradient_steps for _, run in pairs])),
+        verdict=verdict(interval, smallest_gain=settings.smallest_gain),
+    )
+
+
+def shots_words(shots: Shots) -> str:
+    """Say a shot count: "1 shot", "4 shots", "full data"."""
+    if shots == "full":
+        return "full data"
+    return f"{shots} shot" if shots == 1 else f"{shots} shots"
+
+
+def interval_words(interval: Interval) -> str:
+    """Say a difference with its interval, in points: "+4.9 [+2.1, +7.7]"."""
+    return f"{_points(interval.difference)} [{_points(interval.low)}, {_points(interval.high)}]"
+
+
+def _points(value: float) -> str:
+    """Write with a sign; U+2212 is the minus that fonts draw as wide as a plus."""
+    rounded = f"{value:+.1f}".replace("-0.0", "+0.0")
+    return rounded.replace("-", "\N{MINUS SIGN}")
+
+
+def verdict_sentence(
+    dataset: str, source: str, comparisons: Iterable[Comparison], settings: ReportSettings
+) -> str:
+    """Say in one sentence what the primary arm did with the images of one source.
+
+    Args:
+        dataset: the real data set.
+        source: the synthetic set, named without its shots.
+        comparisons: all of them; those of this data set, source and primary arm are used.
+        settings: of the report.
+    """
+    arm = settings.primary_arm
+    rows = [
+        row
+        for row in comparisons
+        if (row.dataset, row.source, row.arm) == (dataset, source, arm)
+    ]  # fmt: skip
+    beside_vanilla = [row for row in rows if row.reference == REFERENCE]
+    if not beside_vanilla:
+        return (
+            f"{dataset}, {source}: cannot tell, because no pair of {arm} (the primary arm) and "
+            f"{REFERENCE} was run with the same shots and seed."
+        )
+    openings = {
+        "helps": f"{arm} helps:",
+        "does not help": f"{arm} does not help:",
+        "cannot tell at this size": f"cannot tell at this size whether {arm} helps:",
+    }
+    parts = []
+    for answer, opening in openings.items():
+        told = [row for row in beside_vanilla if row.verdict == answer]
+        if told:
+            parts.append(f"{opening} {_listed(told)}")
+    beside_control = [row for row in rows if row.reference == CONTROL]
+    if beside_control:
+        parts.append(f"over {REFERENCE} at equal gradient steps it gains {_listed(beside_control)}")
+    else:
+        parts.append(f"{REFERENCE} at equal gradient steps was not run")
+    meaning = f"points over {REFERENCE} [{100 * settings.confidence:g} % interval]"
+    return f"{dataset}, {source}: {'; '.join(parts)} ({meaning})."
+
+
+def _listed(rows: list[Comparison]) -> str:
+    """Say each row's gain, interval and shots; a single seed is named as such."""
+    words = []
+    for row in rows:
+        seeds = " from one seed" if row.interval.num_seeds == 1 else ""
+        words.append(f"{interval_words(row.interval)} at {shots_words(row.shots)}{seeds}")
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

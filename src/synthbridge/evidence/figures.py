@@ -1,0 +1,141 @@
+"""Figures: one look for every plot, and files with the same bytes for the same numbers."""
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from synthbridge.evidence.results import REFERENCE, arm_key
+from synthbridge.files import whole_file
+
+INK = "#1c1c21"  # of text and axes; the page turns it into its own text colour
+FAINT = "#8a8a93"  # legible on white and on black alike
+
+# Okabe and Ito's palette for all kinds of colour vision, without its yellow, which fades on white.
+# Sorted by use: the first go to the bridged arms.
+COLOURS = ("#56b4e9", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
+MARKERS = ("o", "s", "D", "^", "v", "P")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same on every machine
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.0,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn, alike in every plot of a report."""
+
+    colour: str
+    marker: str
+    dashes: str | tuple[int, tuple[float, ...]]
+
+
+def arm_looks(arms: Iterable[str]) -> dict[str, Look]:
+    """Give each arm its look: vanilla and its variants in ink and grey, the rest in colour."""
+    looks: dict[str, Look] = {}
+    num_plain = num_coloured = 0
+    for arm in sorted(set(arms), key=arm_key):
+        if arm.startswith(REFERENCE):
+            colour = INK if arm == REFERENCE else FAINT
+            looks[arm] = Look(colour, MARKERS[num_plain % 6], DASHES[num_plain % 4])
+            num_plain += 1
+        else:
+            index = num_coloured % len(COLOURS)
+            dashes = DASHES[num_coloured // len(COLOURS) % 4]
+            looks[arm] = Look(COLOURS[index], MARKERS[index], dashes)
+            num_coloured += 1
+    return looks
+
+
+def panels(
+    num: int, *, width: float, height: float, wide: int = 3, share_x: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of `num` panels, at most `wide` in a row, that share their y axis.
+
+    Args:
+        num: of panels.
+        width: of the figure, in inches.
+        height: of one panel, in inches.
+        wide: panels in a row.
+        share_x: whether they share their x axis too.
+    """
+    columns = min(num, wide)
+    rows = -(-num // columns)
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
+    axes = grid.ravel().tolist()
+    for unused in axes[num:]:
+        unused.remove()
+    for index, used in enumerate(axes[:num]):
+        # The last panel of a column carries its labels, also where the row below is not full.
+        used.tick_params(labelbottom=not share_x or index + columns >= num)
+    return figure, axes[:num]
+
+
+def legend_below(figure: Figure, axes: list[Axes], *, columns: int) -> None:
+    """Put one legend for all panels below them, each label once."""
+    entries = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, on white."""
+    with whole_file(path) as partial:
+        figure.savefig(
+            partial, format="png", dpi=144, facecolor="white", metadata={"Software": None}
+        )
+
+
+def inline_svg(figure: Figure, salt: str, title: str) -> str:
+    """Return a figure as an SVG element for a page, transparent, in the page's text colour.
+
+    Args:
+        figure: to draw.
+        salt: names the figure; ids made with it do not clash with those of another.
+        title: read out by screen readers.
+    """
+    file = io.StringIO()
+    # fonttype none: text stays text, small and searchable, in the page's own font.
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "svg.id": salt}):
+        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def inline_png(figure: Figure) -> str:
+    """Return a figure of photographs as a data URI, for the page."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=144, facecolor="white", metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

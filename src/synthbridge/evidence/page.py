@@ -1,0 +1,232 @@
+"""The page: everything known of every data set in one file that needs no network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from synthbridge.evidence.comparisons import (
+    Comparison,
+    interval_words,
+    shots_words,
+    verdict_sentence,
+)
+from synthbridge.evidence.figures import inline_png, inline_svg
+from synthbridge.evidence.plots import (
+    plot_accuracy,
+    plot_convergence,
+    plot_differences,
+    plot_grid,
+    plot_style_loss,
+)
+from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, SYNTHETIC_ONLY, Run
+from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.tables import shots_of
+
+TITLES = {
+    "accuracy": "Test accuracy against real training images per class",
+    "differences": "Paired differences to vanilla with their intervals",
+    "convergence": "Training accuracy per epoch of the last leg",
+    "style_loss": "Loss of the style tokens",
+    "grid": "Pictures: real and synthetic",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one data set; a table or mapping is empty where nothing was given."""
+
+    dataset: str
+    runs: list[Run]
+    comparisons: list[Comparison]
+    accuracy: pd.DataFrame
+    convergence: pd.DataFrame
+    losses: pd.DataFrame
+    probes: pd.DataFrame
+    pictures: dict[str, np.ndarray]  # source -> (rows, pictures, H, W, 3) uint8
+    class_names: list[str]  # of the rows of pictures
+    provenance: dict[str, dict[str, str]]  # synthetic set -> what all its images share
+
+    def sources(self) -> list[str]:
+        """List the synthetic sources."""
+        return [source for source in self.accuracy["source"].unique() if source != REAL]
+
+
+def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figure]:
+    """Draw what the evidence of one data set allows, keyed by the names in TITLES."""
+    arm = settings.primary_arm
+    beside_vanilla = [row for row in evidence.comparisons if row.reference == REFERENCE]
+    figures = {
+        "accuracy": plot_accuracy(evidence.accuracy, measure=settings.measure, primary_arm=arm)
+    }
+    if beside_vanilla:
+        figures["differences"] = plot_differences(beside_vanilla, primary_arm=arm)
+    if len(evidence.convergence):
+        figures["convergence"] = plot_convergence(evidence.convergence)
+    if len(evidence.losses):
+        figures["style_loss"] = plot_style_loss(evidence.losses)
+    if evidence.pictures:
+        figures["grid"] = plot_grid(evidence.pictures, evidence.class_names)
+    return figures
+
+
+def render_page(
+    parts: list[tuple[Evidence, dict[str, Figure]]], settings: ReportSettings
+) -> str:  # fmt: skip
+    """Return the whole page as HTML; `parts` holds each data set's evidence and figures."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        sections=[_section(evidence, figures, settings) for evidence, figures in parts],
+        settings=settings,
+        percent=f"{100 * settings.confidence:g} %",
+        measure={"top1": "top-1 accuracy", "mean_per_class": "mean per class accuracy"}[
+            settings.measure
+        ],
+        num_runs=sum(len(evidence.runs) for evidence, _ in parts),
+        num_primary=sum(
+            _is_primary(row, settings) for evidence, _ in parts for row in evidence.comparisons
+        ),
+        num_comparisons=sum(len(evidence.comparisons) for evidence, _ in parts),
+    )
+
+
+def _is_primary(row: Comparison, settings: ReportSettings) -> bool:
+    return row.arm == settings.primary_arm and row.reference == REFERENCE
+
+
+def _section(
+    evidence: Evidence, figures: dict[str, Figure], settings: ReportSettings
+) -> dict[str, Any]:
+    """Return what the template needs of one data set, all numbers as text."""
+    first = evidence.runs[0]
+    seeds = sorted({run.seed for run in evidence.runs})
+    return {
+        "dataset": evidence.dataset,
+        "num_test": len(first.labels),
+        "num_classes": len(np.unique(first.labels)),
+        "seeds": ", ".join(str(seed) for seed in seeds),
+        "one_seed": len(seeds) == 1,
+        "verdicts": [_verdict(evidence, source, settings) for source in evidence.sources()],
+        "shots": [shots_words(shots) for shots in shots_of(evidence.accuracy)],
+        "accuracy": _accuracy_rows(evidence.accuracy, settings.measure),
+        "comparisons": [_comparison_row(row) for row in evidence.comparisons],
+        "controls": [
+            _comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
+        ],
+        "probes": _probe_rows(evidence.probes),
+        "runs": _run_rows(evidence.runs),
+        "provenance": evidence.provenance,
+        "figures": {
+            name: _embedded(name, figure, evidence.dataset) for name, figure in figures.items()
+        },
+    }
+
+
+def _embedded(name: str, figure: Figure, dataset: str) -> Markup:
+    title = f"{TITLES[name]}, {dataset}"
+    if name == "grid":
+        return Markup('<img class="white" alt="{}" src="{}">').format(title, inline_png(figure))
+    return Markup(inline_svg(figure, f"{dataset}-{name}", str(Markup.escape(title))))
+
+
+def _verdict(evidence: Evidence, source: str, settings: ReportSettings) -> dict[str, Any]:
+    rows = [row for row in evidence.comparisons if row.source == source]
+    primary = [row for row in rows if _is_primary(row, settings)]
+    return {
+        "source": source,
+        "sentence": verdict_sentence(evidence.dataset, source, rows, settings),
+        "answers": [(shots_words(row.shots), row.verdict) for row in primary],
+    }
+
+
+def _is_control(row: Comparison, settings: ReportSettings) -> bool:
+    if row.reference == CONTROL or row.source == REAL:
+        return True
+    return row.arm == SYNTHETIC_ONLY or (
+        row.arm.startswith(settings.primary_arm) and row.arm.endswith("reinit")
+    )
+
+
+def _comparison_row(row: Comparison) -> dict[str, str]:
+    return {
+        "arm": row.arm,
+        "source": row.source,
+        "reference": row.reference,
+        "shots": shots_words(row.shots),
+        "accuracies": f"{row.arm_accuracy:.1f} / {row.reference_accuracy:.1f}",
+        "steps": f"{row.arm_steps:,.0f} / {row.reference_steps:,.0f}",
+        "difference": interval_words(row.interval),
+        "verdict": row.verdict,
+        "seeds": str(row.interval.num_seeds),
+    }
+
+
+def _mean_and_spread(mean: float, spread: float, digits: int) -> str:
+    text = f"{mean:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text if pd.isna(spread) else f"{text} ± {spread:.{digits}f}"
+
+
+def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
+    """Return a row a source and arm, with a cell a shot count."""
+    rows = []
+    for (source, arm), group in accuracy.groupby(["source", "arm"], sort=False):
+        by_shots = {row["shots"]: row for row in group.to_dict("records")}
+        cells = []
+        for shots in shots_of(accuracy):
+            row = by_shots.get(shots)
+            spread = row[f"{measure}_spread"] if row else None
+            cells.append(_mean_and_spread(row[measure], spread, 1) if row else "\N{EN DASH}")
+        rows.append({"source": source, "arm": arm, "cells": cells})
+    return rows
+
+
+def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a row a model, with its measures side by side."""
+    measures = ["leep", "leep_random_head", "fixed_feature_accuracy"]
+    rows = []
+    for cell, group in probes.groupby(["source", "model", "shots"], sort=False, dropna=False):
+        by_measure = {row["measure"]: row for row in group.to_dict("records")}
+        cells = []
+        for measure in measures:
+            row, digits = by_measure.get(measure), 1 if measure == measures[-1] else 2
+            cells.append(
+                _mean_and_spread(row["mean"], row["spread"], digits) if row else "\N{EN DASH}"
+            )
+        rows.append({"source": cell[0], "model": cell[1], "shots": shots_words(cell[2]),
+                     "cells": cells})  # fmt: skip
+    return rows
+
+
+def _run_rows(runs: list[Run]) -> list[dict[str, Any]]:
+    """Return a row a cell: what was trained, for how long, and which rates were chosen."""
+    cells: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        cells.setdefault((run.source, run.arm, run.shots), []).append(run)
+    return [
+        {
+            "source": source,
+            "arm": arm,
+            "shots": shots_words(shots),
+            "num_train": f"{np.mean([run.num_train for run in group]):,.0f}",
+            "steps": f"{np.mean([run.gradient_steps for run in group]):,.0f}",
+            "rates": ", ".join(f"{run.learning_rate:g}" for run in group),
+            # The best rate may lie beyond a grid whose end was chosen.
+            "edge": any(
+                len(run.selection) > 1
+                and run.learning_rate in (min(run.selection), max(run.selection))
+                for run in group
+            ),
+        }
+        for (source, arm, shots), group in cells.items()
+    ]

@@ -1,0 +1,195 @@
+"""Plots: accuracy against shots, paired differences, convergence, style loss, picture grid.
+
+Each function draws what one data set gives of the tables in tables.py and returns a Figure.
+"""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from synthbridge.evidence.comparisons import Comparison, shots_words
+from synthbridge.evidence.figures import (
+    COLOURS,
+    FAINT,
+    STYLE,
+    Look,
+    arm_looks,
+    legend_below,
+    panels,
+)
+from synthbridge.evidence.results import REAL, REFERENCE
+from synthbridge.evidence.tables import arms_of, shots_of
+
+WIDTH = 8.0  # inches: text stays legible when a page shows the figure at 700 pixels
+MEASURE_WORDS = {"top1": "test accuracy (%)", "mean_per_class": "mean per class accuracy (%)"}
+
+
+@matplotlib.rc_context(STYLE)
+def plot_accuracy(accuracy: pd.DataFrame, *, measure: str, primary_arm: str) -> Figure:
+    """Draw accuracy against shots, a panel a synthetic source, a band of one spread each side."""
+    looks, shots = arm_looks({REFERENCE, *accuracy["arm"]}), shots_of(accuracy)
+    sources = [source for source in accuracy["source"].unique() if source != REAL]
+    figure, axes = panels(max(1, len(sources)), width=WIDTH, height=4.2, wide=2)
+    for panel, source in zip(axes, sources or [REAL], strict=True):
+        seen = accuracy[accuracy["source"].isin([REAL, source])]
+        for arm in arms_of(seen):
+            points = seen[seen["arm"] == arm]
+            points = points.assign(x=[shots.index(value) for value in points["shots"]])
+            _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=arm,
+                            bold=arm in (primary_arm, REFERENCE))  # fmt: skip
+        panel.set_title(f"with {source} images" if sources else "real images only")
+        panel.set_xticks(range(len(shots)), [str(value) for value in shots])
+        panel.set_xlim(-0.25, len(shots) - 0.75)
+        panel.set_xlabel("real training images per class (shots)")
+    axes[0].set_ylabel(MEASURE_WORDS[measure])
+    legend_below(figure, axes, columns=3)
+    return figure
+
+
+def _line_with_band(
+    panel: Axes, points: pd.DataFrame, measure: str, look: Look, *, label: str, bold: bool
+) -> None:
+    x, mean = points["x"].to_numpy(), points[measure].to_numpy(dtype=float)
+    spread = points[f"{measure}_spread"].fillna(0.0).to_numpy(dtype=float)
+    panel.plot(
+        x,
+        mean,
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.dashes,
+        linewidth=2.4 if bold else 1.3,
+        label=label,
+        zorder=3 if bold else 2,
+    )
+    if len(x) > 1:
+        panel.fill_between(x, mean - spread, mean + spread, color=look.colour, alpha=0.1, lw=0)
+    else:
+        panel.errorbar(x, mean, yerr=spread, color=look.colour, capsize=2)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_differences(comparisons: list[Comparison], *, primary_arm: str) -> Figure:
+    """Draw every arm's paired difference to vanilla with its interval, a panel a shot count.
+
+    A filled mark is an interval without zero. The primary arm's name is bold.
+    """
+    looks = arm_looks({REFERENCE, *(row.arm for row in comparisons)})
+    cells = list(dict.fromkeys((row.source, row.arm) for row in comparisons))
+    shots = shots_of(pd.DataFrame({"shots": [row.shots for row in comparisons]}))
+    figure, axes = panels(len(shots), width=WIDTH, height=0.9 + 0.24 * len(cells),
+                          share_x=False)  # fmt: skip
+    for panel, count in zip(axes, shots, strict=True):
+        panel.axvline(0, color=FAINT, linewidth=1.2, zorder=1)
+        for row in comparisons:
+            if row.shots == count:
+                _difference_mark(panel, row, cells.index((row.source, row.arm)), looks[row.arm])
+        panel.set_title(shots_words(count))
+        panel.set_xlabel(f"points over {REFERENCE}")
+        panel.grid(visible=False, axis="y")
+    axes[0].set_ylim(len(cells) - 0.5, -0.5)
+    labels = [arm if source == REAL else f"{arm} · {source}" for source, arm in cells]
+    axes[0].set_yticks(range(len(cells)), labels)
+    for label, (_, arm) in zip(axes[0].get_yticklabels(), cells, strict=True):
+        label.set_fontweight("bold" if arm == primary_arm else "normal")
+    return figure
+
+
+def _difference_mark(panel: Axes, row: Comparison, y: int, look: Look) -> None:
+    interval = row.interval
+    clear = interval.low > 0 or interval.high < 0
+    panel.plot([interval.low, interval.high], [y, y], color=look.colour, linewidth=1.6, zorder=2)
+    panel.plot(
+        [interval.difference],
+        [y],
+        marker=look.marker,
+        color=look.colour,
+        markerfacecolor=look.colour if clear else "white",
+        markeredgewidth=1.4,
+        linestyle="none",
+        zorder=3,
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def plot_convergence(convergence: pd.DataFrame) -> Figure:
+    """Draw training accuracy per epoch of the last leg, a panel a shot count."""
+    looks = arm_looks({REFERENCE, *convergence["arm"]})
+    shots = shots_of(convergence)
+    sources = [source for source in convergence["source"].unique() if source != REAL]
+    dashes = dict(zip(sources, ("-", (0, (4, 1.5)), (0, (1, 1.2))) * len(sources), strict=False))
+    figure, axes = panels(len(shots), width=WIDTH, height=3.4)
+    for panel, count in zip(axes, shots, strict=True):
+        lines = convergence[convergence["shots"] == count].groupby(["source", "arm"], sort=False)
+        for (source, arm), line in lines:
+            epochs, mean = line["epoch"], line["train_accuracy"].astype(float)
+            label = arm if source == REAL else f"{arm} · {source}"
+            colour = looks[arm].colour
+            panel.plot(epochs, mean, color=colour, linestyle=dashes.get(source, "-"), label=label)
+            spread = line["spread"].fillna(0.0).astype(float)
+            panel.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.1, lw=0)
+        panel.set_title(shots_words(count))
+        panel.set_xlabel("epoch of the last leg")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axes[0].set_ylabel("training accuracy (%)")
+    legend_below(figure, axes, columns=3)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_style_loss(losses: pd.DataFrame) -> Figure:
+    """Draw the style tokens' noise prediction loss: smoothed over raw, a panel a token."""
+    subsets = list(losses["subset"].unique())
+    figure, axes = panels(len(subsets), width=WIDTH, height=2.3 if len(subsets) > 1 else 3.0)
+    for panel, subset in zip(axes, subsets, strict=True):
+        curve = losses[losses["subset"] == subset]
+        loss, smoothed = curve["loss"].astype(float), curve["smoothed"].astype(float)
+        panel.plot(curve["step"], loss, color=COLOURS[0], alpha=0.45, linewidth=0.6, label="raw")
+        panel.plot(curve["step"], smoothed, color=COLOURS[1], label="smoothed")
+        panel.set_title(f"style token {subset}")
+        panel.set_xlabel("step")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    # A few steps fall on very noisy latents; the bulk of the curve is what tells.
+    top = 1.3 * float(np.nanquantile(losses["loss"].astype(float), 0.98))
+    axes[0].set_ylim(0, top)
+    axes[0].set_ylabel("noise prediction loss")
+    legend_below(figure, axes, columns=2)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_grid(pictures: dict[str, np.ndarray], class_names: list[str]) -> Figure:
+    """Draw pictures side by side: a block of columns a source, a row a class.
+
+    Args:
+        pictures: for each source (rows, pictures, H, W, 3) uint8, all with the same rows, H, W.
+        class_names: of the rows.
+    """
+    first = next(iter(pictures.values()))
+    rows, _, height, width = first.shape[:4]
+    gap = max(1, height // 16)
+    gutter = np.full((rows * (height + gap), width // 2, 3), 255, np.uint8)
+    blocks, ticks, x = [], [], 0
+    for tiles in pictures.values():
+        padded = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+        # (rows, pictures, H, W, 3) -> (rows * H, pictures * W, 3)
+        block = padded.transpose(0, 2, 1, 3, 4).reshape(len(gutter), -1, 3)
+        ticks.append(x + block.shape[1] / 2)
+        blocks += [block, gutter]
+        x += block.shape[1] + gutter.shape[1]
+    mosaic = np.concatenate(blocks[:-1], axis=1)
+    figure = Figure(
+        figsize=(WIDTH, 0.6 + (WIDTH - 1.2) * mosaic.shape[0] / mosaic.shape[1]),
+        layout="constrained",
+    )
+    panel = figure.subplots()
+    panel.imshow(mosaic, interpolation="none" if height >= 64 else "nearest")
+    panel.set_xticks(ticks, list(pictures))
+    panel.set_yticks((np.arange(rows) + 0.5) * (height + gap), class_names)
+    panel.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    panel.grid(visible=False)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+    return figure

@@ -1,0 +1,239 @@
+"""Results on disk: the runs of finetune, the rows of probe, the loss curves of the style tokens.
+
+A run is FOLDER/<arm>/<shots>-s<seed>.json with its predictions beside it as .npz. Accuracies are
+shares on disk; here, at the door, they become percent, and stay so in every table and picture.
+"""
+
+import json
+import math
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from synthbridge.evidence.statistics import mean_per_class_accuracy, top1_accuracy
+
+REAL = "real"  # the source of arms that see no synthetic image
+REFERENCE = "vanilla"  # what every arm is compared with
+CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
+SYNTHETIC_ONLY = "synthetic_only"
+
+Shots = int | str  # images per class, or "full"
+
+WAY_OUT = "delete it and run 'dvc repro' to make it again"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One final model on the test set. Accuracies in percent."""
+
+    dataset: str
+    source: str  # "real", or the synthetic set's name without its shots
+    set: str | None  # the synthetic set; None for arms on real images alone
+    arm: str
+    shots: Shots
+    seed: int
+    learning_rate: float
+    selection: dict[float, float]  # learning rate -> accuracy on held-out train images
+    num_train: int
+    gradient_steps: int
+    top1: float
+    mean_per_class: float
+    train_accuracy: tuple[float, ...]  # an epoch of the last leg
+    correct: np.ndarray  # (N,) bool, per test image
+    labels: np.ndarray  # (N,) int
+
+
+def shots_key(shots: Shots) -> float:
+    """Order shot counts, "full" last."""
+    return math.inf if shots == "full" else float(shots)
+
+
+def arm_key(arm: str) -> tuple[int, str]:
+    """Order arms: the reference, its control, its other variants, then the rest by name."""
+    if arm == REFERENCE:
+        return 0, arm
+    if arm == CONTROL:
+        return 1, arm
+    return (2 if arm.startswith(REFERENCE) else 4 if arm == SYNTHETIC_ONLY else 3), arm
+
+
+def run_key(run: Run) -> tuple[Any, ...]:
+    """Order runs as every table shows them."""
+    source = (run.source != REAL, run.source)
+    return run.dataset, source, arm_key(run.arm), shots_key(run.shots), run.seed
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """Read every run below `folders`, in the order of `run_key`.
+
+    Raises:
+        ValueError: if there is none, a file is missing or broken, two runs are the same, or the
+            runs of one data set were not tested on the same images.
+    """
+    folders = list(folders)
+    runs = sorted((_read_run(path) for path in _json_files(folders)), key=run_key)
+    if not runs:
+        where = ", ".join(str(folder) for folder in folders)
+        raise ValueError(f"no run (<shots>-s<seed>.json) below {where}; run 'dvc repro' first")
+    labels: dict[str, np.ndarray] = {}
+    for run, next_run in zip(runs, [*runs[1:], None], strict=True):
+        if next_run is not None and run_key(run) == run_key(next_run):
+            raise ValueError(
+                f"two runs of arm '{run.arm}' with source '{run.source}', shots {run.shots} and "
+                f"seed {run.seed} on {run.dataset}; give each synthetic set its own source"
+            )
+        if not np.array_equal(labels.setdefault(run.dataset, run.labels), run.labels):
+            raise ValueError(
+                f"arm '{run.arm}', shots {run.shots}, seed {run.seed} on {run.dataset} was tested "
+                "on other images than the rest; run 'dvc repro' to test all on one test set"
+            )
+    return runs
+
+
+def _json_files(paths: Iterable[Path]) -> list[Path]:
+    """List the JSON files that `paths` name or hold, each once, sorted."""
+    files: set[Path] = set()
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path} does not exist; run 'dvc repro' to make it, or leave it out")
+        files.update([path] if path.is_file() else path.rglob("*.json"))
+    return sorted(files)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not whole JSON ({error}); {WAY_OUT}") from None
+
+
+def _read_run(path: Path) -> Run:
+    record = _read_json(path)
+    correct, labels = _read_answers(path.with_suffix(".npz"))
+    top1 = top1_accuracy(correct)
+    try:
+        if not abs(top1 - record["top1"]) < 1e-3:
+            raise ValueError(
+                f"{path} says top1 {record['top1']}, but its predictions give {top1:.4f}; {WAY_OUT}"
+            )
+        return Run(
+            dataset=record["dataset"],
+            source=record["source"],
+            set=record["set"],
+            arm=record["arm"],
+            shots=record["shots"],
+            seed=int(record["seed"]),
+            learning_rate=float(record["learning_rate"]),
+            selection={float(k): 100 * float(v) for k, v in record["selection"].items()},
+            num_train=int(record["num_train"]),
+            gradient_steps=int(record["gradient_steps"]),
+            top1=100 * top1,
+            mean_per_class=100 * mean_per_class_accuracy(correct, labels),
+            train_accuracy=tuple(100 * v for v in record["curve"]["train_accuracy"]),
+            correct=correct,
+            labels=labels,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole record of a run ({error!r}); {WAY_OUT}") from None
+
+
+def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read which test images a model got right, (N,) bool, and the labels (N,)."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            probabilities, labels = arrays["probabilities"], arrays["labels"]
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing beside its record; run 'dvc repro'") from None
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read ({error}); {WAY_OUT}") from None
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        raise ValueError(
+            f"{path} holds probabilities {probabilities.shape} and labels {labels.shape}, but "
+            f"they must be (N, C) and (N,); {WAY_OUT}"
+        )
+    if not np.isfinite(probabilities).all():
+        bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
+        raise ValueError(
+            f"{path} holds NaN for {bad} of {len(labels)} test images, so that training diverged; "
+            "lower its learning rates"
+        )
+    return probabilities.argmax(axis=1) == labels, labels
+
+
+PROBE_COLUMNS = ["dataset", "source", "model", "shots", "measure", "seed", "value"]
+
+
+def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read the rows of probe below `paths`, fixed-feature accuracy in percent.
+
+    Raises:
+        ValueError: if a file is broken or a value is no number.
+    """
+    rows = []
+    for path in _json_files(paths):
+        try:
+            for row in _read_json(path):
+                row = {"shots": "full", **row}
+                if not math.isfinite(row["value"]):
+                    raise ValueError(
+                        f"{path}: {row['measure']} of '{row['model']}' is {row['value']}; {WAY_OUT}"
+                    )
+                if row["measure"] == "fixed_feature_accuracy":
+                    row["value"] *= 100
+                rows.append({name: row[name] for name in PROBE_COLUMNS})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a list of probe rows ({error!r}); {WAY_OUT}") from None
+    return pd.DataFrame(rows, columns=PROBE_COLUMNS)
+
+
+def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFrame:
+    """Read the loss curves <subset>.csv (step, loss) below `folders`.
+
+    Returns:
+        Columns dataset, subset, step, loss.
+
+    Raises:
+        ValueError: if a folder or its columns are missing, or a loss is no number.
+    """
+    frames = [pd.DataFrame(columns=["dataset", "subset", "step", "loss"])]
+    for folder in folders:
+        if not folder.exists():
+            raise ValueError(
+                f"{folder} does not exist; run 'dvc repro' to make it, or leave it out"
+            )
+        for path in [folder] if folder.is_file() else sorted(folder.rglob("*.csv")):
+            try:
+                curve = pd.read_csv(path)[["step", "loss"]]
+            except (KeyError, ValueError) as error:
+                raise ValueError(
+                    f"{path} needs columns step and loss ({error}); {WAY_OUT}"
+                ) from None
+            if not np.isfinite(curve["loss"].to_numpy(dtype=float)).all():
+                raise ValueError(f"{path}: a loss is NaN; lower the style token's learning rate")
+            dataset = dataset_of(path, datasets)
+            frames.append(curve.assign(dataset=dataset, subset=path.stem)[frames[0].columns])
+    kept = [frame for frame in frames if len(frame)]
+    return pd.concat(kept, ignore_index=True) if kept else frames[0]
+
+
+Name = TypeVar("Name", bound=str)
+
+
+def dataset_of(path: Path, datasets: list[Name]) -> Name:
+    """Tell from a path which data set it belongs to: a part of it bears the name.
+
+    Raises:
+        ValueError: if there are several data sets and no part names one.
+    """
+    named = [name for part in path.parts for name in datasets if part == name]
+    if not named and len(datasets) > 1:
+        raise ValueError(
+            f"{path} names none of the data sets {', '.join(datasets)}; put it into a folder named "
+            "after its data set"
+        )
+    return (named or datasets)[-1]

@@ -1,0 +1,20 @@
+"""Settings of the report: `report` in params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from synthbridge.settings import Settings
+
+
+class ReportSettings(Settings):
+    """`report` in params.yaml: what is compared, and how sure the page must be."""
+
+    primary_arm: str  # the one arm the verdicts rest on; named before running, against cherry-picks
+    measure: Literal["top1", "mean_per_class"]  # the accuracy that is compared
+    smallest_gain: float = Field(ge=0)  # points; "does not help" rules out a gain this large
+    confidence: float = Field(gt=0, lt=1)  # of the intervals, for example 0.95
+    num_resamples: int = Field(ge=100)  # of the paired bootstrap
+    seed: int = Field(ge=0)  # draws the resamples
+    grid_classes: int = Field(ge=1)  # rows of the picture grid, spread evenly over the classes
+    grid_images: int = Field(ge=1)  # pictures per class and source in the grid

@@ -1,0 +1,119 @@
+"""Stage `bridge`: the backbone and a synthetic set become stage-one models."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import Sample
+from synthbridge.data.synthetic import synthetic_samples
+from synthbridge.files import hash_file, hash_folder, hash_value, write_json
+from synthbridge.progress import StageLog, progress
+from synthbridge.stages.params import read_params
+from synthbridge.stages.processes import missing_units, my_share, start_accelerator
+from synthbridge.stages.training_inputs import load_samples, make_recipe
+from synthbridge.training.arms import curve_record
+from synthbridge.training.classifier import load_backbone, save_classifier
+from synthbridge.training.images import ImageSet
+from synthbridge.training.loop import Recipe, train
+from synthbridge.training.settings import StageOneSettings, TrainingSettings
+from synthbridge.training.team import Team, form_team
+from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
+
+
+@dataclass(frozen=True)
+class StageOneRun:
+    """One stage-one model to train."""
+
+    name: str  # a group below `stage_one`
+    seed: int
+    path: Path  # its unit of work
+
+
+def bridge(
+    stage_one: Mapping[str, StageOneSettings],
+    training: TrainingSettings,
+    seeds: Sequence[int],
+    *,
+    real: Path,
+    backbone: Path,
+    blocks: Sequence[Path],
+    out: Path,
+) -> None:
+    """Train every stage-one model of a set, for every seed, on synthetic images alone."""
+    num_runs = len(stage_one) * len(seeds)
+    log = StageLog(f"bridge: training {num_runs} stage-one models ({', '.join(stage_one)})")
+    dataset = read_dataset(real)
+    num_classes = len(dataset.class_names)
+    recipe = make_recipe(training, backbone, dataset.flip)
+    samples = {seed: synthetic_samples(blocks, seed) for seed in seeds}
+    shared = [training.model_dump(), hash_folder(backbone), num_classes, dataset.flip]
+    with start_accelerator() as accelerator:
+        runs = [
+            StageOneRun(name, seed, _unit(settings, seed, samples[seed], shared))
+            for seed in seeds
+            for name, settings in stage_one.items()
+        ]
+        missing = missing_units(accelerator, runs, lambda run: run.path.is_dir())
+        team = form_team(accelerator, len(missing))
+        mine = missing if team.size > 1 else my_share(accelerator, missing)
+        decoded_of, images = None, None
+        for run in progress(mine, total=len(mine), what="stage one", unit="model"):
+            if samples[run.seed] != decoded_of:  # most sets are the same for every seed
+                decoded_of = samples[run.seed]
+                images = load_samples(decoded_of, training.resize_size, team.device)
+            assert images is not None
+            _train(run, stage_one[run.name], images, recipe, backbone, num_classes, team)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            for run in runs:
+                folder, stem = out / run.name, f"s{run.seed}"
+                copy_unit(run.path, lambda file: folder / f"{stem}{file.suffix}")  # noqa: B023
+    log.done(f"{num_runs} stage-one models", out)
+
+
+def _unit(settings: StageOneSettings, seed: int, samples: Sequence[Sample], shared: list) -> Path:
+    shards = sorted({sample.shard for sample in samples})
+    inputs = hash_value([hash_file(shard) for shard in shards])
+    key = unit_key(settings=settings.model_dump(), seed=seed, synthetic=inputs, shared=shared)
+    return unit_path("bridge", key)
+
+
+def _train(
+    run: StageOneRun,
+    settings: StageOneSettings,
+    images: ImageSet,
+    recipe: Recipe,
+    backbone: Path,
+    num_classes: int,
+    team: Team,
+) -> None:
+    """Train one stage-one model and leave it in the work folder."""
+    model = load_backbone(backbone, num_classes=num_classes, seed=run.seed)
+    curve = train(
+        model,
+        images,
+        recipe,
+        num_steps=settings.num_steps,
+        learning_rate=settings.learning_rate,
+        mixup=settings.mixup,
+        seed=run.seed,
+        team=team,
+    )
+    if team.rank == 0:
+        record = {"num_steps": settings.num_steps, "num_images": len(images)}
+        with whole_unit(run.path) as unit:
+            save_classifier(model, unit / "model.safetensors")
+            write_json(unit / "record.json", {**record, "curve": curve_record(curve)})
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Take the paths that dvc.yaml names."""
+    parser = argparse.ArgumentParser(prog="bridge", description=__doc__)
+    for name in ("--real", "--backbone", "--out"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--blocks", type=Path, required=True, nargs="+")
+    args = parser.parse_args(arguments)
+    params = read_params()
+    bridge(params.stage_one, params.training, params.seeds, **vars(args))

@@ -1,0 +1,182 @@
+"""params.yaml as a whole: every section checked, and what one section says of another."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from synthbridge.data.manifests import FEW_SHOTS, NUM_FEW_SHOT_SEEDS
+from synthbridge.data.settings import DatasetSettings
+from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.evidence.settings import ReportSettings
+from synthbridge.settings import Settings, check_settings, read_yaml
+from synthbridge.training.settings import (
+    LegSettings,
+    RealLegSettings,
+    StageOneSettings,
+    TrainingSettings,
+)
+from synthbridge.upstream.settings import (
+    BackboneSettings,
+    ClipSettings,
+    GeneratorSettings,
+    PoolSettings,
+)
+
+STAGES = (
+    "pool",
+    "clip",
+    "generator",
+    "backbone",
+    "prepare",
+    "invert",
+    "plan",
+    "generate",
+    "bridge",
+    "finetune",
+    "probe",
+    "report",
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
+Legs = Annotated[list[LegSettings], Field(min_length=1)]
+
+
+class ArmFamilies(Settings):
+    """`arms` in params.yaml: named lists of legs, in families that need the same inputs."""
+
+    real: dict[Name, Legs]  # real images only
+    mixed: dict[Name, Legs]  # real and synthetic images together, once a synthetic set
+    bridged: dict[Name, Legs]  # start from a stage-one model, once a synthetic set
+
+
+class Params(Settings):
+    """params.yaml."""
+
+    pool: PoolSettings
+    clip: ClipSettings
+    generator: GeneratorSettings
+    backbone: BackboneSettings
+    datasets: Annotated[list[Name], Field(min_length=1)]
+    data: dict[Name, DatasetSettings]
+    shots: Annotated[list[int | str], Field(min_length=1)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    sets: Annotated[list[Name], Field(min_length=1)]
+    synthetic: dict[Name, SyntheticSettings]
+    invert: InversionSettings
+    generate: SamplingSettings
+    training: TrainingSettings
+    stage_one: dict[Name, StageOneSettings]
+    real_leg: RealLegSettings
+    arms: ArmFamilies
+    report: ReportSettings
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> "Params":
+        for shots in self.shots:
+            if shots != "full" and shots not in FEW_SHOTS:
+                raise ValueError(f"shots holds {shots!r}; choose from {_list(FEW_SHOTS)}, full")
+        for seed in self.seeds:
+            if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
+                raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
+        for name, values in (("datasets", self.datasets), ("sets", self.sets),
+                             ("shots", self.shots), ("seeds", self.seeds)):  # fmt: skip
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} is {values}; name each one once")
+        for dataset in self.datasets:
+            if dataset not in self.data:
+                raise ValueError(
+                    f"datasets holds '{dataset}', which is no group below data; "
+                    f"choose from {_list(self.data)} or add the group"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _sets_fit(self) -> "Params":
+        for name in self.sets:
+            if name not in self.synthetic:
+                raise ValueError(
+                    f"sets holds '{name}', which is no group below synthetic; "
+                    f"choose from {_list(self.synthetic)} or add the group"
+                )
+        for name, settings in self.synthetic.items():
+            if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
+                raise ValueError(
+                    f"synthetic.{name} sees {settings.shots} shots; "
+                    f"let its name end in _{settings.shots}, so that reports can say so"
+                )
+            if settings.shots not in (None, "full", *FEW_SHOTS):
+                raise ValueError(
+                    f"synthetic.{name}.shots is {settings.shots}; "
+                    f"choose from {_list(FEW_SHOTS)}, full"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> "Params":
+        for family, arms in self.arms:
+            for arm, legs in arms.items():
+                for number, leg in enumerate(legs):
+                    self._check_leg(f"arms.{family}.{arm}, leg {number + 1}", family, number, leg)
+        names = [arm for _, arms in self.arms for arm in arms]
+        if self.report.primary_arm not in names:
+            raise ValueError(
+                f"report.primary_arm is '{self.report.primary_arm}'; choose from {_list(names)}"
+            )
+        return self
+
+    def _check_leg(self, where: str, family: str, number: int, leg: LegSettings) -> None:
+        for name in (leg.stage_one, leg.add_steps_of):
+            if name is not None and name not in self.stage_one:
+                raise ValueError(
+                    f"{where}, names stage one '{name}'; choose from {_list(self.stage_one)}"
+                )
+        if (leg.stage_one is not None) != (family == "bridged" and number == 0):
+            raise ValueError(
+                f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
+            )
+        if leg.train_on == "mixed" and family != "mixed":
+            raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+
+
+def _list(names) -> str:
+    return ", ".join(str(name) for name in names)
+
+
+def source_name(set_name: str, settings: SyntheticSettings) -> str:
+    """Return what a set is called whatever its shots: `dsi` for `dsi_4`."""
+    suffix = "" if settings.shots is None else f"_{settings.shots}"
+    return set_name.removesuffix(suffix)
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ValueError: a sentence a fault: the key, its value, the rule, the way out.
+    """
+    return check_settings(Params, read_yaml(path), "")
+
+
+def check_params() -> None:
+    """Check params.yaml, and that the pipeline reads the sets that it names.
+
+    Raises:
+        ValueError: if params.yaml is wrong or dvc.yaml does not read a set.
+    """
+    params = read_params()
+    pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
+    for name in params.sets:
+        for stage in ("probe", "report"):
+            if not re.search(rf"/{name}\b", _stage_text(pipeline, stage)):
+                raise ValueError(
+                    f"params.yaml: sets holds '{name}', but stage {stage} in dvc.yaml does not "
+                    f"read it; copy the lines of another set there and rename them to {name}"
+                )
+
+
+def _stage_text(pipeline: str, stage: str) -> str:
+    """Cut one stage out of dvc.yaml: from its name to the next line as little indented."""
+    match = re.search(rf"^  {stage}:\n((?:(?:   .*|\s*)\n)*)", pipeline, re.MULTILINE)
+    return match.group(1) if match else ""

@@ -1,0 +1,223 @@
+"""Stage `report`: every run, probe and curve becomes tables, plots, verdicts and one page."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
+from synthbridge.evidence.figures import write_png
+from synthbridge.evidence.page import Evidence, draw_figures, render_page
+from synthbridge.evidence.results import (
+    Run,
+    dataset_of,
+    read_probes,
+    read_runs,
+    read_style_losses,
+)
+from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.tables import (
+    accuracy_table,
+    convergence_table,
+    differences_table,
+    probe_table,
+    results_table,
+    smooth_losses,
+    summary,
+    write_csv,
+)
+from synthbridge.files import write_json, write_text
+from synthbridge.progress import StageLog, say
+from synthbridge.settings import read_section
+
+if TYPE_CHECKING:
+    from synthbridge.data.shards import Sample
+
+TILE = 64  # pixels: the side of a picture in the grid
+
+
+def report(
+    params: ReportSettings,
+    *,
+    final: Sequence[Path],
+    probe: Sequence[Path] = (),
+    styles: Sequence[Path] = (),
+    real: Sequence[Path] = (),
+    synthetic: Sequence[Path] = (),
+    out: Path,
+) -> None:
+    """Write tables, plots and the page to `out`.
+
+    Args:
+        params: what is compared, and how sure the page must be.
+        final: folders of finetune.
+        probe: files or folders of probe.
+        styles: folders of invert, with a loss curve <subset>.csv for each token.
+        real: prepared data sets, for the pictures.
+        synthetic: folders of synthetic shards, for the pictures.
+        out: the folder to fill.
+
+    Raises:
+        ValueError: if an input is missing or broken; names the file.
+    """
+    runs = read_runs(final)
+    datasets = list(dict.fromkeys(run.dataset for run in runs))
+    log = StageLog(f"report: comparing {len(runs)} runs on {', '.join(datasets)}")
+    tables = {
+        "results": results_table(runs),
+        "accuracy": accuracy_table(runs),
+        "convergence": convergence_table(runs, params.primary_arm),
+        "probe": probe_table(read_probes(probe)),
+        "style_loss": smooth_losses(read_style_losses(styles, datasets)),
+    }
+    comparisons = compare_runs(runs, params)
+    parts = []
+    for dataset in datasets:
+        own_runs = [run for run in runs if run.dataset == dataset]
+        pictures, class_names, provenance = _pictures(
+            [path for path in real if dataset_of(path, datasets) == dataset],
+            [path for path in synthetic if dataset_of(path, datasets) == dataset],
+            {run.set for run in own_runs if run.set},
+            _grid_labels(own_runs, params.grid_classes),
+            params.grid_images,
+        )
+        evidence = Evidence(
+            dataset=dataset,
+            runs=own_runs,
+            comparisons=[row for row in comparisons if row.dataset == dataset],
+            accuracy=_only(tables["accuracy"], dataset),
+            convergence=_only(tables["convergence"], dataset),
+            losses=_only(tables["style_loss"], dataset),
+            probes=_only(tables["probe"], dataset),
+            pictures=pictures,
+            class_names=class_names,
+            provenance=provenance,
+        )
+        parts.append((evidence, draw_figures(evidence, params)))
+    tables["differences"] = differences_table(comparisons)
+    for name, table in tables.items():
+        write_csv(out / f"{name}.csv", table)
+    numbers = summary(tables["accuracy"], comparisons, tables["probe"], params)
+    write_json(out / "summary.json", numbers)
+    _write_page(parts, params, out)
+    log.done(f"a report of {len(runs)} runs", out / "report.html")
+
+
+def _write_page(
+    parts: list[tuple[Evidence, dict[str, Figure]]], params: ReportSettings, out: Path
+) -> None:
+    """Write the plots and the page, and say the verdicts."""
+    for evidence, figures in parts:
+        for name, figure in figures.items():
+            write_png(figure, out / "plots" / evidence.dataset / f"{name}.png")
+        for source in evidence.sources():
+            sentence = verdict_sentence(evidence.dataset, source, evidence.comparisons, params)
+            say(f"  {sentence}")
+    write_text(out / "report.html", render_page(parts, params))
+
+
+def _only(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    return table[table["dataset"] == dataset].reset_index(drop=True)
+
+
+def _grid_labels(runs: list[Run], num_rows: int) -> list[int]:
+    """Choose classes for the grid, spread evenly."""
+    labels = np.unique(runs[0].labels)
+    rows = np.linspace(0, len(labels) - 1, min(num_rows, len(labels))).round().astype(int)
+    return [int(label) for label in labels[rows]]
+
+
+def _pictures(
+    real: list[Path], synthetic: list[Path], sets: set[str], labels: list[int], num: int
+) -> tuple[dict[str, np.ndarray], list[str], dict[str, dict[str, str]]]:
+    """Read the first pictures of each class from the real data and every synthetic set.
+
+    Returns:
+        Pictures (classes, num, TILE, TILE, 3) by set, real first; the names of the classes; and
+        for each synthetic set what the records of its pictures agree on.
+    """
+    shards: dict[str, list[Path]] = {}
+    for folder in real:
+        shards.setdefault("real", []).extend(_tars(folder, "train-*.tar"))
+    for folder in synthetic:
+        # Blocks of one set lie in folders below one that bears the set's name.
+        name = next((part for part in reversed(folder.parts) if part in sets), folder.name)
+        shards.setdefault(name, []).extend(_tars(folder, "**/*.tar"))
+    names = {label: str(label) for label in labels}
+    pictures, provenance = {}, {}
+    for name, paths in shards.items():
+        samples = _first_samples(paths, labels, num)
+        pictures[name] = np.stack([_tiles(samples[label], num) for label in labels])
+        for label in labels:
+            for sample in samples[label]:
+                names[label] = sample.record.get("class_name", names[label])
+        if name != "real":
+            provenance[name] = _shared_facts([s.record for kept in samples.values() for s in kept])
+    return pictures, [names[label] for label in labels], provenance
+
+
+def _tars(folder: Path, pattern: str) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder of shards; run 'dvc repro' to make it")
+    return sorted(folder.glob(pattern))
+
+
+def _first_samples(paths: list[Path], labels: list[int], num: int) -> "dict[int, list[Sample]]":
+    """Return the first `num` samples of each label, opening no more shards than it takes."""
+    from synthbridge.data.shards import index_shard
+
+    samples: dict[int, list[Sample]] = {label: [] for label in labels}
+    for path in paths:
+        for sample in index_shard(path):
+            if len(samples.get(sample.label, [None] * num)) < num:
+                samples[sample.label].append(sample)
+        if all(len(kept) == num for kept in samples.values()):
+            break
+    return samples
+
+
+def _tiles(samples: "list[Sample]", num: int) -> np.ndarray:
+    """Decode up to `num` pictures as (num, TILE, TILE, 3) uint8; missing ones are white."""
+    from PIL import Image, ImageOps
+
+    from synthbridge.data.shards import read_image
+
+    tiles = np.full((num, TILE, TILE, 3), 255, np.uint8)
+    for index, sample in enumerate(samples):
+        image = read_image(sample)
+        # Small pictures keep their pixels, large ones are averaged.
+        small = min(image.size) < TILE
+        filter_ = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+        tiles[index] = np.asarray(ImageOps.fit(image, (TILE, TILE), filter_))
+    return tiles
+
+
+def _shared_facts(records: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what all records agree on, and one prompt for an example."""
+    if not records:
+        return {}
+    facts = {
+        name: str(value)
+        for name, value in sorted(records[0].items())
+        if all(record.get(name) == value for record in records)
+    }
+    if "prompt" in records[0]:
+        facts["prompt"] = f"for example: {records[0]['prompt']}"
+    return facts
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Take the paths that dvc.yaml names."""
+    parser = argparse.ArgumentParser(prog="report", description=__doc__)
+    parser.add_argument("--final", type=Path, nargs="+", required=True, help="folders of finetune")
+    parser.add_argument("--probe", type=Path, nargs="+", default=[], help="of probe")
+    parser.add_argument("--styles", type=Path, nargs="+", default=[], help="folders of invert")
+    parser.add_argument("--real", type=Path, nargs="+", default=[], help="prepared data sets")
+    parser.add_argument("--synthetic", type=Path, nargs="+", default=[], help="folders of shards")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    report(read_section(ReportSettings, "report"), **vars(args))

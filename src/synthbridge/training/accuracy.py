@@ -1,0 +1,14 @@
+"""Accuracy, as the data sets' papers define it."""
+
+import numpy as np
+
+
+def top1(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of images (N, C) whose likeliest class is the right one (N,)."""
+    return float((probabilities.argmax(1) == labels).mean())
+
+
+def mean_per_class(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean over the classes present of the share of their images that are right."""
+    right = probabilities.argmax(1) == labels
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))

@@ -1,0 +1,123 @@
+"""The classifier: a timm model from a local folder, its units, its head, its checkpoints."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from synthbridge.files import whole_file
+from synthbridge.training.images import Normalisation
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw what torch draws inside (a head's weights) from `seed`, and restore its generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def load_backbone(folder: Path, *, num_classes: int | None, seed: int) -> nn.Module:
+    """Load a pretrained timm model from `folder` (config.json, model.safetensors).
+
+    Args:
+        folder: a model in the layout of the timm hub.
+        num_classes: size of the fresh head; None keeps the pretrained head.
+        seed: draws the fresh head.
+
+    Raises:
+        ValueError: if the folder is no such model or the weights do not fit.
+    """
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise ValueError(
+            f"{folder} is no timm model (config.json and model.safetensors); "
+            "run 'dvc repro backbone' or save one with timm.models.save_for_hf"
+        )
+    head = {} if num_classes is None else {"num_classes": num_classes}
+    with seeded(seed):
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, **head)
+
+
+def read_normalisation(folder: Path) -> Normalisation:
+    """Read the statistics that the pretrained model was trained with."""
+    config = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    return Normalisation(mean=tuple(config["mean"]), std=tuple(config["std"]))
+
+
+def renew_head(model: nn.Module, num_classes: int, seed: int) -> None:
+    """FC reinit: give `model` a new head, drawn as torch draws a Linear's (Bridged, sec. 4.2)."""
+    with seeded(seed):
+        model.reset_classifier(num_classes)  # pyright: ignore[reportCallIssue]
+
+
+def unit_names(model: nn.Module) -> list[list[str]]:
+    """List the units of a timm model, from input to head, as names of their parameters."""
+    matcher = model.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
+    groups = group_parameters(model, matcher)
+    return [list(groups[key]) for key in sorted(groups)]
+
+
+def freeze_units(model: nn.Module, num_units: int) -> None:
+    """Keep the first `num_units` units as they are: no gradient, batch norm in eval mode.
+
+    Raises:
+        ValueError: if the model has no unit left to train.
+    """
+    units = unit_names(model)
+    if num_units >= len(units):
+        raise ValueError(
+            f"frozen_units is {num_units}, but the model has {len(units)} units and one must "
+            f"train; choose at most {len(units) - 1}"
+        )
+    frozen = {name for unit in units[:num_units] for name in unit}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+
+
+def set_train_mode(model: nn.Module) -> None:
+    """Put `model` in train mode, but batch norms whose parameters are frozen in eval mode."""
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
+def save_classifier(model: nn.Module, path: Path) -> None:
+    """Save the weights as safetensors, whole or not at all."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(path) as partial:
+        save_file(weights, partial)
+
+
+def load_classifier(model: nn.Module, path: Path) -> None:
+    """Load weights that `save_classifier` wrote into `model`.
+
+    Raises:
+        ValueError: if the file is not whole or does not fit the model.
+    """
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no whole checkpoint ({error}); run 'dvc repro'") from None
+    if misfit := _misfit(model.state_dict(), weights):
+        raise ValueError(f"{path} does not fit the model: {misfit}; run 'dvc repro' to train anew")
+    model.load_state_dict(weights)
+
+
+def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    """Say what first differs between the names and shapes of two sets of weights."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found or name not in expected:
+            return f"'{name}' is {'missing' if name in expected else 'not part of it'}"
+        if expected[name].shape != found[name].shape:
+            shapes = f"{tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+            return f"'{name}' has shape {shapes}"
+    return None

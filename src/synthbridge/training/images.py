@@ -1,0 +1,155 @@
+"""Images for training: decoded once into memory, cropped and mirrored on the device in batches."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def fit_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the shorter side to `size` and cut the centre: (size, size, 3) uint8."""
+    width, height = image.size
+    scale = size / min(width, height)
+    wide, high = max(size, round(width * scale)), max(size, round(height * scale))
+    if (wide, high) != image.size:
+        image = image.resize((wide, high), Image.Resampling.BILINEAR)
+    left, top = (wide - size) // 2, (high - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+Read = Callable[[Any], Image.Image]  # decodes one image, wherever it lies
+
+
+class DecodedOnDemand:
+    """Images that are decoded each time they are asked for: for sets larger than memory.
+
+    Indexed like a tensor (N, 3, size, size) of uint8, with the same values as the decoded one.
+    """
+
+    def __init__(self, images: Sequence[Any], read: Read, size: int):
+        self.images, self.read, self.size = images, read, size
+        self.shape = (len(images), 3, size, size)
+        self.pool = ThreadPoolExecutor()  # JPEG decoding and resizing release the GIL
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Decode the images at `index` (B,): (B, 3, size, size) uint8, on the index's device."""
+        chosen = [self.images[place] for place in index.tolist()]
+        return self._decode(chosen).to(index.device, non_blocking=True)
+
+    def decode_all(self) -> Tensor:
+        """Decode every image."""
+        return self._decode(self.images)
+
+    def _decode(self, images: Sequence[Any]) -> Tensor:
+        squares = self.pool.map(lambda image: fit_square(self.read(image), self.size), images)
+        stacked = np.stack(list(squares))  # (B, H, W, 3)
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with their class indices."""
+
+    images: "Tensor | DecodedOnDemand"  # (N, 3, H, W) uint8
+    labels: Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_images(
+    images: Sequence[Any],
+    labels: Sequence[int],
+    read: Read,
+    *,
+    size: int,
+    device: torch.device,
+    memory_limit: int,
+) -> ImageSet:
+    """Decode all images into the device's memory, or on demand where they exceed the limit.
+
+    Args:
+        images: what `read` takes, one an image.
+        labels: class indices.
+        read: decodes one image.
+        size: pixels; the shorter side is resized to it and the centre cut.
+        device: where training runs.
+        memory_limit: bytes that the decoded images may take.
+    """
+    on_demand = DecodedOnDemand(images, read, size)
+    targets = torch.tensor(labels, dtype=torch.int64, device=device)
+    if len(images) * 3 * size * size > memory_limit:
+        return ImageSet(on_demand, targets)
+    return ImageSet(on_demand.decode_all().to(device), targets)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The pretrained model's own statistics, in units of pixel value / 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Turn (B, 3, H, W) values of 0..255 into the network's input."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
+        return (images - mean) / std
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random resized crop and mirroring; the boxes are drawn as torchvision draws them."""
+
+    min_area: float  # smallest share of the image's area
+    max_stretch: float  # largest ratio of width to height, and of height to width
+    flip: bool
+
+    def draw(self, count: int, side: int, rng: np.random.Generator) -> Tensor:
+        """Draw `count` boxes in an image of `side` pixels: (count, 5) of y, x, h, w, mirrored."""
+        area = rng.uniform(self.min_area, 1.0, count) * side * side
+        stretch = np.exp(rng.uniform(-np.log(self.max_stretch), np.log(self.max_stretch), count))
+        width = np.clip(np.round(np.sqrt(area * stretch)), 1, side)
+        height = np.clip(np.round(np.sqrt(area / stretch)), 1, side)
+        top = np.floor(rng.random(count) * (side - height + 1))
+        left = np.floor(rng.random(count) * (side - width + 1))
+        mirrored = (rng.random(count) < 0.5) & self.flip
+        boxes = np.stack([top, left, height, width, mirrored], axis=1)
+        return torch.from_numpy(boxes.astype(np.float32))
+
+
+def crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut each image's box and resize it bilinearly to `size`.
+
+    Args:
+        images: (B, 3, S, S) uint8.
+        boxes: (B, 5) as drawn by `Augmentation.draw`.
+        size: pixels.
+
+    Returns:
+        (B, 3, size, size) float32 of 0..255.
+    """
+    side = images.shape[-1]
+    top, left, height, width, mirrored = boxes.unbind(1)
+    sign = 1 - 2 * mirrored
+    zero = torch.zeros_like(top)
+    # Maps the output's [-1, 1] onto the box, in the input's [-1, 1] (affine_grid's convention).
+    across = torch.stack([sign * width / side, zero, (2 * left + width) / side - 1], dim=1)
+    down = torch.stack([zero, height / side, (2 * top + height) / side - 1], dim=1)
+    theta = torch.stack([across, down], dim=1)  # (B, 2, 3)
+    grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(
+        images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def centre_crop(images: Tensor, size: int) -> Tensor:
+    """Cut the centre of (B, 3, S, S) uint8 images: (B, 3, size, size) float32 of 0..255."""
+    start = (images.shape[-1] - size) // 2
+    return images[:, :, start : start + size, start : start + size].float()

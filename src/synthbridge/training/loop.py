@@ -1,0 +1,177 @@
+"""The training loop: one for every leg of every arm, and for any number of processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from synthbridge.training.classifier import set_train_mode
+from synthbridge.training.images import Augmentation, ImageSet, Normalisation, centre_crop, crop
+from synthbridge.training.schedule import cosine_rate, epoch_batches, share
+from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.team import Team, summed_cross_entropy, unshare_batch_norm
+
+TEST_BATCH = 256
+
+
+class DivergedError(ValueError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How images become inputs, and how every leg is optimised."""
+
+    settings: TrainingSettings
+    normalisation: Normalisation
+    augmentation: Augmentation
+
+
+@dataclass
+class Curve:
+    """What training showed: one value an epoch, over the augmented images as they were trained."""
+
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)  # with mixup: of the larger share
+
+
+def train(
+    model: nn.Module,
+    images: ImageSet,
+    recipe: Recipe,
+    *,
+    num_steps: int,
+    learning_rate: float,
+    mixup: float,
+    seed: int,
+    team: Team,
+) -> Curve:
+    """Train `model` in place for `num_steps` gradient steps: SGD with a cosine rate.
+
+    Every draw of a step (crops, mirroring, mixup) is made for the global batch from `seed` and the
+    step's number, then each process takes its part; so the number of processes changes nothing
+    but the order of sums.
+
+    Args:
+        model: a classifier; frozen units are those whose parameters need no gradient.
+        images: on the team's device.
+        recipe: augmentation, normalisation and optimiser.
+        num_steps: gradient steps.
+        learning_rate: the peak.
+        mixup: alpha of the beta distribution (arXiv:1710.09412), 0 for none; no label smoothing.
+        seed: decides every draw.
+        team: the processes that share each global batch.
+
+    Raises:
+        DivergedError: if the loss becomes infinite or not a number.
+    """
+    settings = recipe.settings
+    trained = team.wrap(model)
+    optimizer = torch.optim.SGD(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    set_train_mode(trained)
+    curve = Curve()
+    tally = torch.zeros(3, device=team.device)  # loss, correct, images since the epoch began
+    for step, (batch, ends_epoch) in enumerate(
+        steps(len(images), settings.batch_size, seed, num_steps)
+    ):
+        inputs, first, second, part = draw_inputs(
+            images, batch, recipe, mixup=mixup, rng=np.random.default_rng([seed, step]), team=team
+        )
+        with team.accelerator.autocast():
+            logits = trained(inputs)  # (b, C)
+        loss = part * summed_cross_entropy(logits, first)
+        if part < 1:
+            loss = loss + (1 - part) * summed_cross_entropy(logits, second)
+        # The processes' gradients are averaged, so each one's share of the sum counts `size` times.
+        team.accelerator.backward(loss * (team.size / len(batch)))
+        for group in optimizer.param_groups:
+            group["lr"] = cosine_rate(learning_rate, step, num_steps)
+        optimizer.step()
+        optimizer.zero_grad()
+        correct = (logits.argmax(1) == (first if part >= 0.5 else second)).sum()
+        tally += torch.stack([loss.detach(), correct, tally.new_tensor(float(len(first)))])
+        if ends_epoch or step == num_steps - 1:
+            _close_epoch(curve, tally, team, learning_rate, step)
+    unshare_batch_norm(model)
+    return curve
+
+
+def steps(
+    num_images: int, batch_size: int, seed: int, num_steps: int
+) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield `num_steps` global batches of indices, and whether each is the last of its epoch."""
+    step = epoch = 0
+    while step < num_steps:
+        batches = epoch_batches(num_images, batch_size, seed, epoch)[: num_steps - step]
+        for batch in batches:
+            yield batch, batch is batches[-1]
+        step, epoch = step + len(batches), epoch + 1
+
+
+def draw_inputs(
+    images: ImageSet,
+    batch: np.ndarray,
+    recipe: Recipe,
+    *,
+    mixup: float,
+    rng: np.random.Generator,
+    team: Team,
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Make this process's part of a global batch.
+
+    Returns:
+        Inputs (b, 3, H, W); the class indices (b,) of the first and of the second mixed image;
+        the first one's part in 0..1 (1 without mixup).
+    """
+    boxes = recipe.augmentation.draw(len(batch), images.images.shape[-1], rng).to(team.device)
+    mine = share(np.arange(len(batch)), team.rank, team.size)
+
+    def cut(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(batch[rows]).to(team.device)
+        cropped = crop(
+            images.images[index], boxes[torch.from_numpy(rows)], recipe.settings.image_size
+        )
+        return recipe.normalisation(cropped), images.labels[index]
+
+    inputs, labels = cut(mine)
+    if mixup == 0:
+        return inputs, labels, labels, 1.0
+    part = float(rng.beta(mixup, mixup))
+    others, other_labels = cut(rng.permutation(len(batch))[mine])
+    return part * inputs + (1 - part) * others, labels, other_labels, part
+
+
+def _close_epoch(curve: Curve, tally: Tensor, team: Team, learning_rate: float, step: int) -> None:
+    """Add an epoch's means to `curve` and start `tally` anew."""
+    loss, correct, count = np.sum(team.gather([tally.tolist()]), axis=0)
+    if not np.isfinite(loss):
+        raise DivergedError(
+            f"the loss is {loss} at step {step + 1} with learning rate {learning_rate}; "
+            "choose a lower rate"
+        )
+    curve.train_loss.append(float(loss / count))
+    curve.train_accuracy.append(float(correct / count))
+    tally.zero_()
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: ImageSet, recipe: Recipe, team: Team) -> np.ndarray:
+    """Return the class probabilities of all `images`, centre-cropped: (N, C) float32."""
+    model.to(team.device).eval()
+    rows = share(np.arange(len(images)), team.rank, team.size)
+    parts = []
+    for start in range(0, len(rows), TEST_BATCH):
+        index = torch.from_numpy(rows[start : start + TEST_BATCH]).to(team.device)
+        inputs = centre_crop(images.images[index], recipe.settings.image_size)
+        with team.accelerator.autocast():
+            logits = model(recipe.normalisation(inputs))
+        parts.append(logits.float().softmax(1).cpu().numpy())
+    return np.concatenate(team.gather(parts))

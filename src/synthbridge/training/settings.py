@@ -1,0 +1,69 @@
+"""Settings of training: `training`, `stage_one` and `arms` in params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from synthbridge.settings import Settings
+
+
+class TrainingSettings(Settings):
+    """`training` in params.yaml: what all legs share."""
+
+    batch_size: int = Field(ge=1)  # images a gradient step, over all processes together
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    image_size: int = Field(ge=1)  # pixels: what the network sees
+    resize_size: int = Field(ge=1)  # pixels: the shorter side before the crop
+    min_crop_area: float = Field(gt=0, le=1)  # random resized crop: smallest share of the area
+    max_stretch: float = Field(ge=1)  # random resized crop: largest ratio of its sides
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "TrainingSettings":
+        if self.resize_size < self.image_size:
+            raise ValueError(
+                f"resize_size {self.resize_size} must be at least image_size {self.image_size}"
+            )
+        return self
+
+
+class RealLegSettings(Settings):
+    """`real_leg` in params.yaml: a leg on real images, alone or mixed with synthetic ones."""
+
+    learning_rates: list[float] = Field(min_length=1)  # the best on held-out train images is kept
+    num_epochs: int = Field(ge=1)  # on all real training images
+    num_epochs_few_shot: int = Field(ge=1)  # on k shots
+
+    @model_validator(mode="after")
+    def _positive_rates(self) -> "RealLegSettings":
+        if min(self.learning_rates) <= 0:
+            raise ValueError(f"learning_rates {self.learning_rates} must all be above 0")
+        return self
+
+
+class StageOneSettings(Settings):
+    """`stage_one.<name>` in params.yaml: a first leg on synthetic images alone."""
+
+    num_steps: int = Field(ge=1)  # gradient steps, whatever the number of images
+    learning_rate: float = Field(gt=0)
+    mixup: float = Field(ge=0)  # alpha of the beta distribution; 0 is no mixup
+
+
+class LegSettings(Settings):
+    """One leg of an arm: either a stage-one model by name, or a training on real images.
+
+    Only what a leg does otherwise than the plain one is written down.
+    """
+
+    stage_one: str | None = None  # start from this stage-one model (first leg only)
+    train_on: Literal["real", "mixed"] | None = None  # mixed: real and synthetic, concatenated
+    add_steps_of: str | None = None  # train this stage-one model's number of steps longer
+    mixup: float = Field(default=0.0, ge=0)
+    fresh_head: bool = False  # FC reinit: a new head before the leg
+    frozen_units: int = Field(default=0, ge=0)  # layer groups kept as they are, from the input on
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "LegSettings":
+        if (self.stage_one is None) == (self.train_on is None):
+            raise ValueError("a leg names either stage_one or train_on (real or mixed)")
+        return self

@@ -1,0 +1,89 @@
+"""The backbone: a small timm classifier trained on letters, the miniature ImageNet."""
+
+import string
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from timm.models import save_for_hf
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from synthbridge.upstream.glyphs import IMAGE_SIZE, draw_glyph
+from synthbridge.upstream.optimisation import make_optimiser
+from synthbridge.upstream.settings import BackboneSettings
+
+LETTERS = string.ascii_uppercase  # the classes; small letters belong to their capitals
+PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)  # of pixels in 0..1
+
+
+def draw_letter(index: int, seed: int) -> np.ndarray:
+    """Draw letter image `index` from its own seed, as capital or small letter: (16, 16) uint8."""
+    rng = np.random.default_rng([seed, index])
+    letter = LETTERS[index % len(LETTERS)]
+    return draw_glyph(letter if rng.random() < 0.5 else letter.lower(), rng).pixels
+
+
+def draw_letters(num_images: int, seed: int, *, num_processes: int) -> tuple[Tensor, Tensor]:
+    """Draw the training images; the number of processes changes the time and no byte.
+
+    Returns:
+        Images (N, 3, 16, 16), normalised, and class indices (N,).
+    """
+    draw = partial(draw_letter, seed=seed)
+    with ProcessPoolExecutor(num_processes) as processes:
+        pixels = np.stack(list(processes.map(draw, range(num_images), chunksize=500)))
+    images = torch.from_numpy(pixels).float().div(255).unsqueeze(1).expand(-1, 3, -1, -1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    return (images - mean) / std, torch.arange(num_images) % len(LETTERS)
+
+
+def make_backbone(model: str, seed: int) -> nn.Module:
+    """Make an untrained timm `model` for letters of 16 pixels.
+
+    Raises:
+        ValueError: if timm has no such model.
+    """
+    if not timm.is_model(model):
+        raise ValueError(
+            f"params.yaml: backbone.model is '{model}', which timm does not have; "
+            "choose one that timm.list_models() names"
+        )
+    torch.manual_seed(seed)  # timm draws initial weights from the global generator
+    overlay = {
+        "input_size": (3, IMAGE_SIZE, IMAGE_SIZE), "mean": PIXEL_MEAN, "std": PIXEL_STD,
+        "interpolation": "bicubic", "crop_pct": 1.0, "num_classes": len(LETTERS),
+        "tag": "letters", "pool_size": None,
+    }  # fmt: skip
+    return timm.create_model(model, num_classes=len(LETTERS), pretrained_cfg_overlay=overlay)
+
+
+def train_backbone(
+    model: nn.Module, images: Tensor, labels: Tensor, settings: BackboneSettings
+) -> Iterator[float]:
+    """Train `model` in place on `images` (N, 3, 16, 16); yields the accuracy of each batch."""
+    model.to(memory_format=torch.channels_last)  # pyright: ignore
+    generator = torch.Generator().manual_seed(settings.seed)
+    optimiser, schedule = make_optimiser(
+        model.parameters(), settings.learning_rate, settings.num_steps
+    )
+    model.train()
+    for _ in range(settings.num_steps):
+        chosen = torch.randint(len(images), (settings.batch_size,), generator=generator)
+        logits = model(images[chosen].to(memory_format=torch.channels_last))
+        optimiser.zero_grad()
+        F.cross_entropy(logits, labels[chosen]).backward()
+        optimiser.step()
+        schedule.step()
+        yield (logits.argmax(1) == labels[chosen]).float().mean().item()
+    model.to(memory_format=torch.contiguous_format)  # pyright: ignore
+    model.eval()
+
+
+def save_backbone(model: nn.Module, folder: Path) -> None:
+    """Save `model` as timm's hub keeps models: config.json and model.safetensors."""
+    save_for_hf(model, str(folder), safe_serialization=True)

@@ -1,0 +1,72 @@
+"""The miniature CLIP: a text and an image tower, trained contrastively on the pool."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from synthbridge.upstream.glyphs import IMAGE_SIZE
+from synthbridge.upstream.optimisation import make_optimiser
+from synthbridge.upstream.pool import Pool
+from synthbridge.upstream.settings import ClipSettings
+
+IMAGE_MEAN = IMAGE_STD = 0.5  # of pixels in 0..1: the towers see -1..1, as the VAE does
+
+
+def make_clip(tokenizer: CLIPTokenizer, seed: int) -> CLIPModel:
+    """Make an untrained CLIPModel for the vocabulary of `tokenizer`."""
+    torch.manual_seed(seed)  # transformers draws initial weights from the global generator
+    tower = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
+    text = {
+        **tower, "num_hidden_layers": 2, "vocab_size": len(tokenizer),
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    vision = {**tower, "num_hidden_layers": 3, "image_size": IMAGE_SIZE, "patch_size": 4}
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
+
+
+def make_image_processor() -> CLIPImageProcessor:
+    """Make the processor that turns any image into what the image tower takes."""
+    return CLIPImageProcessor(
+        size={"shortest_edge": IMAGE_SIZE},
+        crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        image_mean=[IMAGE_MEAN] * 3,
+        image_std=[IMAGE_STD] * 3,
+    )
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """Return the token ids (N, 16) of `captions`, padded as StableDiffusionPipeline pads them."""
+    encoded = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+    return encoded.input_ids
+
+
+def scale_pixels(images: np.ndarray) -> Tensor:
+    """Turn images (N, H, W, 3) uint8 into a tensor (N, 3, H, W) of -1..1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def train_clip(
+    model: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, settings: ClipSettings
+) -> Iterator[float]:
+    """Train `model` in place to match images and captions (arXiv:2103.00020); yields each loss."""
+    tokens, images = tokenize(tokenizer, pool.captions), scale_pixels(pool.images)
+    optimiser, schedule = make_optimiser(
+        model.parameters(), settings.learning_rate, settings.num_steps
+    )
+    rng = np.random.default_rng([settings.seed, 1])
+    model.train()
+    for _ in range(settings.num_steps):
+        chosen = torch.from_numpy(rng.choice(len(images), settings.batch_size, replace=False))
+        loss = model(input_ids=tokens[chosen], pixel_values=images[chosen], return_loss=True).loss
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        yield loss.item()
+    model.eval()

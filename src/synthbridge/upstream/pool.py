@@ -1,0 +1,92 @@
+"""The pool: captioned digits in many fonts and styles, the miniature LAION."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthbridge.data.shards import encode_png, index_shards, read_image, write_shard
+from synthbridge.upstream.captions import write_caption
+from synthbridge.upstream.glyphs import draw_glyph
+from synthbridge.upstream.settings import PoolSettings
+
+CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool in memory: images (N, 16, 16, 3) uint8, N class indices, N captions."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    captions: list[str]
+
+
+def draw_sample(index: int, settings: PoolSettings) -> dict[str, Any]:
+    """Draw image `index` of the pool from its own seed; returns it as a WebDataset sample."""
+    rng = np.random.default_rng([settings.seed, index])
+    label = index % len(CLASS_NAMES)
+    glyph = draw_glyph(str(label), rng)
+    caption = write_caption(
+        CLASS_NAMES[label], glyph.words, style_share=settings.style_share, rng=rng
+    )
+    return {
+        "__key__": f"{index:08d}",
+        "png": encode_png(np.repeat(glyph.pixels[..., None], 3, axis=-1)),
+        "cls": label,
+        "json": {"caption": caption, "font": glyph.font, "style_words": list(glyph.words)},
+    }
+
+
+def write_pool_shard(shard: int, folder: Path, settings: PoolSettings) -> int:
+    """Write shard number `shard` of the pool into `folder`; returns its number of images."""
+    start = shard * settings.images_per_shard
+    indices = range(start, min(start + settings.images_per_shard, settings.num_images))
+    return write_shard(
+        folder / f"{shard:05d}.tar", (draw_sample(index, settings) for index in indices)
+    )
+
+
+def write_pool(folder: Path, settings: PoolSettings, *, num_processes: int) -> Iterator[int]:
+    """Write the shards of the pool into `folder`; yields the number of images of each.
+
+    The number of processes changes the time and no byte.
+    """
+    write = partial(write_pool_shard, folder=folder, settings=settings)
+    shards = range(count_shards(settings))
+    if num_processes == 1:
+        yield from map(write, shards)
+        return
+    with ProcessPoolExecutor(num_processes) as processes:
+        yield from processes.map(write, shards)
+
+
+def count_shards(settings: PoolSettings) -> int:
+    """Count the shards of the pool."""
+    return -(-settings.num_images // settings.images_per_shard)
+
+
+def count_cores() -> int:
+    """Count the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_pool(folder: Path) -> Pool:
+    """Read all images and captions of the pool in `folder`.
+
+    Raises:
+        ValueError: if it holds no shard, or one that is not whole.
+    """
+    samples = index_shards(folder)
+    return Pool(
+        images=np.stack([np.asarray(read_image(sample)) for sample in samples]),
+        labels=np.array([sample.label for sample in samples]),
+        captions=[sample.record["caption"] for sample in samples],
+    )

@@ -1,0 +1,109 @@
+"""A whole Stable Diffusion folder, tiny, with random weights and a tokenizer of a toy corpus."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.prompts import TEMPLATES
+
+CLASS_NAMES = ("cat", "dog", "sea lion")
+LENGTH = 24  # tokens a prompt
+WIDTH = 32  # numbers a token
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generator as diffusers saves it."""
+    folder = tmp_path_factory.mktemp("generator")
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,
+        norm_num_groups=8,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=4,
+        scaling_factor=0.9,
+        sample_size=16,
+    )
+    schedule = DDPMScheduler(  # as Stable Diffusion 1.5's
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+    )
+    StableDiffusionPipeline(
+        vae,
+        CLIPTextModel(text),
+        tokenizer,
+        unet,
+        schedule,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def generator(folder: Path) -> TextToImage:
+    """The generator, loaded afresh: a test may add a style token to it."""
+    return load_text_to_image(folder)
+
+
+def make_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Train CLIP's byte-level BPE on the templates and three class names."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    corpus = [template.format(name) for template in TEMPLATES for name in CLASS_NAMES]
+    corpus += ["a photo in the style of a style"] * 20
+    trainer = trainers.BpeTrainer(
+        vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    trained = json.loads(tokenizer.to_str())["model"]
+    words = [*alphabet, *(letter + "</w>" for letter in alphabet), *trained["vocab"]]
+    words = [*dict.fromkeys(words), "<|startoftext|>", "<|endoftext|>"]
+    merges = [" ".join(m) if isinstance(m, list) else m for m in trained["merges"]]
+    vocab = {word: index for index, word in enumerate(words)}
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=LENGTH)

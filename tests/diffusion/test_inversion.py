@@ -1,0 +1,161 @@
+"""Style inversion: a naive reference's steps, nothing else moves, a killed run goes on exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from synthbridge.diffusion.inversion import StyleObjective, invert_style
+from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
+from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.prompts import style_prompt
+from synthbridge.diffusion.settings import InversionSettings
+from synthbridge.diffusion.style_token import add_style_token
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+LABELS = np.array([0, 1, 2] * 4)
+NAMES = ("cat", "style", "sea lion")  # one is the initial word itself
+SETTINGS = InversionSettings(
+    placeholder="<style>",
+    initial_word="style",
+    num_steps=12,
+    batch_size=8,
+    learning_rate=0.05,
+    flip=True,
+    samples_per_class=1,
+    seed=5,
+)
+
+
+def invert(generator: TextToImage, settings: InversionSettings = SETTINGS, **options):
+    return invert_style(generator, settings, IMAGES, LABELS, NAMES, **options)
+
+
+def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor, list[float]]:
+    """Train a row of the embedding table as the usual script does: the whole batch through all."""
+    tokenizer, text_encoder = generator.tokenizer, generator.text_encoder
+    word_id = tokenizer.convert_tokens_to_ids("style</w>")
+    start = text_encoder.get_input_embeddings().weight[word_id].clone()
+    token_id = add_style_token(tokenizer, text_encoder, "<style>", start)
+    table = text_encoder.get_input_embeddings().weight.requires_grad_()
+    frozen = table.detach().clone()
+    schedule = DDPMScheduler.from_config(generator.scheduler_config)
+    optimizer = torch.optim.AdamW([table], lr=SETTINGS.learning_rate, weight_decay=0)
+    cache = cache_latents(generator, IMAGES, flip=True)
+    losses = []
+    for step in range(num_steps):
+        draw = draw_batch(
+            cache, ClassBalance(LABELS, NAMES), batch_size=8, num_timesteps=1000, seed=5, step=step
+        )
+        prompts = [style_prompt(NAMES[index], "<style>") for index in draw.classes]
+        ids = tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
+        text = text_encoder(ids).last_hidden_state
+        noisy = schedule.add_noise(draw.latents, draw.noise, draw.timesteps)
+        loss = (generator.unet(noisy, draw.timesteps, text).sample - draw.noise).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            others = torch.arange(len(table)) != token_id
+            table[others] = frozen[others]
+        losses.append(loss.item())
+    return table[token_id].detach(), losses
+
+
+def test_steps_of_a_naive_reference(generator: TextToImage):
+    ours = invert(generator)
+    vector, losses = invert_naively(generator, SETTINGS.num_steps)
+    assert ours.losses == pytest.approx(losses, abs=1e-5)
+    start = StyleObjective(generator, NAMES, "style").initial_vector()
+    assert (vector - start).abs().median() > 0.05  # it went somewhere
+    # Its first steps are lr x sign(gradient), which blows up what rounding does to small gradients.
+    torch.testing.assert_close(ours.vector, vector, atol=1e-4, rtol=1e-4)
+
+
+def test_the_gradient_of_a_naive_reference(generator: TextToImage):
+    objective = StyleObjective(generator, NAMES, "style")
+    cache = cache_latents(generator, IMAGES, flip=False)
+    draw = draw_batch(
+        cache, ClassBalance(LABELS, NAMES), batch_size=8, num_timesteps=1000, seed=0, step=0
+    )
+    vector = objective.initial_vector().requires_grad_()
+    objective.loss(vector, draw).backward()
+
+    add_style_token(
+        generator.tokenizer, generator.text_encoder, "<style>", objective.initial_vector()
+    )
+    table = generator.text_encoder.get_input_embeddings().weight.requires_grad_()
+    prompts = [style_prompt(NAMES[index], "<style>") for index in draw.classes]
+    ids = generator.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
+    text = generator.text_encoder(ids).last_hidden_state
+    noisy = DDPMScheduler.from_config(generator.scheduler_config).add_noise(
+        draw.latents, draw.noise, draw.timesteps
+    )
+    error = generator.unet(noisy, draw.timesteps, text).sample - draw.noise
+    error.square().mean().backward()
+    assert vector.grad is not None and table.grad is not None
+    expected = table.grad[-1]
+    torch.testing.assert_close(vector.grad, expected, atol=1e-5 * expected.abs().max(), rtol=1e-4)
+
+
+def test_nothing_but_the_vector_moves(generator: TextToImage):
+    models = (generator.text_encoder, generator.unet, generator.vae)
+    before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]
+    words = len(generator.tokenizer)
+    invert(generator)
+    for model, weights in zip(models, before, strict=True):
+        after = model.state_dict()
+        assert after.keys() == weights.keys()
+        assert all(torch.equal(after[key], weights[key]) for key in weights)
+        assert all(parameter.grad is None for parameter in model.parameters())
+    assert len(generator.tokenizer) == words
+
+
+def test_a_killed_run_goes_on_bit_for_bit(
+    generator: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = invert(generator)
+    checkpoint = tmp_path / "run.safetensors"
+    real_loss, calls = StyleObjective.loss, []
+
+    def die_in_the_middle(self, vector, draw):
+        calls.append(1)
+        if len(calls) == 14:  # a step is a loss, and a reading is 4
+            raise KeyboardInterrupt
+        return real_loss(self, vector, draw)
+
+    monkeypatch.setattr(StyleObjective, "loss", die_in_the_middle)
+    with pytest.raises(KeyboardInterrupt):
+        invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
+    monkeypatch.undo()
+    assert checkpoint.exists()
+    resumed = invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
+    assert torch.equal(resumed.vector, whole.vector)
+    assert resumed.losses == whole.losses
+    assert resumed.fixed_noise_losses == whole.fixed_noise_losses
+
+
+def test_a_checkpoint_of_another_run_is_refused(generator: TextToImage, tmp_path: Path):
+    checkpoint = tmp_path / "run.safetensors"
+    invert(generator, checkpoint=checkpoint, steps_per_checkpoint=12)
+    other = SETTINGS.model_copy(update={"learning_rate": 0.01})
+    with pytest.raises(ValueError, match="is a checkpoint of another style inversion"):
+        invert(generator, other, checkpoint=checkpoint)
+
+
+def test_the_loss_at_fixed_noise_falls(generator: TextToImage):
+    settings = SETTINGS.model_copy(update={"num_steps": 60, "batch_size": 16})
+    learned = invert(generator, settings)
+    assert list(learned.fixed_noise_losses) == list(range(0, 61, 3))
+    readings = list(learned.fixed_noise_losses.values())
+    assert readings[-1] < readings[0] - 0.002
+    assert len(learned.losses) == 60
+
+
+def test_a_known_placeholder_is_refused_before_any_work(generator: TextToImage):
+    vector = torch.zeros(32)
+    add_style_token(generator.tokenizer, generator.text_encoder, "<style>", vector)
+    with pytest.raises(ValueError, match="is already a word of the generator"):
+        invert(generator)

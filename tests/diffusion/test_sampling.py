@@ -1,0 +1,134 @@
+"""Sampling: the images of diffusers' own pipeline, one seed an image, flat images refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.prompts import image_seed
+from synthbridge.diffusion.sampling import (
+    check_images,
+    decode,
+    denoise,
+    encode_prompts,
+    sample_images,
+)
+from synthbridge.diffusion.schedule import make_steps
+
+PROMPTS = ["a photo of a cat", "a photo of a dog", "a photo of a cat", "a photo of my sea lion"]
+SEEDS = [image_seed(0, 0, index) for index in range(len(PROMPTS))]
+SETTING: dict[str, Any] = {"sampler": "ddpm", "num_steps": 4, "guidance_scale": 3.5}
+
+
+def draw(generator: TextToImage, prompts=PROMPTS, seeds=SEEDS, **changes) -> np.ndarray:
+    setting = {**SETTING, "batch_size": 4, **changes}
+    return np.concatenate(list(sample_images(generator, prompts, seeds, **setting)))
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder: Path) -> StableDiffusionPipeline:
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.5, 8.0])
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "num_steps"),
+    [
+        ("ddpm", DDPMScheduler, 12),
+        ("dpm++", DPMSolverMultistepScheduler, 15),
+        ("dpm++", DPMSolverMultistepScheduler, 6),
+    ],
+)
+def test_images_of_diffusers_pipeline(
+    generator: TextToImage,
+    pipeline: StableDiffusionPipeline,
+    sampler: Any,
+    scheduler: Any,
+    num_steps: int,
+    guidance_scale: float,
+):
+    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    reference = {
+        "prompt": PROMPTS,
+        "num_inference_steps": num_steps,
+        "guidance_scale": guidance_scale,
+    }
+    noise = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    expected = pipeline(**reference, generator=noise, output_type="latent").images
+    text = encode_prompts(generator, ["", *PROMPTS])
+    steps = make_steps(sampler, num_steps, generator.scheduler_config)
+    latents = denoise(
+        generator, text, torch.arange(1, 5), SEEDS, steps=steps, guidance_scale=guidance_scale
+    )
+    torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
+    noise = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    pixels = pipeline(**reference, generator=noise, output_type="np").images
+    ours = draw(generator, sampler=sampler, num_steps=num_steps, guidance_scale=guidance_scale)
+    # The latents agree to 1e-4: a byte may round the other way, and no more.
+    assert np.abs(ours.astype(float) - pixels * 255).max() < 0.55
+
+
+def test_same_batch_same_bytes(generator: TextToImage):
+    assert draw(generator).tobytes() == draw(generator).tobytes()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpm++"])
+def test_an_image_can_be_drawn_again_alone(generator: TextToImage, sampler: str):
+    together = draw(generator, sampler=sampler).astype(int)
+    for index in range(len(PROMPTS)):
+        alone = draw(generator, PROMPTS[index : index + 1], SEEDS[index : index + 1],
+                     sampler=sampler)  # fmt: skip
+        assert np.abs(alone[0] - together[index]).max() <= 1
+
+
+def test_batches_come_in_order(generator: TextToImage):
+    setting = {**SETTING, "batch_size": 3}
+    batches = list(sample_images(generator, PROMPTS, SEEDS, **setting))
+    assert [batch.shape for batch in batches] == [(3, 16, 16, 3), (1, 16, 16, 3)]
+    assert {batch.dtype for batch in batches} == {np.dtype("uint8")}
+    assert np.abs(np.concatenate(batches).astype(int) - draw(generator)).max() <= 1
+
+
+def test_no_guidance_halves_the_batch(generator: TextToImage):
+    sizes = set()
+    hook = generator.unet.register_forward_pre_hook(lambda _, args: sizes.add(len(args[0])))
+    draw(generator, guidance_scale=1.0)
+    hook.remove()
+    assert sizes == {4}
+
+
+def test_the_unet_has_its_own_processors_back(generator: TextToImage):
+    before = generator.unet.attn_processors
+    draw(generator)
+    after = generator.unet.attn_processors
+    assert all(after[name] is processor for name, processor in before.items())
+
+
+def test_a_prompt_that_is_too_long_is_refused(generator: TextToImage):
+    prompts = ["a photo of a " + "very " * 20 + "long cat"]
+    with pytest.raises(ValueError, match=r"has \d+ tokens, and the generator reads 24; shorten"):
+        draw(generator, prompts, SEEDS[:1])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_makes_the_image_black(generator: TextToImage, bad: float):
+    latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    latents[1, 0, 0, 0] = bad
+    images = decode(generator, latents).numpy()
+    assert images[0].std() > 0 and not images[1].any()
+    check_images(images[:1], ["cat-0"])
+    with pytest.raises(ValueError, match=r"drew 1 images of one flat colour \(cat-1\)"):
+        check_images(images, ["cat-0", "cat-1"])
+
+
+def test_large_decodes_are_cut(generator: TextToImage, monkeypatch: pytest.MonkeyPatch):
+    latents = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    whole = decode(generator, latents).int()
+    monkeypatch.setattr("synthbridge.diffusion.sampling.MAX_PIXELS_DECODED", 16 * 16)
+    assert (decode(generator, latents).int() - whole).abs().max() <= 1

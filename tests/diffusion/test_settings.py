@@ -1,0 +1,109 @@
+"""Settings: what fits is taken as it stands, what does not gets one clear sentence."""
+
+from typing import Any
+
+import pytest
+
+from synthbridge.diffusion.settings import (
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+)
+from synthbridge.settings import check_settings
+
+INVERT = {
+    "placeholder": "<style>",
+    "initial_word": "style",
+    "num_steps": 1000,
+    "batch_size": 32,
+    "learning_rate": 5e-3,
+    "flip": False,
+    "samples_per_class": 4,
+    "seed": 0,
+}
+GENERATE = {
+    "sampler": "dpm++",
+    "num_steps": 15,
+    "jpeg_quality": 95,
+    "images_per_block": 50,
+    "classes_per_shard": 5,
+    "seed": 0,
+}
+DSI = {"prompts": "dsi", "shots": 4, "guidance_scale": 3.5, "images_per_class": 100}
+TEMPLATE = {**DSI, "prompts": "template", "shots": None}
+
+
+@pytest.mark.parametrize(
+    ("cls", "values"),
+    [
+        (InversionSettings, INVERT),
+        (SamplingSettings, GENERATE),
+        (SyntheticSettings, DSI),
+        (SyntheticSettings, {**DSI, "shots": "full", "guidance_scale": 3}),
+        (SyntheticSettings, TEMPLATE),
+    ],
+)
+def test_what_fits_is_taken(cls: Any, values: dict):
+    assert check_settings(cls, values, "here").model_dump() == values
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "sentence"),
+    [
+        (
+            InversionSettings,
+            {**INVERT, "placeholder": "S*"},
+            "params.yaml: here.placeholder is 'S*'; "
+            "it should look like <style>: small letters, digits and hyphens between < and >",
+        ),
+        (
+            InversionSettings,
+            {**INVERT, "learning_rate": 0.0},
+            "params.yaml: here.learning_rate is 0.0; it should be greater than 0",
+        ),
+        (
+            InversionSettings,
+            {**INVERT, "num_steps": 10.0},
+            "params.yaml: here.num_steps is 10.0; it should be a valid integer",
+        ),
+        (
+            SamplingSettings,
+            {**GENERATE, "sampler": "ddim"},
+            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'",
+        ),
+        (
+            SamplingSettings,
+            {**GENERATE, "jpeg_quality": 101},
+            "params.yaml: here.jpeg_quality is 101; it should be less than or equal to 100",
+        ),
+        (
+            SyntheticSettings,
+            {**DSI, "guidance_scale": 0.5},
+            "params.yaml: here.guidance_scale is 0.5; it should be greater than or equal to 1",
+        ),
+        (
+            SyntheticSettings,
+            {**DSI, "prompts": "dsl"},
+            "params.yaml: here.prompts is 'dsl'; it should be 'template' or 'dsi'",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "shots": 4},
+            "params.yaml: here.shots is 4; "
+            "a template set sees no real image; write null, or 'prompts: dsi'",
+        ),
+        *(
+            (
+                SyntheticSettings,
+                {**DSI, "shots": shots},
+                f"params.yaml: here.shots is {shots!r}; it should be the real images a class that "
+                "the style token is learned from; write a number above 0, or full",
+            )
+            for shots in (None, 0, True, "all", 1.5)
+        ),
+    ],
+)
+def test_what_does_not_fit_gets_one_sentence(cls: Any, values: dict, sentence: str):
+    with pytest.raises(ValueError) as refusal:
+        check_settings(cls, values, "here")
+    assert str(refusal.value) == sentence

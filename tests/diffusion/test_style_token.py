@@ -1,0 +1,96 @@
+"""The style token: added without a trace elsewhere, saved as diffusers reads it, refused early."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import save_file
+
+from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.style_token import (
+    add_style_token,
+    check_placeholder,
+    find_initial_token,
+    load_style_token,
+    save_style_token,
+    set_style_token,
+)
+from synthbridge.diffusion.text import encode, tokenize
+
+VECTOR = torch.linspace(-1, 1, 32)
+PROMPT = "A cat photo in the style of <style>"
+
+
+def add(generator: TextToImage, placeholder: str = "<style>", vector=VECTOR) -> int:
+    return add_style_token(generator.tokenizer, generator.text_encoder, placeholder, vector)
+
+
+def test_only_the_new_row_differs(generator: TextToImage):
+    before = generator.text_encoder.get_input_embeddings().weight.clone()
+    token_id = add(generator)
+    after = generator.text_encoder.get_input_embeddings().weight
+    assert token_id == len(before) and len(after) == len(before) + 1
+    assert torch.equal(after[:-1], before) and torch.equal(after[-1], VECTOR)
+    assert not after.requires_grad
+    assert token_id in generator.tokenizer(PROMPT).input_ids
+    set_style_token(generator.text_encoder, token_id, -VECTOR)
+    after = generator.text_encoder.get_input_embeddings().weight
+    assert torch.equal(after[:-1], before) and torch.equal(after[-1], -VECTOR)
+
+
+def test_diffusers_reads_our_file(generator: TextToImage, folder: Path, tmp_path: Path):
+    path = tmp_path / "style.safetensors"
+    save_style_token(path, "<style>", VECTOR)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.load_textual_inversion(path)
+    add(generator)
+    expected, _ = pipeline.encode_prompt(PROMPT, torch.device("cpu"), 1, False)
+    ours = encode(generator.text_encoder, tokenize(generator.tokenizer, [PROMPT]))
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-6)
+    without, _ = pipeline.encode_prompt(
+        PROMPT.replace("<style>", "cat"), torch.device("cpu"), 1, False
+    )
+    assert (without - expected).abs().max() > 0.01
+
+
+def test_round_trip_and_same_bytes(tmp_path: Path):
+    for name in ("a", "b"):
+        save_style_token(tmp_path / name, "<style>", VECTOR)
+    placeholder, vector = load_style_token(tmp_path / "a")
+    assert placeholder == "<style>" and torch.equal(vector, VECTOR)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_initial_word_must_be_one_token(generator: TextToImage):
+    token_id = find_initial_token(generator.tokenizer, "style")
+    assert generator.tokenizer.convert_ids_to_tokens(token_id) == "style</w>"
+    for word in ("impressionism", "a photo", ""):
+        with pytest.raises(ValueError, match=f"initial_word '{word}' is .*it must be one; choose"):
+            find_initial_token(generator.tokenizer, word)
+
+
+def test_a_known_placeholder_is_refused(generator: TextToImage):
+    check_placeholder(generator.tokenizer, "<style>")
+    add(generator)
+    for word in ("<style>", "<|endoftext|>", "style</w>"):
+        with pytest.raises(ValueError, match="is already a word of the generator"):
+            add(generator, word)
+
+
+def test_a_vector_of_another_generator_is_refused(generator: TextToImage):
+    with pytest.raises(ValueError, match=r"shape \(768,\), and this generator's words have 32"):
+        add(generator, vector=torch.zeros(768))
+    assert "<style>" not in generator.tokenizer.get_vocab()
+
+
+def test_a_file_that_is_no_style_token_is_refused(tmp_path: Path):
+    path = tmp_path / "style.safetensors"
+    with pytest.raises(ValueError, match="is no style token"):
+        load_style_token(path)
+    path.write_bytes(b"\0" * 100)
+    with pytest.raises(ValueError, match="is no style token"):
+        load_style_token(path)
+    save_file({"a": VECTOR, "b": VECTOR + 1}, path)
+    with pytest.raises(ValueError, match="and not one vector"):
+        load_style_token(path)
