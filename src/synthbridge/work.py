@@ -17,6 +17,8 @@ from typing import Any
 
 from synthbridge.files import hash_file, hash_value
 
+SILENT_MODULES = ("settings", "progress", "params", "launch")
+
 
 def work_folder() -> Path:
     """Return SYNTHBRIDGE_WORK, or `work/` in the repository (also from `dvc exp run --temp`)."""
@@ -32,13 +34,13 @@ def work_folder() -> Path:
 def hash_code() -> str:
     """Hash the source of every loaded module of ours: the code that decides a unit's bytes.
 
-    Settings classes are left out: they say what may stand in params.yaml, and the values
-    themselves are part of every key.
+    Modules that only check values or print are left out, as in dvc.yaml.
     """
     modules = sorted(
         (name, module.__file__)
         for name, module in sys.modules.items()
-        if name.startswith("synthbridge") and not name.endswith("settings") and module.__file__
+        if name.startswith("synthbridge.") and module.__file__
+        if name.rpartition(".")[2] not in SILENT_MODULES
     )
     return hash_value([(name, hash_file(Path(file))) for name, file in modules])
 

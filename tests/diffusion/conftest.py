@@ -17,6 +17,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import TEMPLATES
 
+torch.set_num_threads(1)  # on a busy machine the threads of tiny models wait for one another
+
 CLASS_NAMES = ("cat", "dog", "sea lion")
 LENGTH = 24  # tokens a prompt
 WIDTH = 32  # numbers a token
@@ -28,17 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generator")
     torch.manual_seed(0)
     tokenizer = make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=LENGTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text_encoder = make_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=4,
         block_out_channels=(16, 32),
@@ -67,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     StableDiffusionPipeline(
         vae,
-        CLIPTextModel(text),
+        text_encoder,
         tokenizer,
         unet,
         schedule,
@@ -82,6 +74,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generator(folder: Path) -> TextToImage:
     """The generator, loaded afresh: a test may add a style token to it."""
     return load_text_to_image(folder)
+
+
+def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Make the text tower of CLIP in small."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
 
 
 def make_tokenizer(folder: Path) -> CLIPTokenizer:

@@ -47,7 +47,12 @@ def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor
     losses = []
     for step in range(num_steps):
         draw = draw_batch(
-            cache, ClassBalance(LABELS, NAMES), batch_size=8, num_timesteps=1000, seed=5, step=step
+            cache=cache,
+            balance=ClassBalance(LABELS, NAMES),
+            batch_size=8,
+            num_timesteps=1000,
+            seed=5,
+            step=step,
         )
         prompts = [style_prompt(NAMES[index], "<style>") for index in draw.classes]
         ids = tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
@@ -78,7 +83,12 @@ def test_the_gradient_of_a_naive_reference(generator: TextToImage):
     objective = StyleObjective(generator, NAMES, "style")
     cache = cache_latents(generator, IMAGES, flip=False)
     draw = draw_batch(
-        cache, ClassBalance(LABELS, NAMES), batch_size=8, num_timesteps=1000, seed=0, step=0
+        cache=cache,
+        balance=ClassBalance(LABELS, NAMES),
+        batch_size=8,
+        num_timesteps=1000,
+        seed=0,
+        step=0,
     )
     vector = objective.initial_vector().requires_grad_()
     objective.loss(vector, draw).backward()
@@ -143,6 +153,20 @@ def test_a_checkpoint_of_another_run_is_refused(generator: TextToImage, tmp_path
     other = SETTINGS.model_copy(update={"learning_rate": 0.01})
     with pytest.raises(ValueError, match="is a checkpoint of another style inversion"):
         invert(generator, other, checkpoint=checkpoint)
+
+
+def test_a_damaged_checkpoint_is_refused(generator: TextToImage, tmp_path: Path):
+    checkpoint = tmp_path / "run.safetensors"
+    checkpoint.write_bytes(b"\0" * 100)
+    with pytest.raises(ValueError, match="is no whole checkpoint"):
+        invert(generator, checkpoint=checkpoint)
+
+
+def test_the_vector_is_float32_whatever_the_models_compute_in(generator: TextToImage):
+    exact = invert(generator)
+    rough = invert(generator.to("cpu", torch.bfloat16))
+    assert rough.vector.dtype == torch.float32
+    assert rough.losses == pytest.approx(exact.losses, abs=0.02)
 
 
 def test_the_loss_at_fixed_noise_falls(generator: TextToImage):

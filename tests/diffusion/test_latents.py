@@ -49,7 +49,9 @@ def test_draws_follow_the_posterior_and_can_be_redrawn():
     balance = ClassBalance(LABELS, NAMES)
 
     def draw(step: int):
-        return draw_batch(cache, balance, batch_size=512, num_timesteps=1000, seed=3, step=step)
+        return draw_batch(
+            cache=cache, balance=balance, batch_size=512, num_timesteps=1000, seed=3, step=step
+        )
 
     batch, again = draw(7), draw(7)
     for one, other in zip(vars(batch).values(), vars(again).values(), strict=True):

@@ -56,3 +56,10 @@ def test_other_prediction_is_refused(copy: Path):
     config.write_text(config.read_text().replace('"epsilon"', '"v_prediction"'))
     with pytest.raises(ValueError, match="predicts v_prediction, not the noise"):
         load_text_to_image(copy)
+
+
+def test_damaged_weights_are_refused(copy: Path):
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"is damaged \(.*\); fetch it again"):
+        load_text_to_image(copy)

@@ -87,6 +87,12 @@ def test_an_image_can_be_drawn_again_alone(generator: TextToImage, sampler: str)
         assert np.abs(alone[0] - together[index]).max() <= 1
 
 
+def test_bfloat16_draws_the_same_picture(generator: TextToImage):
+    exact = draw(generator, sampler="dpm++").astype(float)
+    rough = draw(generator.to("cpu", torch.bfloat16), sampler="dpm++").astype(float)
+    assert np.abs(exact - rough).mean() < 2 < exact.std()
+
+
 def test_batches_come_in_order(generator: TextToImage):
     setting = {**SETTING, "batch_size": 3}
     batches = list(sample_images(generator, PROMPTS, SEEDS, **setting))

@@ -65,8 +65,8 @@ def write_run(folder, dataset, source, name, arm, shots, seed, correct, labels, 
         "arm": arm,
         "shots": shots,
         "seed": seed,
-        "learning_rate": 0.03,
-        "selection": {"0.1": 0.7, "0.03": 0.8, "0.01": 0.6},
+        "learning_rate": None if arm == "synthetic_only" else 0.03,
+        "selection": {} if arm == "synthetic_only" else {"0.1": 0.7, "0.03": 0.8, "0.01": 0.6},
         "num_train": NUM_CLASSES * (85 if shots == "full" else shots),
         "gradient_steps": 300 if arm in ("vanilla", "vanilla_fc_reinit") else 1200,
         "top1": round(float(correct.mean()), 4),
@@ -84,30 +84,36 @@ def write_run(folder, dataset, source, name, arm, shots, seed, correct, labels, 
 
 def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
     """Write LEEP and fixed-feature rows."""
-    rows = []
-    for seed in range(3):
-        for model, source, leep in (("upstream", "real", -1.9), ("plain", "template", -1.4),
-                                    ("plain", "dsi", -0.9), ("mixup", "dsi", -0.8)):  # fmt: skip
-            for measure, value in (("leep", leep), ("leep_random_head", leep - 0.4),
-                                   ("fixed_feature_accuracy", 0.9 + leep / 20)):  # fmt: skip
-                rows.append({"dataset": dataset, "set": source, "source": source, "model": model,
-                             "seed": seed, "measure": measure,
-                             "value": value + 0.01 * seed})  # fmt: skip
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "probe.json").write_text(json.dumps(rows))
+    own = {"dataset": dataset, "set": None, "source": None, "model": "upstream"}
+    rows = [
+        {**own, "seed": None, "measure": "leep", "value": -1.9},
+        {**own, "seed": None, "measure": "fixed_feature_accuracy", "value": 0.8},
+        *({**own, "seed": seed, "measure": "leep_random_head", "value": -2.3 + 0.01 * seed}
+          for seed in range(3)),
+    ]  # fmt: skip
+    for name, source, leep in (("template", "template", -1.4), ("dsi_4", "dsi", -0.9)):
+        about = {"dataset": dataset, "set": name, "source": source, "model": "plain"}
+        for seed in range(3):
+            rows += [
+                {**about, "seed": seed, "measure": "leep", "value": leep + 0.01 * seed},
+                {**about, "seed": seed, "measure": "fixed_feature_accuracy", "value": 0.85},
+            ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows))
 
 
-def simulate_style(folder: Path, subsets: Iterable[str] = ("full", "4-s0")) -> None:
-    """Write the loss curves of style tokens."""
+def simulate_style(folder: Path, subsets: Iterable[str] = ("s0", "s1", "s2")) -> None:
+    """Write the loss curves of style tokens, as invert does."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for subset in subsets:
         with (folder / f"{subset}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["step", "loss"])
-            for step in range(0, 1000, 5):
-                loss = (0.25 + 0.15 * np.exp(-step / 200)) * rng.lognormal(0, 0.4)
-                writer.writerow([step, f"{loss:.5f}"])
+            writer.writerow(["step", "loss", "fixed_noise_loss"])
+            for step in range(301):
+                level = 0.25 + 0.15 * np.exp(-step / 60)
+                loss = f"{level * rng.lognormal(0, 0.4):.5f}" if step else ""
+                writer.writerow([step, loss, f"{level:.5f}" if step % 50 == 0 else ""])
 
 
 @pytest.fixture

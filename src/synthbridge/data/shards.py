@@ -60,13 +60,13 @@ def write_shard(path: Path, samples: Iterable[dict[str, Any]]) -> int:
         The number of samples.
     """
     num_samples = 0
-    with whole_file(path) as partial:
-        # A fixed mtime and owner: without them every run changes every hash.
-        with TarWriter(str(partial), mtime=0, user="", group="", encoder=False) as tar:
-            for sample in samples:
-                record = json.dumps(sample["json"], sort_keys=True, ensure_ascii=False)
-                tar.write({**sample, "cls": str(sample["cls"]).encode(), "json": record.encode()})
-                num_samples += 1
+    # A fixed mtime and owner: without them every run changes every hash.
+    fixed = {"mtime": 0, "user": "", "group": ""}
+    with whole_file(path) as partial, TarWriter(str(partial), encoder=False, **fixed) as tar:
+        for sample in samples:
+            record = json.dumps(sample["json"], sort_keys=True, ensure_ascii=False)
+            tar.write({**sample, "cls": str(sample["cls"]).encode(), "json": record.encode()})
+            num_samples += 1
     return num_samples
 
 
@@ -79,7 +79,7 @@ def index_shard(path: Path) -> list[Sample]:
     images: dict[str, tuple[int, int]] = {}
     texts: dict[tuple[str, str], bytes] = {}
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             for member in tar:
                 key, _, extension = member.name.rpartition(".")
                 if extension in IMAGE_EXTENSIONS:
@@ -87,8 +87,7 @@ def index_shard(path: Path) -> list[Sample]:
                 else:
                     file = tar.extractfile(member)
                     texts[key, extension] = file.read() if file else b""
-        end = max((offset + size for offset, size in images.values()), default=0)
-        if not images or end > path.stat().st_size:
+        if not images or not _has_end_marker(path):
             raise tarfile.ReadError("unexpected end of data")
         return [
             Sample(path, offset, size, key, int(texts[key, "cls"]), json.loads(texts[key, "json"]))
@@ -99,6 +98,13 @@ def index_shard(path: Path) -> list[Sample]:
     except KeyError as error:
         key, extension = error.args[0]
         raise ValueError(f"{path}: sample '{key}' has no .{extension}; {_WAY_OUT}") from None
+
+
+def _has_end_marker(path: Path) -> bool:
+    """Say whether a tar ends with its two blocks of zeros: without them it was cut."""
+    with path.open("rb") as file:
+        file.seek(-1024, os.SEEK_END)
+        return not any(file.read())
 
 
 _WAY_OUT = "delete it and run 'dvc checkout' or 'dvc repro' to have it again"
@@ -138,3 +144,22 @@ def read_image(sample: Sample) -> Image.Image:
         raise ValueError(
             f"{sample.shard}: image '{sample.key}' cannot be read ({error}); {_WAY_OUT}"
         ) from None
+
+
+def read_square(sample: Sample, size: int) -> np.ndarray:
+    """Decode `sample`, resize its shorter side to `size` and cut the centre.
+
+    Returns:
+        (size, size, 3) uint8.
+
+    Raises:
+        ValueError: if the bytes are no whole image.
+    """
+    image = read_image(sample)
+    width, height = image.size
+    scale = size / min(width, height)
+    wide, high = max(size, round(width * scale)), max(size, round(height * scale))
+    if (wide, high) != image.size:
+        image = image.resize((wide, high), Image.Resampling.BILINEAR)
+    left, top = (wide - size) // 2, (high - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))

@@ -6,13 +6,14 @@ one of its images, a timestep and a noise. Optimiser, rate and start are chosen,
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import mse_loss
 
@@ -20,7 +21,6 @@ from synthbridge.diffusion.attention import attend_to_prompts
 from synthbridge.diffusion.latents import (
     ClassBalance,
     Draw,
-    LatentCache,
     cache_latents,
     draw_batch,
 )
@@ -30,6 +30,7 @@ from synthbridge.diffusion.schedule import noise_levels
 from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import check_placeholder, find_initial_token, word_table
 from synthbridge.diffusion.text import encode_with_style, tokenize
+from synthbridge.diffusion.transfer import send
 from synthbridge.files import hash_value, whole_file
 from synthbridge.progress import progress
 
@@ -84,11 +85,10 @@ class StyleObjective:
         )
         level = self.levels[draw.timesteps][:, None, None, None]
         noisy = level.sqrt() * draw.latents + (1 - level).sqrt() * draw.noise
-        with attend_to_prompts(unet, text, index.to(device)):
-            predicted = unet(
-                noisy.to(device, unet.dtype), draw.timesteps.to(device), text, return_dict=False
-            )[0]
-        return mse_loss(predicted.float(), draw.noise.to(device))
+        with attend_to_prompts(unet, text, send(index, device)):
+            x_t, timesteps = send(noisy, device).to(unet.dtype), send(draw.timesteps, device)
+            predicted = unet(x_t, timesteps, text, return_dict=False)[0]
+        return mse_loss(predicted.float(), send(draw.noise, device))
 
 
 def invert_style(
@@ -118,34 +118,48 @@ def invert_style(
     """
     check_placeholder(generator.tokenizer, settings.placeholder)
     objective = StyleObjective(generator, class_names, settings.initial_word)
-    balance = ClassBalance(labels, class_names)
-    cache = cache_latents(generator, images, flip=settings.flip)
+    draw = partial(
+        draw_batch,
+        balance=ClassBalance(labels, class_names),
+        cache=cache_latents(generator, images, flip=settings.flip),
+        batch_size=settings.batch_size,
+        num_timesteps=len(objective.levels),
+        seed=settings.seed,
+    )
     run = _start_run(objective, settings)
     key = _hash_run(settings, images, labels, class_names)
     if checkpoint is not None and checkpoint.exists():
         _load_run(run, checkpoint, key)
-    reading_at = _reading_steps(settings.num_steps)
-    steps = range(run.step, settings.num_steps)
+    _learn(run, objective, draw, key, checkpoint, steps_per_checkpoint)
+    readings = zip(_reading_steps(settings.num_steps), run.readings.tolist(), strict=False)
+    return LearnedStyle(run.vector.detach().cpu(), run.losses.tolist(), dict(readings))
+
+
+def _learn(
+    run: Run,
+    objective: StyleObjective,
+    draw: Callable[..., Draw],
+    key: str,
+    checkpoint: Path | None,
+    steps_per_checkpoint: int,
+) -> None:
+    """Take the steps that are left of `run`."""
+    reading_at = _reading_steps(len(run.losses))
+    steps = range(run.step, len(run.losses))
     for step in progress(steps, total=len(steps), what="learning the style token", unit="step"):
         if step == 0:
-            run.readings[0] = _fixed_noise_loss(objective, run.vector, cache, balance, settings)
-        loss = objective.loss(run.vector, _draw(objective, cache, balance, settings, step))
+            run.readings[0] = _fixed_noise_loss(objective, run.vector, draw)
+        loss = objective.loss(run.vector, draw(step=step))
         loss.backward()
         run.optimizer.step()
         run.optimizer.zero_grad()
         run.losses[step] = loss.detach()
         run.step = step + 1
         if run.step in reading_at:
-            run.readings[reading_at.index(run.step)] = _fixed_noise_loss(
-                objective, run.vector, cache, balance, settings
-            )
+            reading = _fixed_noise_loss(objective, run.vector, draw)
+            run.readings[reading_at.index(run.step)] = reading
         if checkpoint is not None and run.step % steps_per_checkpoint == 0:
             _save_run(run, checkpoint, key)
-    return LearnedStyle(
-        run.vector.detach().cpu(),
-        run.losses.tolist(),
-        dict(zip(reading_at, run.readings.tolist(), strict=False)),
-    )
 
 
 def _reading_steps(num_steps: int) -> list[int]:
@@ -153,34 +167,13 @@ def _reading_steps(num_steps: int) -> list[int]:
     return sorted({num_steps * i // NUM_EVALUATIONS for i in range(NUM_EVALUATIONS + 1)})
 
 
-def _draw(
-    objective: StyleObjective,
-    cache: LatentCache,
-    balance: ClassBalance,
-    settings: InversionSettings,
-    step: int,
-) -> Draw:
-    return draw_batch(
-        cache,
-        balance,
-        batch_size=settings.batch_size,
-        num_timesteps=len(objective.levels),
-        seed=settings.seed,
-        step=step,
-    )
-
-
 @torch.no_grad()
 def _fixed_noise_loss(
-    objective: StyleObjective,
-    vector: torch.Tensor,
-    cache: LatentCache,
-    balance: ClassBalance,
-    settings: InversionSettings,
+    objective: StyleObjective, vector: torch.Tensor, draw: Callable[..., Draw]
 ) -> torch.Tensor:
     """Return the loss on draws that no step learns from, the same at every call."""
-    draws = (_draw(objective, cache, balance, settings, -1 - i) for i in range(EVALUATION_BATCHES))
-    return torch.stack([objective.loss(vector, draw) for draw in draws]).mean()
+    losses = [objective.loss(vector, draw(step=-1 - i)) for i in range(EVALUATION_BATCHES)]
+    return torch.stack(losses).mean()
 
 
 def _hash_run(
@@ -217,7 +210,13 @@ def _save_run(run: Run, path: Path, key: str) -> None:
 
 
 def _load_run(run: Run, path: Path, key: str) -> None:
-    with safe_open(path, framework="pt", device=str(run.vector.device)) as file:
+    try:
+        checkpoint = safe_open(path, framework="pt", device=str(run.vector.device))
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no whole checkpoint ({error}); delete it to start anew"
+        ) from None
+    with checkpoint as file:
         if file.metadata().get("key") != key:
             raise ValueError(
                 f"{path} is a checkpoint of another style inversion (other settings or images); "

@@ -50,7 +50,8 @@ def cache_latents(generator: TextToImage, images: np.ndarray, *, flip: bool) -> 
     means, stds = [], []
     for start in range(0, len(images), IMAGES_PER_ENCODING):
         pixels = torch.from_numpy(images[start : start + IMAGES_PER_ENCODING])
-        pixels = pixels.to(vae.device, vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1  # [-1, 1]
+        pixels = pixels.to(vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1  # [-1, 1]
+        pixels = pixels.to(vae.dtype)
         views = [pixels, pixels.flip(-1)] if flip else [pixels]
         posteriors = [vae.encode(view, return_dict=False)[0] for view in views]
         means.append(torch.stack([posterior.mean.float().cpu() for posterior in posteriors]))
@@ -85,9 +86,9 @@ class ClassBalance:
 
 
 def draw_batch(
+    *,
     cache: LatentCache,
     balance: ClassBalance,
-    *,
     batch_size: int,
     num_timesteps: int,
     seed: int,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 if TYPE_CHECKING:  # they take seconds to import: only where a generator is loaded
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -46,9 +48,19 @@ def load_text_to_image(folder: Path) -> TextToImage:
     """Load a Stable Diffusion 1.x folder in diffusers' layout: float32, CPU, frozen.
 
     Raises:
-        ValueError: if the folder is missing, is of another kind, or has no safetensors weights.
+        ValueError: if the folder is missing, of another kind, damaged, or without safetensors.
     """
     scheduler_config = _check_folder(folder)
+    try:
+        return TextToImage(*_load_parts(folder), scheduler_config)
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder} is damaged ({' '.join(str(error).split())}); fetch it again, with its "
+            "large files and not pointers to them (git lfs pull)"
+        ) from None
+
+
+def _load_parts(folder: Path) -> tuple[Any, Any, Any, Any]:
     import torch
 
     # From their own modules: the packages' front doors import more.
@@ -66,13 +78,12 @@ def load_text_to_image(folder: Path) -> TextToImage:
         folder / "unet", local_files_only=True, use_safetensors=True
     )
     vae = AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True, use_safetensors=True)
-    for model in (text_encoder, unet, vae):
-        model.eval().requires_grad_(False)
-    # Convolutions are quicker with channels last: 5 % of a step on a CPU.
-    unet.to(memory_format=torch.channels_last)
-    vae.to(memory_format=torch.channels_last)
+    models: tuple[Any, ...] = (text_encoder, unet, vae)
+    for model in models:
+        # Convolutions are quicker with channels last: 5 % of a step on a CPU.
+        model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    return TextToImage(tokenizer, text_encoder, unet, vae, scheduler_config)
+    return tokenizer, text_encoder, unet, vae
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:

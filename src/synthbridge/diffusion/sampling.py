@@ -10,6 +10,7 @@ from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.schedule import Step, make_steps
 from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.text import encode, tokenize
+from synthbridge.diffusion.transfer import send
 
 # Decoded at once: 16 images of 512 x 512 take about 6 GB in bfloat16, whatever the batch size.
 MAX_PIXELS_DECODED = 16 * 512 * 512
@@ -100,11 +101,11 @@ def denoise(
     shape = (unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
     x = draw_noise(draws, shape, device)
     x_0_before = x
-    timesteps = torch.tensor([step.timestep for step in steps]).to(device)
+    timesteps = send(torch.tensor([step.timestep for step in steps]), device)
     rows = torch.cat([torch.zeros_like(index), index]) if is_guided else index
     used, rows = rows.unique(return_inverse=True)
-    text = text[used.to(device)]
-    with attend_to_prompts(unet, text, rows.to(device)):
+    text = text[send(used, device)]
+    with attend_to_prompts(unet, text, send(rows, device)):
         for step, timestep in zip(steps, timesteps, strict=True):
             x_in = torch.cat([x, x]) if is_guided else x
             eps = unet(x_in.to(unet.dtype), timestep, text, return_dict=False)[0].float()
@@ -125,11 +126,10 @@ def draw_noise(
     draws: Sequence[torch.Generator], shape: tuple[int, ...], device: torch.device
 ) -> torch.Tensor:
     """Draw standard normal noise, each row from its own CPU generator: (B, *shape), float32."""
-    # Pinned, the copy waits for nothing: the CPU draws while the device works.
-    noise = torch.empty((len(draws), *shape), pin_memory=device.type == "cuda")
+    noise = torch.empty((len(draws), *shape))
     for row, draw in zip(noise, draws, strict=True):
         row.normal_(generator=draw)
-    return noise.to(device, non_blocking=True)
+    return send(noise, device)
 
 
 @torch.inference_mode()

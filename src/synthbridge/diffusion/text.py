@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from synthbridge.diffusion.transfer import send
+
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -28,7 +30,7 @@ def tokenize(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Tensor
 
 def encode(text_encoder: "CLIPTextModel", ids: torch.Tensor) -> torch.Tensor:
     """Encode token ids (N, L) as the UNet attends to them: (N, L, D)."""
-    return text_encoder(ids.to(text_encoder.device), return_dict=False)[0]
+    return text_encoder(send(ids, text_encoder.device), return_dict=False)[0]
 
 
 def encode_with_style(
@@ -39,7 +41,7 @@ def encode_with_style(
     The vector enters behind the embedding table, so that it alone has a gradient and no row of
     the table can move (diffusers issues 507, 1009 and 1176 are that fault).
     """
-    place = is_style.to(text_encoder.device)[..., None]
+    place = send(is_style, text_encoder.device)[..., None]
 
     def put(_: torch.nn.Module, __: object, words: torch.Tensor) -> torch.Tensor:
         return torch.where(place, vector.to(words.dtype), words)

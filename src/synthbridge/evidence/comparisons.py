@@ -92,7 +92,9 @@ def shots_words(shots: Shots) -> str:
 
 def interval_words(interval: Interval) -> str:
     """Say a difference with its interval, in points: "+4.9 [+2.1, +7.7]"."""
-    return f"{_points(interval.difference)} [{_points(interval.low)}, {_points(interval.high)}]"
+    low, high = _points(interval.low), _points(interval.high)
+    # The space in the brackets does not break over lines.
+    return f"{_points(interval.difference)} [{low},\N{NO-BREAK SPACE}{high}]"
 
 
 def _points(value: float) -> str:
@@ -121,8 +123,8 @@ def verdict_sentence(
     beside_vanilla = [row for row in rows if row.reference == REFERENCE]
     if not beside_vanilla:
         return (
-            f"{dataset}, {source}: cannot tell, because no pair of {arm} (the primary arm) and "
-            f"{REFERENCE} was run with the same shots and seed."
+            f"With {source} images on {dataset}: cannot tell, because {arm} (the primary arm) and "
+            f"{REFERENCE} were not run with the same shots and seed."
         )
     openings = {
         "helps": f"{arm} helps:",
@@ -136,11 +138,11 @@ def verdict_sentence(
             parts.append(f"{opening} {_listed(told)}")
     beside_control = [row for row in rows if row.reference == CONTROL]
     if beside_control:
-        parts.append(f"over {REFERENCE} at equal gradient steps it gains {_listed(beside_control)}")
+        parts.append(f"over {REFERENCE} at equal gradient steps: {_listed(beside_control)}")
     else:
         parts.append(f"{REFERENCE} at equal gradient steps was not run")
     meaning = f"points over {REFERENCE} [{100 * settings.confidence:g} % interval]"
-    return f"{dataset}, {source}: {'; '.join(parts)} ({meaning})."
+    return f"With {source} images on {dataset}, {'; '.join(parts)} ({meaning})."
 
 
 def _listed(rows: list[Comparison]) -> str:

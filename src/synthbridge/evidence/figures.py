@@ -93,9 +93,8 @@ def panels(
     axes = grid.ravel().tolist()
     for unused in axes[num:]:
         unused.remove()
-    for index, used in enumerate(axes[:num]):
-        # The last panel of a column carries its labels, also where the row below is not full.
-        used.tick_params(labelbottom=not share_x or index + columns >= num)
+    for used in axes[:num]:
+        used.tick_params(labelbottom=True)  # also where the row below is not full
     return figure, axes[:num]
 
 

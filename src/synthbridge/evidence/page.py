@@ -28,6 +28,8 @@ from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, SYNTHETIC_ONL
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import shots_of
 
+DASH = "\N{EN DASH}"  # nothing was measured
+
 TITLES = {
     "accuracy": "Test accuracy against real training images per class",
     "differences": "Paired differences to vanilla with their intervals",
@@ -172,7 +174,7 @@ def _comparison_row(row: Comparison) -> dict[str, str]:
     }
 
 
-def _mean_and_spread(mean: float, spread: float, digits: int) -> str:
+def _mean_and_spread(mean: float, spread: float | None, digits: int) -> str:
     text = f"{mean:.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return text if pd.isna(spread) else f"{text} ± {spread:.{digits}f}"
 
@@ -186,24 +188,22 @@ def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]
         for shots in shots_of(accuracy):
             row = by_shots.get(shots)
             spread = row[f"{measure}_spread"] if row else None
-            cells.append(_mean_and_spread(row[measure], spread, 1) if row else "\N{EN DASH}")
+            cells.append(_mean_and_spread(row[measure], spread, 1) if row else DASH)
         rows.append({"source": source, "arm": arm, "cells": cells})
     return rows
 
 
 def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row a model, with its measures side by side."""
-    measures = ["leep", "leep_random_head", "fixed_feature_accuracy"]
+    measures = {"leep": 2, "leep_random_head": 2, "fixed_feature_accuracy": 1}  # digits
     rows = []
-    for cell, group in probes.groupby(["source", "model", "shots"], sort=False, dropna=False):
+    for (set_name, model), group in probes.groupby(["set", "model"], sort=False, dropna=False):
         by_measure = {row["measure"]: row for row in group.to_dict("records")}
         cells = []
-        for measure in measures:
-            row, digits = by_measure.get(measure), 1 if measure == measures[-1] else 2
-            cells.append(
-                _mean_and_spread(row["mean"], row["spread"], digits) if row else "\N{EN DASH}"
-            )
-        rows.append({"source": cell[0], "model": cell[1], "shots": shots_words(cell[2]),
+        for measure, digits in measures.items():
+            row = by_measure.get(measure)
+            cells.append(_mean_and_spread(row["mean"], row["spread"], digits) if row else DASH)
+        rows.append({"set": DASH if pd.isna(set_name) else set_name, "model": model,
                      "cells": cells})  # fmt: skip
     return rows
 
@@ -220,7 +220,9 @@ def _run_rows(runs: list[Run]) -> list[dict[str, Any]]:
             "shots": shots_words(shots),
             "num_train": f"{np.mean([run.num_train for run in group]):,.0f}",
             "steps": f"{np.mean([run.gradient_steps for run in group]):,.0f}",
-            "rates": ", ".join(f"{run.learning_rate:g}" for run in group),
+            "rates": ", ".join(
+                DASH if run.learning_rate is None else f"{run.learning_rate:g}" for run in group
+            ),
             # The best rate may lie beyond a grid whose end was chosen.
             "edge": any(
                 len(run.selection) > 1

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from synthbridge.evidence.comparisons import Comparison, shots_words
 from synthbridge.evidence.figures import (
     COLOURS,
+    DASHES,
     FAINT,
     STYLE,
     Look,
@@ -140,22 +141,27 @@ def plot_convergence(convergence: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_style_loss(losses: pd.DataFrame) -> Figure:
-    """Draw the style tokens' noise prediction loss: smoothed over raw, a panel a token."""
-    subsets = list(losses["subset"].unique())
-    figure, axes = panels(len(subsets), width=WIDTH, height=2.3 if len(subsets) > 1 else 3.0)
-    for panel, subset in zip(axes, subsets, strict=True):
-        curve = losses[losses["subset"] == subset]
-        loss, smoothed = curve["loss"].astype(float), curve["smoothed"].astype(float)
-        panel.plot(curve["step"], loss, color=COLOURS[0], alpha=0.45, linewidth=0.6, label="raw")
-        panel.plot(curve["step"], smoothed, color=COLOURS[1], label="smoothed")
-        panel.set_title(f"style token {subset}")
+    """Draw the style tokens' noise prediction loss, a panel a set, a line a token."""
+    sets = list(losses["set"].unique())
+    figure, axes = panels(len(sets), width=WIDTH, height=3.0)
+    for panel, name in zip(axes, sets, strict=True):
+        curves = losses[losses["set"] == name].groupby("subset", sort=False)
+        for index, (_, curve) in enumerate(curves):
+            look = {"color": COLOURS[1], "linestyle": DASHES[index % len(DASHES)]}
+            panel.plot(curve["step"], curve["loss"], color=COLOURS[0], alpha=0.35, linewidth=0.6,
+                       label="each step")  # fmt: skip
+            panel.plot(curve["step"], curve["smoothed"], **look, label="smoothed")
+            fixed = curve.dropna(subset="fixed_noise_loss")
+            if len(fixed):
+                panel.plot(fixed["step"], fixed["fixed_noise_loss"], color=COLOURS[4], marker="o",
+                           markersize=3, linewidth=1.2, label="at fixed noise")  # fmt: skip
+        panel.set_title(str(name))
         panel.set_xlabel("step")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     # A few steps fall on very noisy latents; the bulk of the curve is what tells.
-    top = 1.3 * float(np.nanquantile(losses["loss"].astype(float), 0.98))
-    axes[0].set_ylim(0, top)
+    axes[0].set_ylim(0, 1.3 * float(losses["loss"].quantile(0.98)))
     axes[0].set_ylabel("noise prediction loss")
-    legend_below(figure, axes, columns=2)
+    legend_below(figure, axes, columns=3)
     return figure
 
 

@@ -1,21 +1,21 @@
-"""Results on disk: the runs of finetune, the rows of probe, the loss curves of the style tokens.
+"""Runs on disk: what finetune leaves of every final model.
 
-A run is FOLDER/<arm>/<shots>-s<seed>.json with its predictions beside it as .npz. Accuracies are
-shares on disk; here, at the door, they become percent, and stay so in every table and picture.
+A run is FOLDER/<arm>/<shots>-s<seed>.json with its predictions beside it as .npz; FOLDER/index.json
+says how many there are. Accuracies are shares on disk; here, at the door, they become percent, and
+stay so in every table and picture.
 """
 
-import json
 import math
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from synthbridge.evidence.statistics import mean_per_class_accuracy, top1_accuracy
+from synthbridge.files import read_json
 
 REAL = "real"  # the source of arms that see no synthetic image
 REFERENCE = "vanilla"  # what every arm is compared with
@@ -37,7 +37,7 @@ class Run:
     arm: str
     shots: Shots
     seed: int
-    learning_rate: float
+    learning_rate: float | None  # None: no leg on real images
     selection: dict[float, float]  # learning rate -> accuracy on held-out train images
     num_train: int
     gradient_steps: int
@@ -76,10 +76,28 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
             runs of one data set were not tested on the same images.
     """
     folders = list(folders)
-    runs = sorted((_read_run(path) for path in _json_files(folders)), key=run_key)
+    paths = list_files(folders, "*.json")
+    indices = [path for path in paths if path.name == "index.json"]
+    runs = sorted((_read_run(path) for path in paths if path not in indices), key=run_key)
+    for index in indices:
+        _check_number(index)
     if not runs:
         where = ", ".join(str(folder) for folder in folders)
         raise ValueError(f"no run (<shots>-s<seed>.json) below {where}; run 'dvc repro' first")
+    _check_runs(runs)
+    return runs
+
+
+def _check_number(index: Path) -> None:
+    """Compare the number of runs beside `index` with what it says."""
+    expected = read_whole_json(index).get("num_runs")
+    found = sum(path.name != "index.json" for path in index.parent.rglob("*.json"))
+    if expected not in (None, found):
+        raise ValueError(f"{index.parent} holds {found} runs of {expected}; {WAY_OUT}")
+
+
+def _check_runs(runs: list[Run]) -> None:
+    """Refuse runs that are the same, or were not tested on the same images."""
     labels: dict[str, np.ndarray] = {}
     for run, next_run in zip(runs, [*runs[1:], None], strict=True):
         if next_run is not None and run_key(run) == run_key(next_run):
@@ -92,28 +110,36 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
                 f"arm '{run.arm}', shots {run.shots}, seed {run.seed} on {run.dataset} was tested "
                 "on other images than the rest; run 'dvc repro' to test all on one test set"
             )
-    return runs
 
 
-def _json_files(paths: Iterable[Path]) -> list[Path]:
-    """List the JSON files that `paths` name or hold, each once, sorted."""
+def list_files(paths: Iterable[Path], pattern: str) -> list[Path]:
+    """List the files that `paths` name, or hold and match `pattern`, each once, sorted.
+
+    Raises:
+        ValueError: if a path does not exist.
+    """
     files: set[Path] = set()
     for path in paths:
         if not path.exists():
             raise ValueError(f"{path} does not exist; run 'dvc repro' to make it, or leave it out")
-        files.update([path] if path.is_file() else path.rglob("*.json"))
+        files.update([path] if path.is_file() else path.rglob(pattern))
     return sorted(files)
 
 
-def _read_json(path: Path) -> Any:
+def read_whole_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: if the file is no whole JSON; names it.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except ValueError as error:
         raise ValueError(f"{path} is not whole JSON ({error}); {WAY_OUT}") from None
 
 
 def _read_run(path: Path) -> Run:
-    record = _read_json(path)
+    record = read_whole_json(path)
     correct, labels = _read_answers(path.with_suffix(".npz"))
     top1 = top1_accuracy(correct)
     try:
@@ -128,7 +154,7 @@ def _read_run(path: Path) -> Run:
             arm=record["arm"],
             shots=record["shots"],
             seed=int(record["seed"]),
-            learning_rate=float(record["learning_rate"]),
+            learning_rate=record["learning_rate"],
             selection={float(k): 100 * float(v) for k, v in record["selection"].items()},
             num_train=int(record["num_train"]),
             gradient_steps=int(record["gradient_steps"]),
@@ -163,77 +189,3 @@ def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
             "lower its learning rates"
         )
     return probabilities.argmax(axis=1) == labels, labels
-
-
-PROBE_COLUMNS = ["dataset", "source", "model", "shots", "measure", "seed", "value"]
-
-
-def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
-    """Read the rows of probe below `paths`, fixed-feature accuracy in percent.
-
-    Raises:
-        ValueError: if a file is broken or a value is no number.
-    """
-    rows = []
-    for path in _json_files(paths):
-        try:
-            for row in _read_json(path):
-                row = {"shots": "full", **row}
-                if not math.isfinite(row["value"]):
-                    raise ValueError(
-                        f"{path}: {row['measure']} of '{row['model']}' is {row['value']}; {WAY_OUT}"
-                    )
-                if row["measure"] == "fixed_feature_accuracy":
-                    row["value"] *= 100
-                rows.append({name: row[name] for name in PROBE_COLUMNS})
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a list of probe rows ({error!r}); {WAY_OUT}") from None
-    return pd.DataFrame(rows, columns=PROBE_COLUMNS)
-
-
-def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFrame:
-    """Read the loss curves <subset>.csv (step, loss) below `folders`.
-
-    Returns:
-        Columns dataset, subset, step, loss.
-
-    Raises:
-        ValueError: if a folder or its columns are missing, or a loss is no number.
-    """
-    frames = [pd.DataFrame(columns=["dataset", "subset", "step", "loss"])]
-    for folder in folders:
-        if not folder.exists():
-            raise ValueError(
-                f"{folder} does not exist; run 'dvc repro' to make it, or leave it out"
-            )
-        for path in [folder] if folder.is_file() else sorted(folder.rglob("*.csv")):
-            try:
-                curve = pd.read_csv(path)[["step", "loss"]]
-            except (KeyError, ValueError) as error:
-                raise ValueError(
-                    f"{path} needs columns step and loss ({error}); {WAY_OUT}"
-                ) from None
-            if not np.isfinite(curve["loss"].to_numpy(dtype=float)).all():
-                raise ValueError(f"{path}: a loss is NaN; lower the style token's learning rate")
-            dataset = dataset_of(path, datasets)
-            frames.append(curve.assign(dataset=dataset, subset=path.stem)[frames[0].columns])
-    kept = [frame for frame in frames if len(frame)]
-    return pd.concat(kept, ignore_index=True) if kept else frames[0]
-
-
-Name = TypeVar("Name", bound=str)
-
-
-def dataset_of(path: Path, datasets: list[Name]) -> Name:
-    """Tell from a path which data set it belongs to: a part of it bears the name.
-
-    Raises:
-        ValueError: if there are several data sets and no part names one.
-    """
-    named = [name for part in path.parts for name in datasets if part == name]
-    if not named and len(datasets) > 1:
-        raise ValueError(
-            f"{path} names none of the data sets {', '.join(datasets)}; put it into a folder named "
-            "after its data set"
-        )
-    return (named or datasets)[-1]

@@ -31,7 +31,7 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
             "top1": run.top1,
             "mean_per_class": run.mean_per_class,
             "learning_rate": run.learning_rate,
-            "held_out_accuracy": run.selection.get(run.learning_rate, np.nan),
+            "held_out_accuracy": run.selection.get(run.learning_rate or 0.0, np.nan),
             "num_train": run.num_train,
             "gradient_steps": run.gradient_steps,
             "num_test": len(run.labels),
@@ -108,36 +108,18 @@ def convergence_table(runs: list[Run], primary_arm: str) -> pd.DataFrame:
 
 def smooth_losses(losses: pd.DataFrame) -> pd.DataFrame:
     """Add a column `smoothed`: an exponential mean over about a tenth of each curve."""
-    frames = []
-    for _, curve in losses.groupby(["dataset", "subset"], sort=False):
-        span = max(1.0, len(curve) / 10)
-        smoothed = curve["loss"].astype(float).ewm(span=span).mean()
-        frames.append(curve.assign(smoothed=smoothed))
-    return pd.concat(frames) if frames else losses.assign(smoothed=0.0)
+    smoothed = losses.groupby(["dataset", "set", "subset"], sort=False)["loss"].transform(
+        lambda loss: loss.ewm(span=max(1.0, len(loss) / 10)).mean()
+    )
+    return losses.assign(smoothed=smoothed)
 
 
 def probe_table(probes: pd.DataFrame) -> pd.DataFrame:
     """Return mean and spread over seeds of LEEP and fixed-feature accuracy."""
-    cell = ["dataset", "source", "model", "shots", "measure"]
-    columns = [*cell, "mean", "spread", "num_seeds"]
-    if probes.empty:
-        return pd.DataFrame(columns=columns)
+    cell = ["dataset", "set", "source", "model", "measure"]
+    # dropna: the upstream model has no set; sort: keep the order in which probe measured.
     groups = probes.groupby(cell, sort=False, dropna=False)["value"]
-    table = groups.agg(mean="mean", spread="std", num_seeds="size").reset_index()[columns]
-    # LEEP first, the upstream model before the stage-one models that began as it.
-    order = sorted(
-        range(len(table)),
-        key=lambda index: (
-            table["dataset"][index],
-            table["measure"][index] != "leep",
-            table["measure"][index],
-            shots_key(table["shots"][index]),
-            table["model"][index] != "upstream",
-            str(table["source"][index]),
-            table["model"][index],
-        ),
-    )
-    return table.iloc[order].reset_index(drop=True)
+    return groups.agg(mean="mean", spread="std", num_seeds="size").reset_index()
 
 
 def summary(
@@ -162,8 +144,8 @@ def summary(
             if row.reference == REFERENCE:
                 points["verdict"] = row.verdict
     for row in probes.to_dict("records"):
-        where = _below(tree, row["dataset"], row["measure"], str(row["source"]), row["model"])
-        where[str(row["shots"])] = round(row["mean"], 3)
+        name = row["model"] if pd.isna(row["set"]) else f"{row['model']}_{row['set']}"
+        _below(tree, row["dataset"], row["measure"])[name] = round(row["mean"], 3)
     return tree
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from synthbridge.data.real import PreparedDataset, read_dataset
-from synthbridge.data.shards import encode_png, read_image
+from synthbridge.data.shards import encode_png, read_square
 from synthbridge.data.synthetic import subset_names
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.files import hash_file, hash_folder, whole_file, write_json
@@ -86,13 +86,12 @@ def _learn(
     from synthbridge.diffusion.inversion import invert_style
     from synthbridge.diffusion.loading import load_text_to_image
     from synthbridge.diffusion.style_token import save_style_token
-    from synthbridge.training.images import fit_square
 
     model = load_text_to_image(generator).to(device)
     size = model.image_size
     assert params.synthetic.shots is not None
     samples = dataset.train_samples(params.synthetic.shots, seed)
-    images = np.stack([fit_square(read_image(sample), size) for sample in samples])
+    images = np.stack([read_square(sample, size) for sample in samples])
     checkpoint = path.with_suffix(".checkpoint")
     learned = invert_style(
         model,

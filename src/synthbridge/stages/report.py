@@ -12,13 +12,8 @@ from matplotlib.figure import Figure
 from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
 from synthbridge.evidence.figures import write_png
 from synthbridge.evidence.page import Evidence, draw_figures, render_page
-from synthbridge.evidence.results import (
-    Run,
-    dataset_of,
-    read_probes,
-    read_runs,
-    read_style_losses,
-)
+from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
+from synthbridge.evidence.results import Run, read_runs
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import (
     accuracy_table,
@@ -182,17 +177,11 @@ def _first_samples(paths: list[Path], labels: list[int], num: int) -> "dict[int,
 
 def _tiles(samples: "list[Sample]", num: int) -> np.ndarray:
     """Decode up to `num` pictures as (num, TILE, TILE, 3) uint8; missing ones are white."""
-    from PIL import Image, ImageOps
-
-    from synthbridge.data.shards import read_image
+    from synthbridge.data.shards import read_square
 
     tiles = np.full((num, TILE, TILE, 3), 255, np.uint8)
     for index, sample in enumerate(samples):
-        image = read_image(sample)
-        # Small pictures keep their pixels, large ones are averaged.
-        small = min(image.size) < TILE
-        filter_ = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
-        tiles[index] = np.asarray(ImageOps.fit(image, (TILE, TILE), filter_))
+        tiles[index] = read_square(sample, TILE)
     return tiles
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from synthbridge.data.shards import Sample, read_image
+from synthbridge.data.shards import Sample, read_square
 from synthbridge.training.classifier import read_normalisation
 from synthbridge.training.images import Augmentation, ImageSet, load_images
 from synthbridge.training.loop import Recipe
@@ -25,7 +25,7 @@ def load_samples(samples: Sequence[Sample], size: int, device: torch.device) -> 
     return load_images(
         samples,
         [sample.label for sample in samples],
-        read_image,
+        read_square,
         size=size,
         device=device,
         memory_limit=int(limit * 2**30),

@@ -92,7 +92,9 @@ def set_train_mode(model: nn.Module) -> None:
 
 def save_classifier(model: nn.Module, path: Path) -> None:
     """Save the weights as safetensors, whole or not at all."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     with whole_file(path) as partial:
         save_file(weights, partial)
 

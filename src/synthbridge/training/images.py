@@ -7,23 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def fit_square(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the shorter side to `size` and cut the centre: (size, size, 3) uint8."""
-    width, height = image.size
-    scale = size / min(width, height)
-    wide, high = max(size, round(width * scale)), max(size, round(height * scale))
-    if (wide, high) != image.size:
-        image = image.resize((wide, high), Image.Resampling.BILINEAR)
-    left, top = (wide - size) // 2, (high - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
-
-
-Read = Callable[[Any], Image.Image]  # decodes one image, wherever it lies
+Read = Callable[[Any, int], np.ndarray]  # (image, size) -> (size, size, 3) uint8
 
 
 class DecodedOnDemand:
@@ -47,7 +34,7 @@ class DecodedOnDemand:
         return self._decode(self.images)
 
     def _decode(self, images: Sequence[Any]) -> Tensor:
-        squares = self.pool.map(lambda image: fit_square(self.read(image), self.size), images)
+        squares = self.pool.map(lambda image: self.read(image, self.size), images)
         stacked = np.stack(list(squares))  # (B, H, W, 3)
         return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
@@ -77,8 +64,8 @@ def load_images(
     Args:
         images: what `read` takes, one an image.
         labels: class indices.
-        read: decodes one image.
-        size: pixels; the shorter side is resized to it and the centre cut.
+        read: decodes one image to a square of `size` pixels.
+        size: pixels.
         device: where training runs.
         memory_limit: bytes that the decoded images may take.
     """

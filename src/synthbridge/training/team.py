@@ -6,7 +6,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
@@ -47,6 +46,26 @@ def form_team(accelerator: Accelerator, num_runs: int) -> Team:
     return Team(accelerator, accelerator.process_index, accelerator.num_processes)
 
 
+class _SumOverTeam(torch.autograd.Function):
+    """Sum a tensor over all processes; the gradient of each summand is the sum of gradients."""
+
+    @staticmethod
+    def forward(ctx, summand: Tensor) -> Tensor:
+        total = summand.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # pyright: ignore
+        total = gradient.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def _sum_over_team(summand: Tensor) -> Tensor:
+    return _SumOverTeam.apply(summand)  # pyright: ignore
+
+
 class SharedBatchNorm(nn.Module):
     """Batch norm over the global batch, so that the number of processes does not matter.
 
@@ -64,16 +83,16 @@ class SharedBatchNorm(nn.Module):
         norm = self.norm
         if not norm.training:
             return norm(x)
-        count = torch.tensor([x.numel() // x.shape[1]], dtype=torch.float32, device=x.device)
-        wide = x.float()
-        moments = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count])
-        total, square, count = all_reduce(moments).split([x.shape[1], x.shape[1], 1])
+        channels, wide = x.shape[1], x.float()
+        count = wide.new_tensor([x.numel() // channels])
+        total, count = _sum_over_team(torch.cat([wide.sum((0, 2, 3)), count])).split([channels, 1])
         mean = total / count
-        variance = square / count - mean.square()
+        # A second sum, of centred squares: E[x^2] - E[x]^2 loses small variances to rounding.
+        centred = wide - mean.view(1, -1, 1, 1)
+        variance = _sum_over_team(centred.square().sum((0, 2, 3))) / count
         self._track(mean.detach(), (variance * count / (count - 1)).detach())
         scale = torch.rsqrt(variance + norm.eps) * norm.weight  # pyright: ignore
-        shift = norm.bias - mean * scale  # pyright: ignore
-        y = (wide * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)).to(x.dtype)
+        y = (centred * scale.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)).to(x.dtype)  # pyright: ignore
         for name in ("drop", "act"):  # what timm's BatchNormAct2d does behind the norm
             y = getattr(norm, name, nn.Identity())(y)
         return y

@@ -83,7 +83,7 @@ def _draw_upright(
     character: str, font: str, words: tuple[str, ...], rng: np.random.Generator
 ) -> np.ndarray:
     """Draw the character as it stands in its font; returns coverage (64, 64) in 0..1."""
-    low, high = (30, 38) if "small" in words else (56, 68) if "large" in words else (42, 50)
+    low, high = (30, 38) if "small" in words else (60, 80) if "large" in words else (42, 50)
     canvas = Image.new("L", (CANVAS_SIZE, CANVAS_SIZE))
     drawing = ImageDraw.Draw(canvas)
     loaded = _load_font(font, int(rng.integers(low, high + 1)))

@@ -1,0 +1,85 @@
+"""Readings beside the runs: the rows of probe, and the loss curves of the style tokens."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from synthbridge.evidence.results import WAY_OUT, list_files, read_whole_json
+
+PROBE_COLUMNS = ["dataset", "set", "source", "model", "measure", "seed", "value"]
+LOSS_COLUMNS = ["dataset", "set", "subset", "step", "loss", "fixed_noise_loss"]
+
+
+def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read the rows of probe below `paths`, fixed-feature accuracy in percent.
+
+    Returns:
+        Columns PROBE_COLUMNS; set is None for the upstream model.
+
+    Raises:
+        ValueError: if a file is broken or a value is no number.
+    """
+    rows = []
+    for path in list_files(paths, "*.json"):
+        try:
+            for row in read_whole_json(path):
+                value = row["value"]
+                if not math.isfinite(value):
+                    raise ValueError(
+                        f"{path}: {row['measure']} of '{row['model']}' is {value}; {WAY_OUT}"
+                    )
+                scale = 100 if row["measure"] == "fixed_feature_accuracy" else 1
+                rows.append([*(row[name] for name in PROBE_COLUMNS[:-1]), scale * value])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a list of probe rows ({error!r}); {WAY_OUT}") from None
+    table = pd.DataFrame(rows, columns=pd.Index(PROBE_COLUMNS))
+    return table.astype({"set": object, "source": object})
+
+
+def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFrame:
+    """Read the loss curves <set>/<subset>.csv (step, loss) below `folders`.
+
+    A file may also hold `fixed_noise_loss`, read at some steps only.
+
+    Returns:
+        Columns LOSS_COLUMNS.
+
+    Raises:
+        ValueError: if a folder or a column is missing, or a loss is no number.
+    """
+    curves = []
+    for path in list_files(folders, "*.csv"):
+        try:
+            curve = pd.read_csv(path)
+            curve = curve.reindex(columns=[*curve.columns.union(["fixed_noise_loss"], sort=False)])
+            steps, losses = curve["step"].to_numpy(int), curve["loss"].to_numpy(float)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{path} needs numbers of step and loss ({error}); {WAY_OUT}"
+            ) from None
+        # Step 0 has no loss, only a reading at fixed noise.
+        if not np.isfinite(losses[steps > 0]).all():
+            raise ValueError(f"{path}: a loss is NaN; lower the style token's learning rate")
+        curve = curve.assign(
+            dataset=dataset_of(path, datasets), set=path.parent.name, subset=path.stem
+        )
+        curves.append(curve[LOSS_COLUMNS])
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=LOSS_COLUMNS)
+
+
+def dataset_of(path: Path, datasets: list[str]) -> str:
+    """Tell from a path which data set it belongs to: a part of it bears the name.
+
+    Raises:
+        ValueError: if there are several data sets and no part names one.
+    """
+    named = [part for part in (*path.parts[:-1], path.stem) if part in datasets]
+    if not named and len(datasets) > 1:
+        raise ValueError(
+            f"{path} names none of the data sets {', '.join(datasets)}; put it into a folder named "
+            "after its data set"
+        )
+    return (named or datasets)[-1]

@@ -1,0 +1,137 @@
+"""One run of `finetune`: what it reads, trains and leaves behind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from synthbridge.data.manifests import Shots
+from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.shards import Sample
+from synthbridge.data.synthetic import synthetic_samples
+from synthbridge.files import whole_file, write_json
+from synthbridge.stages.training_inputs import load_samples, make_recipe
+from synthbridge.training.accuracy import mean_per_class, top1
+from synthbridge.training.arms import ArmData, TrainedArm, curve_record, train_arm
+from synthbridge.training.classifier import load_backbone, load_classifier, save_classifier
+from synthbridge.training.images import ImageSet
+from synthbridge.training.loop import predict
+from synthbridge.training.settings import (
+    LegSettings,
+    RealLegSettings,
+    StageOneSettings,
+    TrainingSettings,
+)
+from synthbridge.training.team import Team
+from synthbridge.work import whole_unit
+
+MODEL, RECORD, PREDICTIONS = "model.safetensors", "record.json", "predictions.npz"
+
+
+@dataclass(frozen=True)
+class FinetuneParams:
+    """What the stage reads of params.yaml."""
+
+    arms: Mapping[str, Sequence[LegSettings]]  # one family
+    shots: Sequence[Shots]  # those that the set's runs may see
+    seeds: Sequence[int]
+    training: TrainingSettings
+    real_leg: RealLegSettings
+    stage_one: Mapping[str, StageOneSettings]
+
+
+@dataclass(frozen=True)
+class FinetuneInputs:
+    """The files that a family of arms needs."""
+
+    real: Path
+    backbone: Path
+    blocks: Sequence[Path] = ()  # synthetic shards: mixed arms
+    stage_one: Path | None = None  # stage-one models: bridged arms
+
+    def checkpoint(self, legs: Sequence[LegSettings], seed: int) -> Path | None:
+        """Return the stage-one model that an arm starts from; None is the backbone itself."""
+        if legs[0].stage_one is None:
+            return None
+        assert self.stage_one is not None
+        return self.stage_one / legs[0].stage_one / f"s{seed}.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model to train."""
+
+    arm: str
+    shots: Shots
+    seed: int
+    path: Path  # its unit of work
+
+
+class Trainer:
+    """Makes runs; keeps what they share: the data set, its validation and test images."""
+
+    def __init__(self, params: FinetuneParams, inputs: FinetuneInputs, team: Team):
+        """Decode the held-out and the test images."""
+        self.params, self.inputs, self.team = params, inputs, team
+        self.dataset: PreparedDataset = read_dataset(inputs.real)
+        self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
+        self.validation = self._load(self.dataset.samples("validation"))
+        self.test = self._load(self.dataset.samples("test"))
+        self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
+
+    def _load(self, samples: Sequence[Sample]) -> ImageSet:
+        return load_samples(samples, self.params.training.resize_size, self.team.device)
+
+    def make(self, run: Run) -> None:
+        """Train one run and leave its model, record and predictions in the work folder."""
+        trained = self._train(run)
+        probabilities = predict(trained.model, self.test, self.recipe, self.team)
+        if self.team.rank != 0:
+            return
+        with whole_unit(run.path) as unit:
+            save_classifier(trained.model, unit / MODEL)
+            write_json(unit / RECORD, self._record(run, trained, probabilities))
+            with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
+                np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
+
+    def _train(self, run: Run) -> TrainedArm:
+        legs = self.params.arms[run.arm]
+        real = self.dataset.train_samples(run.shots, run.seed)
+        mixed = None
+        if any(leg.train_on == "mixed" for leg in legs):
+            mixed = self._load([*real, *synthetic_samples(self.inputs.blocks, run.seed)])
+        return train_arm(
+            legs,
+            lambda: self._start(legs, run.seed),
+            ArmData(self._load(real), mixed, self.validation, len(self.dataset.class_names)),
+            self.recipe,
+            real_leg=self.params.real_leg,
+            stage_one=self.params.stage_one,
+            is_few_shot=run.shots != "full",
+            seed=run.seed,
+            team=self.team,
+        )
+
+    def _start(self, legs: Sequence[LegSettings], seed: int) -> nn.Module:
+        """Make the model that an arm starts from."""
+        num_classes = len(self.dataset.class_names)
+        model = load_backbone(self.inputs.backbone, num_classes=num_classes, seed=seed)
+        if checkpoint := self.inputs.checkpoint(legs, seed):
+            load_classifier(model, checkpoint)
+        return model
+
+    def _record(self, run: Run, trained: TrainedArm, probabilities: np.ndarray) -> dict:
+        return {
+            "arm": run.arm,
+            "shots": run.shots,
+            "seed": run.seed,
+            "learning_rate": trained.learning_rate,
+            "selection": trained.selection,
+            "num_train": trained.num_train,
+            "gradient_steps": trained.gradient_steps,
+            "top1": top1(probabilities, self.labels),
+            "mean_per_class": mean_per_class(probabilities, self.labels),
+            "curve": curve_record(trained.curve),
+        }

@@ -1,0 +1,37 @@
+import pytest
+
+from synthbridge.data.manifests import choose_shots, few_shot_rankings, hold_out, rank_by_hash
+
+NAMES = [[f"class{c}/{i}" for i in range(20)] for c in range(3)]
+
+
+def test_rank_moves_nothing_when_a_name_comes_or_goes():
+    ranked = rank_by_hash(NAMES[0], "salt")
+    assert sorted(ranked) == sorted(NAMES[0])
+    assert ranked != rank_by_hash(NAMES[0], "other")
+    assert rank_by_hash(NAMES[0][1:], "salt") == [name for name in ranked if name != "class0/0"]
+
+
+def test_shots_are_nested_and_depend_on_the_seed():
+    rankings = few_shot_rankings(NAMES, seed=0)
+    names = ["a", "b", "c"]
+    subsets = [choose_shots(rankings, names, shots, 1) for shots in (1, 2, 4, 8, 16)]
+    for smaller, larger in zip(subsets, subsets[1:], strict=False):
+        assert smaller < larger
+    assert [len(subset) for subset in subsets] == [3, 6, 12, 24, 48]
+    assert choose_shots(rankings, names, 4, 2) != subsets[2]
+
+
+def test_shots_above_a_class_are_refused():
+    rankings = few_shot_rankings([NAMES[0], NAMES[1][:3]], seed=0)
+    with pytest.raises(ValueError, match="shots is 4, but class 'b' has only 3 training images"):
+        choose_shots(rankings, ["a", "b"], 4, 0)
+    with pytest.raises(ValueError, match="seed 10 has no few-shot ranking; choose one below 10"):
+        choose_shots(rankings, ["a", "b"], 1, 10)
+
+
+def test_hold_out_takes_as_many_of_each_class_and_leaves_some():
+    held = hold_out(NAMES, 5, seed=0)
+    assert [sum(name in held for name in names) for names in NAMES] == [5, 5, 5]
+    with pytest.raises(ValueError, match="validation_per_class is 20, but class 0 has only 20"):
+        hold_out(NAMES, 20, seed=0)

@@ -1,0 +1,84 @@
+import pytest
+import torch
+from timm import create_model
+
+from synthbridge.training.classifier import (
+    freeze_units,
+    load_backbone,
+    load_classifier,
+    read_normalisation,
+    renew_head,
+    save_classifier,
+    set_train_mode,
+    unit_names,
+)
+
+
+def test_backbone_keeps_its_weights_and_gets_a_seeded_head(backbone):
+    own = load_backbone(backbone, num_classes=None, seed=0)
+    assert own.get_classifier().out_features == 5
+    one, same, other = (load_backbone(backbone, num_classes=3, seed=seed) for seed in (0, 0, 1))
+    for name, tensor in own.state_dict().items():
+        if not name.startswith("fc."):
+            assert torch.equal(tensor, one.state_dict()[name]), name
+    assert torch.equal(one.fc.weight, same.fc.weight)
+    assert not torch.equal(one.fc.weight, other.fc.weight)
+    assert read_normalisation(backbone).std == (0.25, 0.25, 0.25)
+
+
+def test_a_fresh_head_is_new_and_the_rest_stays(backbone):
+    model = load_backbone(backbone, num_classes=3, seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    renew_head(model, 3, seed=5)
+    assert torch.equal(state, torch.get_rng_state())
+    changed = {n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])}
+    assert changed and all(name.startswith("fc.") for name in changed)
+
+
+def test_units_of_a_resnet_and_of_a_vit():
+    resnet = unit_names(create_model("test_resnet"))
+    assert resnet[0][0].startswith("conv1") and resnet[-1] == ["fc.weight", "fc.bias"]
+    vit = unit_names(create_model("test_vit"))
+    assert any("patch_embed" in name for name in vit[0])
+    assert any(name.startswith("head.") for name in vit[-1])
+
+
+def test_frozen_units_keep_weights_and_batch_statistics(backbone):
+    model = load_backbone(backbone, num_classes=3, seed=0)
+    freeze_units(model, 2)
+    set_train_mode(model)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):  # timm starts each block's last scale at 0: nothing behind it moves at first
+        model(torch.randn(4, 3, 16, 16)).square().sum().backward()
+        optimizer.step()
+    frozen = {name for unit in unit_names(model)[:2] for name in unit}
+    modules = {name.rpartition(".")[0] for name in frozen}
+    for name, tensor in model.state_dict().items():
+        is_frozen = name in frozen or name.rpartition(".")[0] in modules
+        assert torch.equal(tensor, before[name]) == is_frozen, name
+    with pytest.raises(ValueError, match=r"frozen_units is 99, but the model has \d+ units"):
+        freeze_units(model, 99)
+
+
+def test_checkpoint_round_trip_and_misfits(backbone, tmp_path):
+    model = load_backbone(backbone, num_classes=3, seed=0)
+    path = tmp_path / "model.safetensors"
+    save_classifier(model.to(memory_format=torch.channels_last), path)
+    other = load_backbone(backbone, num_classes=3, seed=9)
+    load_classifier(other, path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+    with pytest.raises(ValueError, match=r"'fc.bias' has shape \(3,\) instead of \(4,\)"):
+        load_classifier(load_backbone(backbone, num_classes=4, seed=0), path)
+    with pytest.raises(ValueError, match="does not fit the model"):
+        load_classifier(create_model("test_vit", num_classes=3), path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="is no whole checkpoint"):
+        load_classifier(other, path)
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is no timm model"):
+        load_backbone(tmp_path, num_classes=3, seed=0)

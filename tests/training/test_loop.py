@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quarters import make_images
+from synthbridge.training.classifier import load_backbone
+from synthbridge.training.loop import DivergedError, draw_inputs, predict, steps, train
+from synthbridge.training.schedule import cosine_rate
+
+
+def _train(model, images, recipe, team, **changes):
+    options = {"num_steps": 6, "learning_rate": 0.05, "mixup": 0.0, "seed": 3, **changes}
+    return train(model, images, recipe, team=team, **options)
+
+
+def test_steps_are_whole_epochs_cut_at_the_end():
+    batches = list(steps(10, 4, seed=0, num_steps=7))
+    assert len(batches) == 7
+    assert [ends for _, ends in batches] == [False, False, True, False, False, True, True]
+    for epoch in (0, 1):
+        seen = np.concatenate([batch for batch, _ in batches[3 * epoch : 3 * epoch + 3]])
+        assert sorted(seen) == list(range(10))
+
+
+def test_loop_is_plain_sgd_with_momentum(recipe, team):
+    """Against the update written out by hand: v = m v + (g + wd w); w = w - lr v."""
+    images = make_images(8)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    reference = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    reference.load_state_dict(model.state_dict())
+    velocity = [torch.zeros_like(parameter) for parameter in reference.parameters()]
+    for step, (batch, _) in enumerate(steps(8, 8, 3, 6)):
+        rng = np.random.default_rng([3, step])
+        inputs, labels, _, _ = draw_inputs(images, batch, recipe, mixup=0.0, rng=rng, team=team)
+        loss = nn.functional.cross_entropy(reference(inputs), labels)
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        with torch.no_grad():
+            for parameter, v, gradient in zip(
+                reference.parameters(), velocity, gradients, strict=True
+            ):
+                v.mul_(0.9).add_(gradient + 5e-4 * parameter)
+                parameter.sub_(cosine_rate(0.05, step, 6) * v)
+    _train(model, images, recipe, team)
+    for mine, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+def test_it_learns_eight_images(backbone, recipe, team):
+    images = make_images(8)
+    model = load_backbone(backbone, num_classes=4, seed=0)
+    curve = _train(model, images, recipe, team, num_steps=60)
+    assert curve.train_loss[0] > 1.0 and curve.train_loss[-1] < 0.1
+    assert curve.train_accuracy[-1] == 1.0
+    predicted = predict(model, images, recipe, team)
+    assert np.array_equal(predicted.argmax(1), images.labels.numpy())
+    assert np.allclose(predicted.sum(1), 1, atol=1e-5)
+
+
+def test_same_seed_same_weights(backbone, recipe, team):
+    models = [load_backbone(backbone, num_classes=4, seed=0) for _ in range(3)]
+    for model, seed in zip(models, (1, 1, 2), strict=True):
+        _train(model, make_images(12), recipe, team, seed=seed, mixup=0.2)
+    one, same, other = (list(model.parameters()) for model in models)
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_mixup_mixes_pairs_of_the_batch_without_smoothing(recipe, team):
+    images = make_images(8)
+    batch = np.arange(8)
+    plain, labels, _, whole = draw_inputs(
+        images, batch, recipe, mixup=0.0, rng=np.random.default_rng(5), team=team
+    )
+    mixed, first, second, part = draw_inputs(
+        images, batch, recipe, mixup=1.0, rng=np.random.default_rng(5), team=team
+    )
+    assert whole == 1.0 and 0 < part < 1
+    assert torch.equal(first, labels)
+    rest = (mixed - part * plain) / (1 - part)  # each row is another image of the batch
+    for row, label in zip(rest, second, strict=True):
+        distances = (plain - row).square().mean((1, 2, 3))
+        assert distances.min() < 1e-6 and labels[distances.argmin()] == label
+
+
+def test_divergence_is_a_sentence(backbone, recipe, team):
+    model = load_backbone(backbone, num_classes=4, seed=0)
+    with pytest.raises(DivergedError, match="choose a lower rate"):
+        _train(model, make_images(8), recipe, team, learning_rate=1e30, num_steps=20)

@@ -1,0 +1,54 @@
+"""What one of two real processes does in test_team.py: `torchrun two_processes.py BACKBONE OUT`."""
+
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from quarters import make_images
+from synthbridge.training.classifier import load_backbone, save_classifier
+from synthbridge.training.images import Augmentation, Normalisation
+from synthbridge.training.loop import Recipe, predict, train
+from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.team import form_team
+
+
+def main(backbone: Path, out: Path) -> None:
+    """Train six steps with mixup on 13 images, batches of at most 5, and save the weights."""
+    torch.set_num_threads(1)
+    accelerator = Accelerator(cpu=True)
+    team = form_team(accelerator, num_runs=1)
+    settings = TrainingSettings(
+        batch_size=5,
+        momentum=0.9,
+        weight_decay=5e-4,
+        image_size=16,
+        resize_size=16,
+        min_crop_area=0.8,
+        max_stretch=1.1,
+    )
+    recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.25,) * 3), Augmentation(0.8, 1.1, False))
+    model = load_backbone(backbone, num_classes=4, seed=0)
+    images = make_images(13)
+    curve = train(
+        model,
+        images,
+        recipe,
+        num_steps=6,
+        learning_rate=0.005,
+        mixup=0.2,
+        seed=1,
+        team=team,
+    )
+    probabilities = predict(model, images, recipe, team)
+    if team.rank == 0:
+        (out / "size").write_text(f"{team.size}")
+        (out / "curve").write_text(" ".join(f"{loss:.5f}" for loss in curve.train_loss))
+        torch.save(torch.from_numpy(probabilities), out / "probabilities.pt")
+        save_classifier(model, out / "model.safetensors")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
