@@ -23,14 +23,13 @@ SETTINGS = InversionSettings(
     num_steps=12,
     batch_size=8,
     learning_rate=0.05,
-    flip=True,
     samples_per_class=1,
     seed=5,
 )
 
 
 def invert(generator: TextToImage, settings: InversionSettings = SETTINGS, **options):
-    return invert_style(generator, settings, IMAGES, LABELS, NAMES, **options)
+    return invert_style(generator, settings, IMAGES, LABELS, NAMES, flip=True, **options)
 
 
 def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor, list[float]]:

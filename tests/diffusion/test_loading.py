@@ -33,6 +33,12 @@ def test_to_moves_all_models(folder: Path):
     assert {model.dtype for model in models} == {torch.bfloat16}
 
 
+def test_sizes(folder: Path):
+    generator = load_text_to_image(folder)
+    assert generator.image_size == 16 and generator.pixels_per_latent == 4
+    assert generator.to_fastest("cpu").unet.dtype == torch.float32
+
+
 def test_missing_folder_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="is no folder; name a Stable Diffusion folder"):
         load_text_to_image(tmp_path / "nowhere")

@@ -17,7 +17,6 @@ INVERT = {
     "num_steps": 1000,
     "batch_size": 32,
     "learning_rate": 5e-3,
-    "flip": False,
     "samples_per_class": 4,
     "seed": 0,
 }

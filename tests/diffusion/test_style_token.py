@@ -13,6 +13,7 @@ from synthbridge.diffusion.style_token import (
     check_placeholder,
     find_initial_token,
     load_style_token,
+    put_style_token,
     save_style_token,
     set_style_token,
 )
@@ -76,6 +77,20 @@ def test_a_known_placeholder_is_refused(generator: TextToImage):
     for word in ("<style>", "<|endoftext|>", "style</w>"):
         with pytest.raises(ValueError, match="is already a word of the generator"):
             add(generator, word)
+
+
+def test_a_token_can_be_put_again_but_never_over_a_word(generator: TextToImage):
+    models = (generator.tokenizer, generator.text_encoder)
+    before = generator.text_encoder.get_input_embeddings().weight.clone()
+    first = put_style_token(*models, "<style>", VECTOR)
+    assert put_style_token(*models, "<style>", -VECTOR) == first
+    after = generator.text_encoder.get_input_embeddings().weight
+    assert torch.equal(after[:-1], before) and torch.equal(after[-1], -VECTOR)
+    for word in ("<|endoftext|>", "style</w>"):
+        with pytest.raises(ValueError, match="is already a word of the generator"):
+            put_style_token(*models, word, VECTOR)
+    with pytest.raises(ValueError, match=r"shape \(768,\)"):
+        put_style_token(*models, "<style>", torch.zeros(768))
 
 
 def test_a_vector_of_another_generator_is_refused(generator: TextToImage):

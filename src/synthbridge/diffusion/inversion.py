@@ -98,6 +98,7 @@ def invert_style(
     labels: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
     *,
+    flip: bool,
     checkpoint: Path | None = None,
     steps_per_checkpoint: int = 100,
 ) -> LearnedStyle:
@@ -109,6 +110,7 @@ def invert_style(
         images: uint8 (N, H, W, 3), of the size that the generator draws.
         labels: the class index of each image (N,).
         class_names: as the prompts name them.
+        flip: learn from the mirror images too.
         checkpoint: where a killed run finds what it had; the same run continues bit for bit.
         steps_per_checkpoint: steps that a kill may cost.
 
@@ -121,13 +123,13 @@ def invert_style(
     draw = partial(
         draw_batch,
         balance=ClassBalance(labels, class_names),
-        cache=cache_latents(generator, images, flip=settings.flip),
+        cache=cache_latents(generator, images, flip=flip),
         batch_size=settings.batch_size,
         num_timesteps=len(objective.levels),
         seed=settings.seed,
     )
     run = _start_run(objective, settings)
-    key = _hash_run(settings, images, labels, class_names)
+    key = _hash_run(settings, images, labels, class_names, flip)
     if checkpoint is not None and checkpoint.exists():
         _load_run(run, checkpoint, key)
     _learn(run, objective, draw, key, checkpoint, steps_per_checkpoint)
@@ -181,10 +183,12 @@ def _hash_run(
     images: np.ndarray,
     labels: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
+    flip: bool,
 ) -> str:
     """Name a run by what goes into it, so that it goes on from its own checkpoint only."""
     pixels = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-    return hash_value([settings.model_dump(), pixels, np.asarray(labels).tolist(), *class_names])
+    numbers = np.asarray(labels).tolist()
+    return hash_value([settings.model_dump(), pixels, numbers, list(class_names), flip])
 
 
 def _start_run(objective: StyleObjective, settings: InversionSettings) -> Run:

@@ -40,8 +40,7 @@ def cache_latents(generator: TextToImage, images: np.ndarray, *, flip: bool) -> 
     Raises:
         ValueError: if the images are not of the size that the generator draws.
     """
-    vae, scale = generator.vae, 2 ** (len(generator.vae.config["block_out_channels"]) - 1)
-    size = generator.unet.config["sample_size"] * scale
+    vae, size = generator.vae, generator.image_size
     if images.shape[1:] != (size, size, 3):
         raise ValueError(
             f"the real images have shape {images.shape[1:]} and the generator draws "

@@ -136,8 +136,7 @@ def draw_noise(
 def decode(generator: TextToImage, latents: torch.Tensor) -> torch.Tensor:
     """Decode latents (B, 4, h, w) to uint8 images (B, H, W, 3), on the device."""
     vae = generator.vae
-    scale = 2 ** (len(vae.config["block_out_channels"]) - 1)  # pixels a latent, each way
-    pixels = latents.shape[-1] * latents.shape[-2] * scale**2
+    pixels = latents.shape[-1] * latents.shape[-2] * generator.pixels_per_latent**2
     parts = (latents / vae.config["scaling_factor"]).to(vae.dtype)
     return torch.cat(
         [

@@ -25,7 +25,6 @@ class InversionSettings(Settings):
     batch_size: PositiveInt  # images a step, each of a class drawn at random
     # AdamW, constant. Chosen: 5e-4 x batch_size (diffusers' textual inversion).
     learning_rate: Annotated[FiniteFloat, Field(gt=0)]
-    flip: bool  # also learn from mirrored images; false where left and right matter (digits)
     samples_per_class: PositiveInt  # images of each class in the grid of samples
     seed: Seed
 

@@ -64,12 +64,8 @@ def add_style_token(
         ValueError: if the generator knows the placeholder, or the vector is of another length.
     """
     check_placeholder(tokenizer, placeholder)
-    num_words, width = word_table(text_encoder).shape
-    if vector.shape != (width,):
-        raise ValueError(
-            f"the style token has shape {tuple(vector.shape)}, and this generator's words have "
-            f"{width} numbers; learn the token with this generator ('dvc repro')"
-        )
+    num_words = len(word_table(text_encoder))
+    _check_width(text_encoder, vector)
     tokenizer.add_tokens(placeholder)
     token_id = tokenizer.get_vocab()[placeholder]
     if token_id >= num_words:
@@ -79,10 +75,42 @@ def add_style_token(
     return token_id
 
 
+def put_style_token(
+    tokenizer: "CLIPTokenizer",
+    text_encoder: "CLIPTextModel",
+    placeholder: str,
+    vector: torch.Tensor,
+) -> int:
+    """Add `placeholder`, or give it another `vector` (D,) where it was added before; return its id.
+
+    Raises:
+        ValueError: if it is a word that the generator came with, or the vector of another length.
+    """
+    token_id = tokenizer.get_added_vocab().get(placeholder)
+    if token_id is None or placeholder in tokenizer.all_special_tokens:
+        return add_style_token(tokenizer, text_encoder, placeholder, vector)
+    set_style_token(text_encoder, token_id, vector)
+    return token_id
+
+
 def set_style_token(text_encoder: "CLIPTextModel", token_id: int, vector: torch.Tensor) -> None:
-    """Put `vector` (D,) in the place of the style token's embedding."""
+    """Put `vector` (D,) in the place of the style token's embedding.
+
+    Raises:
+        ValueError: if it is of another length.
+    """
+    _check_width(text_encoder, vector)
     with torch.no_grad():
         word_table(text_encoder)[token_id] = vector
+
+
+def _check_width(text_encoder: "CLIPTextModel", vector: torch.Tensor) -> None:
+    width = word_table(text_encoder).shape[1]
+    if vector.shape != (width,):
+        raise ValueError(
+            f"the style token has shape {tuple(vector.shape)}, and this generator's words have "
+            f"{width} numbers; learn the token with this generator ('dvc repro')"
+        )
 
 
 def save_style_token(path: Path, placeholder: str, vector: torch.Tensor) -> None:

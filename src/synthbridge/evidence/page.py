@@ -1,5 +1,6 @@
 """The page: everything known of every data set in one file that needs no network."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from synthbridge.evidence.plots import (
 )
 from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, SYNTHETIC_ONLY, Run
 from synthbridge.evidence.settings import ReportSettings
-from synthbridge.evidence.tables import shots_of
+from synthbridge.evidence.tables import groups_of, shots_of
 
 DASH = "\N{EN DASH}"  # nothing was measured
 
@@ -176,13 +177,13 @@ def _comparison_row(row: Comparison) -> dict[str, str]:
 
 def _mean_and_spread(mean: float, spread: float | None, digits: int) -> str:
     text = f"{mean:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return text if pd.isna(spread) else f"{text} ± {spread:.{digits}f}"
+    return text if spread is None or math.isnan(spread) else f"{text} ± {spread:.{digits}f}"
 
 
 def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
     """Return a row a source and arm, with a cell a shot count."""
     rows = []
-    for (source, arm), group in accuracy.groupby(["source", "arm"], sort=False):
+    for (source, arm), group in groups_of(accuracy, ["source", "arm"]):
         by_shots = {row["shots"]: row for row in group.to_dict("records")}
         cells = []
         for shots in shots_of(accuracy):
@@ -197,7 +198,7 @@ def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row a model, with its measures side by side."""
     measures = {"leep": 2, "leep_random_head": 2, "fixed_feature_accuracy": 1}  # digits
     rows = []
-    for (set_name, model), group in probes.groupby(["set", "model"], sort=False, dropna=False):
+    for (set_name, model), group in groups_of(probes, ["set", "model"]):
         by_measure = {row["measure"]: row for row in group.to_dict("records")}
         cells = []
         for measure, digits in measures.items():

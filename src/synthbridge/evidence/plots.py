@@ -22,7 +22,7 @@ from synthbridge.evidence.figures import (
     panels,
 )
 from synthbridge.evidence.results import REAL, REFERENCE
-from synthbridge.evidence.tables import arms_of, shots_of
+from synthbridge.evidence.tables import arms_of, groups_of, rows_with, shots_of
 
 WIDTH = 8.0  # inches: text stays legible when a page shows the figure at 700 pixels
 MEASURE_WORDS = {"top1": "test accuracy (%)", "mean_per_class": "mean per class accuracy (%)"}
@@ -35,9 +35,9 @@ def plot_accuracy(accuracy: pd.DataFrame, *, measure: str, primary_arm: str) -> 
     sources = [source for source in accuracy["source"].unique() if source != REAL]
     figure, axes = panels(max(1, len(sources)), width=WIDTH, height=4.2, wide=2)
     for panel, source in zip(axes, sources or [REAL], strict=True):
-        seen = accuracy[accuracy["source"].isin([REAL, source])]
+        seen = rows_with(accuracy, "source", [REAL, source])
         for arm in arms_of(seen):
-            points = seen[seen["arm"] == arm]
+            points = rows_with(seen, "arm", [arm])
             points = points.assign(x=[shots.index(value) for value in points["shots"]])
             _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=arm,
                             bold=arm in (primary_arm, REFERENCE))  # fmt: skip
@@ -54,7 +54,7 @@ def _line_with_band(
     panel: Axes, points: pd.DataFrame, measure: str, look: Look, *, label: str, bold: bool
 ) -> None:
     x, mean = points["x"].to_numpy(), points[measure].to_numpy(dtype=float)
-    spread = points[f"{measure}_spread"].fillna(0.0).to_numpy(dtype=float)
+    spread = np.nan_to_num(points[f"{measure}_spread"].to_numpy(dtype=float))
     panel.plot(
         x,
         mean,
@@ -123,13 +123,13 @@ def plot_convergence(convergence: pd.DataFrame) -> Figure:
     dashes = dict(zip(sources, ("-", (0, (4, 1.5)), (0, (1, 1.2))) * len(sources), strict=False))
     figure, axes = panels(len(shots), width=WIDTH, height=3.4)
     for panel, count in zip(axes, shots, strict=True):
-        lines = convergence[convergence["shots"] == count].groupby(["source", "arm"], sort=False)
+        lines = groups_of(rows_with(convergence, "shots", [count]), ["source", "arm"])
         for (source, arm), line in lines:
-            epochs, mean = line["epoch"], line["train_accuracy"].astype(float)
+            epochs, mean = line["epoch"], line["train_accuracy"].to_numpy(dtype=float)
             label = arm if source == REAL else f"{arm} · {source}"
             colour = looks[arm].colour
             panel.plot(epochs, mean, color=colour, linestyle=dashes.get(source, "-"), label=label)
-            spread = line["spread"].fillna(0.0).astype(float)
+            spread = np.nan_to_num(line["spread"].to_numpy(dtype=float))
             panel.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.1, lw=0)
         panel.set_title(shots_words(count))
         panel.set_xlabel("epoch of the last leg")
@@ -145,13 +145,13 @@ def plot_style_loss(losses: pd.DataFrame) -> Figure:
     sets = list(losses["set"].unique())
     figure, axes = panels(len(sets), width=WIDTH, height=3.0)
     for panel, name in zip(axes, sets, strict=True):
-        curves = losses[losses["set"] == name].groupby("subset", sort=False)
+        curves = groups_of(rows_with(losses, "set", [name]), ["subset"])
         for index, (_, curve) in enumerate(curves):
             look = {"color": COLOURS[1], "linestyle": DASHES[index % len(DASHES)]}
             panel.plot(curve["step"], curve["loss"], color=COLOURS[0], alpha=0.35, linewidth=0.6,
                        label="each step")  # fmt: skip
             panel.plot(curve["step"], curve["smoothed"], **look, label="smoothed")
-            fixed = curve.dropna(subset="fixed_noise_loss")
+            fixed = curve[curve["fixed_noise_loss"].notna()]
             if len(fixed):
                 panel.plot(fixed["step"], fixed["fixed_noise_loss"], color=COLOURS[4], marker="o",
                            markersize=3, linewidth=1.2, label="at fixed noise")  # fmt: skip

@@ -4,6 +4,7 @@ Accuracies are in percent, differences in points, spreads the sample standard de
 (empty for a single seed).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,20 @@ from synthbridge.evidence.settings import ReportSettings
 from synthbridge.files import whole_file
 
 CELL = ["dataset", "source", "arm", "shots"]
+
+
+def rows_with(table: pd.DataFrame, column: str, values: list[Any]) -> pd.DataFrame:
+    """Return the rows whose `column` is one of `values`, numbered anew."""
+    rows: Any = table[table[column].isin(values)]
+    return rows.reset_index(drop=True)
+
+
+def groups_of(
+    table: pd.DataFrame, columns: list[str]
+) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """Yield the values of `columns` and the rows that hold them, in order of appearance."""
+    groups: Any = table.groupby(columns, sort=False, dropna=False)
+    yield from groups
 
 
 def results_table(runs: list[Run]) -> pd.DataFrame:
@@ -43,8 +58,7 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
 def accuracy_table(runs: list[Run]) -> pd.DataFrame:
     """Return mean and spread over seeds: a row a data set, source, arm and shot count."""
     rows = []
-    # sort=False keeps the order of the runs, which is that of every table.
-    for cell, group in results_table(runs).groupby(CELL, sort=False):
+    for cell, group in groups_of(results_table(runs), CELL):
         rows.append(
             {
                 **dict(zip(CELL, cell, strict=True)),
@@ -84,7 +98,7 @@ def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
         ]
         for row in comparisons
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
 def convergence_table(runs: list[Run], primary_arm: str) -> pd.DataFrame:
@@ -93,23 +107,27 @@ def convergence_table(runs: list[Run], primary_arm: str) -> pd.DataFrame:
     Only of vanilla, bridged and the primary arm: the comparison of Bridged, figure 3.
     """
     columns = [*CELL, "epoch", "train_accuracy", "spread"]
+    points = pd.DataFrame(
+        [
+            [run.dataset, run.source, run.arm, run.shots, epoch, accuracy]
+            for run in runs
+            if run.arm in (REFERENCE, "bridged", primary_arm)
+            for epoch, accuracy in enumerate(run.train_accuracy, start=1)
+        ],
+        columns=pd.Index(columns[:-1]),
+    )
     rows = [
-        [run.dataset, run.source, run.arm, run.shots, epoch, accuracy]
-        for run in runs
-        if run.arm in (REFERENCE, "bridged", primary_arm)
-        for epoch, accuracy in enumerate(run.train_accuracy, start=1)
+        [*cell, group["train_accuracy"].mean(), group["train_accuracy"].std(ddof=1)]
+        for cell, group in groups_of(points, columns[:-2])
     ]
-    points = pd.DataFrame(rows, columns=[*CELL, "epoch", "train_accuracy"])
-    if not rows:
-        return points.assign(spread=0.0)[columns]
-    groups = points.groupby([*CELL, "epoch"], sort=False)["train_accuracy"]
-    return groups.agg(train_accuracy="mean", spread="std").reset_index()[columns]
+    return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
 def smooth_losses(losses: pd.DataFrame) -> pd.DataFrame:
     """Add a column `smoothed`: an exponential mean over about a tenth of each curve."""
     smoothed = losses.groupby(["dataset", "set", "subset"], sort=False)["loss"].transform(
-        lambda loss: loss.ewm(span=max(1.0, len(loss) / 10)).mean()
+        # Step 0 has no loss yet; it takes that of the first step.
+        lambda loss: loss.ewm(span=max(1.0, len(loss) / 10)).mean().bfill()
     )
     return losses.assign(smoothed=smoothed)
 
@@ -117,9 +135,11 @@ def smooth_losses(losses: pd.DataFrame) -> pd.DataFrame:
 def probe_table(probes: pd.DataFrame) -> pd.DataFrame:
     """Return mean and spread over seeds of LEEP and fixed-feature accuracy."""
     cell = ["dataset", "set", "source", "model", "measure"]
-    # dropna: the upstream model has no set; sort: keep the order in which probe measured.
-    groups = probes.groupby(cell, sort=False, dropna=False)["value"]
-    return groups.agg(mean="mean", spread="std", num_seeds="size").reset_index()
+    rows = [
+        [*values, group["value"].mean(), group["value"].std(ddof=1), len(group)]
+        for values, group in groups_of(probes, cell)
+    ]
+    return pd.DataFrame(rows, columns=pd.Index([*cell, "mean", "spread", "num_seeds"]))
 
 
 def summary(
@@ -163,6 +183,12 @@ def arms_of(table: pd.DataFrame) -> list[str]:
 def shots_of(table: pd.DataFrame) -> list[Any]:
     """List the shot counts of a table, "full" last."""
     return sorted(table["shots"].unique(), key=shots_key)
+
+
+def with_series(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Add a column `series`, the values of `columns` in one: what DVC's plots colour by."""
+    series = ["".join(f"{value} " for value in row).strip() for row in table[columns].to_numpy()]
+    return table.assign(series=series)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -20,9 +20,9 @@ def backbone(params: BackboneSettings, *, out: Path) -> None:
         f"{params.num_steps} steps of {params.batch_size}"
     )
     use_fixed_threads()
-    model = letters.make_backbone(params.model, params.seed)
+    model = letters.make_backbone(params.model, params.input_size, params.seed)
     images, labels = letters.draw_letters(
-        params.num_images, params.seed, num_processes=count_cores()
+        params.num_images, params.input_size, params.seed, num_processes=count_cores()
     )
     steps = letters.train_backbone(model, images, labels, params)
     bar = progress(steps, total=params.num_steps, what="training the backbone", unit="step")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
@@ -21,8 +20,10 @@ from synthbridge.evidence.tables import (
     differences_table,
     probe_table,
     results_table,
+    rows_with,
     smooth_losses,
     summary,
+    with_series,
     write_csv,
 )
 from synthbridge.files import write_json, write_text
@@ -32,6 +33,12 @@ from synthbridge.settings import read_section
 if TYPE_CHECKING:
     from synthbridge.data.shards import Sample
 
+# What names a line of `dvc plots`; see plot_shots.json and plot_curve.json beside the page.
+SERIES = {
+    "accuracy": ["dataset", "source", "arm"],
+    "convergence": ["dataset", "source", "arm", "shots"],
+    "style_loss": ["dataset", "set", "subset"],
+}
 TILE = 64  # pixels: the side of a picture in the grid
 
 
@@ -84,10 +91,10 @@ def report(
             dataset=dataset,
             runs=own_runs,
             comparisons=[row for row in comparisons if row.dataset == dataset],
-            accuracy=_only(tables["accuracy"], dataset),
-            convergence=_only(tables["convergence"], dataset),
-            losses=_only(tables["style_loss"], dataset),
-            probes=_only(tables["probe"], dataset),
+            accuracy=rows_with(tables["accuracy"], "dataset", [dataset]),
+            convergence=rows_with(tables["convergence"], "dataset", [dataset]),
+            losses=rows_with(tables["style_loss"], "dataset", [dataset]),
+            probes=rows_with(tables["probe"], "dataset", [dataset]),
             pictures=pictures,
             class_names=class_names,
             provenance=provenance,
@@ -95,7 +102,8 @@ def report(
         parts.append((evidence, draw_figures(evidence, params)))
     tables["differences"] = differences_table(comparisons)
     for name, table in tables.items():
-        write_csv(out / f"{name}.csv", table)
+        columns = SERIES.get(name)
+        write_csv(out / f"{name}.csv", with_series(table, columns) if columns else table)
     numbers = summary(tables["accuracy"], comparisons, tables["probe"], params)
     write_json(out / "summary.json", numbers)
     _write_page(parts, params, out)
@@ -113,10 +121,6 @@ def _write_page(
             sentence = verdict_sentence(evidence.dataset, source, evidence.comparisons, params)
             say(f"  {sentence}")
     write_text(out / "report.html", render_page(parts, params))
-
-
-def _only(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    return table[table["dataset"] == dataset].reset_index(drop=True)
 
 
 def _grid_labels(runs: list[Run], num_rows: int) -> list[int]:

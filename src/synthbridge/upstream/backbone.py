@@ -9,32 +9,39 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+from PIL import Image
 from timm.models import save_for_hf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synthbridge.upstream.glyphs import IMAGE_SIZE, draw_glyph
+from synthbridge.upstream.glyphs import draw_glyph
 from synthbridge.upstream.optimisation import make_optimiser
 from synthbridge.upstream.settings import BackboneSettings
 
 LETTERS = string.ascii_uppercase  # the classes; small letters belong to their capitals
 PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)  # of pixels in 0..1
+RESAMPLING = Image.Resampling.BICUBIC
 
 
-def draw_letter(index: int, seed: int) -> np.ndarray:
-    """Draw letter image `index` from its own seed, as capital or small letter: (16, 16) uint8."""
+def draw_letter(index: int, input_size: int, seed: int) -> np.ndarray:
+    """Draw letter image `index` from its own seed; returns (S, S) uint8 of S = `input_size`."""
     rng = np.random.default_rng([seed, index])
     letter = LETTERS[index % len(LETTERS)]
-    return draw_glyph(letter if rng.random() < 0.5 else letter.lower(), rng).pixels
+    glyph = draw_glyph(letter if rng.random() < 0.5 else letter.lower(), rng)
+    # Drawn at 16 pixels and enlarged, as the digits will be.
+    enlarged = Image.fromarray(glyph.pixels).resize((input_size, input_size), RESAMPLING)
+    return np.asarray(enlarged)
 
 
-def draw_letters(num_images: int, seed: int, *, num_processes: int) -> tuple[Tensor, Tensor]:
+def draw_letters(
+    num_images: int, input_size: int, seed: int, *, num_processes: int
+) -> tuple[Tensor, Tensor]:
     """Draw the training images; the number of processes changes the time and no byte.
 
     Returns:
-        Images (N, 3, 16, 16), normalised, and class indices (N,).
+        Images (N, 3, S, S) of S = `input_size` pixels, normalised, and class indices (N,).
     """
-    draw = partial(draw_letter, seed=seed)
+    draw = partial(draw_letter, input_size=input_size, seed=seed)
     with ProcessPoolExecutor(num_processes) as processes:
         pixels = np.stack(list(processes.map(draw, range(num_images), chunksize=500)))
     images = torch.from_numpy(pixels).float().div(255).unsqueeze(1).expand(-1, 3, -1, -1)
@@ -42,8 +49,8 @@ def draw_letters(num_images: int, seed: int, *, num_processes: int) -> tuple[Ten
     return (images - mean) / std, torch.arange(num_images) % len(LETTERS)
 
 
-def make_backbone(model: str, seed: int) -> nn.Module:
-    """Make an untrained timm `model` for letters of 16 pixels.
+def make_backbone(model: str, input_size: int, seed: int) -> nn.Module:
+    """Make an untrained timm `model` for letters of `input_size` pixels a side.
 
     Raises:
         ValueError: if timm has no such model.
@@ -55,7 +62,7 @@ def make_backbone(model: str, seed: int) -> nn.Module:
         )
     torch.manual_seed(seed)  # timm draws initial weights from the global generator
     overlay = {
-        "input_size": (3, IMAGE_SIZE, IMAGE_SIZE), "mean": PIXEL_MEAN, "std": PIXEL_STD,
+        "input_size": (3, input_size, input_size), "mean": PIXEL_MEAN, "std": PIXEL_STD,
         "interpolation": "bicubic", "crop_pct": 1.0, "num_classes": len(LETTERS),
         "tag": "letters", "pool_size": None,
     }  # fmt: skip
@@ -65,7 +72,7 @@ def make_backbone(model: str, seed: int) -> nn.Module:
 def train_backbone(
     model: nn.Module, images: Tensor, labels: Tensor, settings: BackboneSettings
 ) -> Iterator[float]:
-    """Train `model` in place on `images` (N, 3, 16, 16); yields the accuracy of each batch."""
+    """Train `model` in place on `images` (N, 3, S, S); yields the accuracy of each batch."""
     model.to(memory_format=torch.channels_last)  # pyright: ignore
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser, schedule = make_optimiser(

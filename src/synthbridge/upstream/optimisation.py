@@ -12,7 +12,7 @@ NUM_THREADS = 2
 
 
 def use_fixed_threads() -> None:
-    """Compute with two threads and deterministic kernels, so that machines agree."""
+    """Compute with two threads and deterministic kernels, whatever the number of cores."""
     torch.set_num_threads(NUM_THREADS)
     torch.use_deterministic_algorithms(True)
 

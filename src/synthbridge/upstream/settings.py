@@ -44,6 +44,7 @@ class BackboneSettings(Settings):
     """`backbone`: the classifier that every leg starts from, trained on letters."""
 
     model: str  # a timm architecture
+    input_size: PositiveInt  # pixels a side that it sees; images of 16 are enlarged
     num_images: PositiveInt  # letters, each of the 26 as often as the others
     num_steps: PositiveInt
     batch_size: PositiveInt  # images a step

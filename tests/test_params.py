@@ -1,0 +1,119 @@
+"""What a user may write wrong in params.yaml or on the command line: one sentence, nothing run."""
+
+import subprocess
+import sys
+
+import pytest
+from ruamel.yaml import YAML
+
+from house import ROOT
+from synthbridge.stages.params import read_params, source_name
+
+
+def _refused(tmp_path, key, value):
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    *parents, last = key.split(".")
+    group = params
+    for parent in parents:
+        group = group[parent]
+    if value is None:
+        del group[last]
+    else:
+        group[last] = value
+    path = tmp_path / "params.yaml"
+    YAML().dump(params, path)
+    with pytest.raises(ValueError) as error:
+        read_params(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, backbone"),
+        ("training", None, "training is missing; add it"),
+        ("invert.steps", 3, "invert.steps is not a known key; choose from"),
+        ("generator.vae.num_step", 3, "generator.vae.num_step is not a known key"),
+        ("training.batch_size", "64", "training.batch_size is '64'; it should be a valid integer"),
+        ("training.batch_size", 0, "training.batch_size is 0; it should be greater than"),
+        ("training.weight_decay", "none", "training.weight_decay is 'none'"),
+        ("training.resize_size", 8, "resize_size 8 must be at least image_size 16"),
+        ("generate.sampler", "ddim", "generate.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'"),
+        ("generate.jpeg_quality", 101, "generate.jpeg_quality is 101"),
+        ("datasets", ["mine"], "datasets holds 'mine', which is no group below data"),
+        ("datasets", ["my data"], "datasets.0 is 'my data'"),
+        ("data.digits.source", "digit", "data.digits.source is 'digit'; it should be 'digits'"),
+        ("sets", ["template", "dis_4"], "sets holds 'dis_4', which is no group below synthetic"),
+        ("sets", ["template", "template"], "name each one once"),
+        ("shots", [3], "shots holds 3; choose from 1, 2, 4, 8, 16, full"),
+        ("shots", ["all"], "shots holds 'all'; choose from"),
+        ("seeds", [11], "seeds holds 11; choose from 0 to 9"),
+        ("synthetic.dsi_4.shots", 8, "synthetic.dsi_4 sees 8 shots; let its name end in _8"),
+        ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
+        ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
+        ("arms.real.vanilla", [], "arms.real.vanilla is []"),
+        ("arms.real.vanilla", [{"train_on": "reel"}], "it should be 'real' or 'mixed'"),
+        ("arms.real.vanilla", [{"fresh_head": True}], "names either stage_one or train_on"),
+        ("arms.real.vanilla", [{"train_on": "mixed"}], "move the arm to arms.mixed"),
+        ("arms.bridged.bridged", [{"train_on": "real"}], "first leg of a bridged arm names its"),
+        ("arms.bridged.bridged", [{"stage_one": "plane"}], "names stage one 'plane'; choose from"),
+        ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
+        ("report.primary_arm", "bridgd", "report.primary_arm is 'bridgd'; choose from"),
+        ("real_leg.learning_rates", [0.0], "must all be above 0"),
+        ("invert.placeholder", "style token", "invert.placeholder is 'style token'"),
+    ],
+)
+def test_a_fault_is_a_sentence(tmp_path, key, value, sentence):
+    assert sentence in _refused(tmp_path, key, value)
+
+
+def _python_src(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "src", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_stage_refuses_before_any_work(tmp_path):
+    import shutil
+
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    text = (ROOT / "params.yaml").read_text().replace("momentum: 0.9", "momentun: 0.9")
+    (tmp_path / "params.yaml").write_text(text)
+    result = _python_src("prepare", "--dataset", "digits", "--out", "out", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "params.yaml: training.momentun is not a known key" in result.stderr
+    assert "Traceback" not in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
+    import shutil
+
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    text = (ROOT / "params.yaml").read_text()
+    text = text.replace("- dsi_full\n", "- dsi_full\n- dsi_8\n")
+    new = "  dsi_8:\n    prompts: dsi\n    shots: 8\n    guidance_scale: 3.5\n"
+    text = text.replace("synthetic:\n", f"synthetic:\n{new}    images_per_class: 100\n")
+    (tmp_path / "params.yaml").write_text(text)
+    result = _python_src("prepare", "--dataset", "digits", "--out", "out", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "sets holds 'dsi_8', but stage probe in dvc.yaml does not read it" in result.stderr
+
+
+def test_an_unknown_stage_is_refused():
+    result = _python_src("genrate")
+    assert result.returncode == 1
+    assert "'genrate' is no stage; choose from pool, clip" in result.stderr
+
+
+def test_processes_must_be_a_number(monkeypatch):
+    monkeypatch.setenv("SYNTHBRIDGE_PROCESSES", "two")
+    result = _python_src("bridge")
+    assert "SYNTHBRIDGE_PROCESSES is 'two'; give a whole number above 0" in result.stderr
+
+
+def test_source_is_the_set_without_its_shots():
+    params = read_params(ROOT / "params.yaml")
+    sources = {name: source_name(name, settings) for name, settings in params.synthetic.items()}
+    assert sources == {"template": "template", "dsi_1": "dsi", "dsi_4": "dsi", "dsi_full": "dsi"}
