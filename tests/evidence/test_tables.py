@@ -1,0 +1,118 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from evidence.simulated import simulate_probe, simulate_runs, simulate_style
+
+from synthbridge.evidence.comparisons import compare_runs
+from synthbridge.evidence.readings import read_probes, read_style_losses
+from synthbridge.evidence.results import read_runs
+from synthbridge.evidence.tables import (
+    accuracy_table,
+    convergence_table,
+    differences_table,
+    probe_table,
+    results_table,
+    smooth_losses,
+    summary,
+    with_series,
+    write_csv,
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("final")
+    simulate_runs(folder, shots=[1, "full"], num_test=100)
+    return read_runs([folder])
+
+
+def test_a_row_a_run(runs):
+    table = results_table(runs)
+    assert len(table) == len(runs) == 15 * 2 * 3
+    first = table.iloc[0]
+    assert (first["arm"], first["shots"], first["seed"]) == ("vanilla", 1, 0)
+    assert first["held_out_accuracy"] == pytest.approx(80.0)
+    assert table[table["arm"] == "synthetic_only"]["learning_rate"].isna().all()
+
+
+def test_mean_and_sample_spread(runs):
+    row = accuracy_table(runs).iloc[0]
+    values = [run.top1 for run in runs[:3]]
+    assert row["top1"] == pytest.approx(np.mean(values))
+    assert row["top1_spread"] == pytest.approx(np.std(values, ddof=1))
+    assert row["num_seeds"] == 3
+
+
+def test_one_seed_has_no_spread(runs):
+    table = accuracy_table([run for run in runs if run.seed == 0])
+    assert table["top1_spread"].isna().all()
+
+
+def test_convergence_is_the_mean_over_seeds(runs):
+    table = convergence_table(runs, "bridged_pp")
+    assert set(table["arm"]) == {"vanilla", "bridged", "bridged_pp"}
+    first = [run.train_accuracy[0] for run in runs[:3]]
+    assert table.iloc[0]["train_accuracy"] == pytest.approx(np.mean(first))
+    assert table.iloc[0]["spread"] == pytest.approx(np.std(first, ddof=1))
+    assert table["epoch"].max() == 30
+
+
+def test_convergence_without_curves_is_empty(runs):
+    assert convergence_table([run for run in runs if run.arm == "mixed"], "bridged").empty
+
+
+def test_smoothing_keeps_a_constant_and_calms_noise(tmp_path):
+    simulate_style(tmp_path / "dsi_4", ["s0"])
+    table = smooth_losses(read_style_losses([tmp_path], ["digits"]))
+    assert table["smoothed"][50:].std() < 0.5 * table["loss"][50:].std()
+    assert table["smoothed"].notna().all()
+    flat = smooth_losses(table.assign(loss=0.3))
+    assert flat["smoothed"].to_numpy() == pytest.approx(0.3)
+
+
+def test_probe_table(tmp_path):
+    simulate_probe(tmp_path / "digits.json")
+    table = probe_table(read_probes([tmp_path]))
+    upstream = table[(table["model"] == "upstream") & (table["measure"] == "leep")].iloc[0]
+    assert upstream["mean"] == -1.9
+    assert math.isnan(upstream["spread"])
+    plain = table[(table["set"] == "dsi_4") & (table["measure"] == "leep")].iloc[0]
+    assert plain["mean"] == pytest.approx(-0.89)
+    assert plain["spread"] == pytest.approx(0.01)
+    assert probe_table(read_probes([])).empty
+
+
+def test_summary_holds_plain_numbers(runs, settings, tmp_path):
+    simulate_probe(tmp_path / "digits.json")
+    accuracy, comparisons = accuracy_table(runs), compare_runs(runs, settings)
+    tree = summary(accuracy, comparisons, probe_table(read_probes([tmp_path])), settings)
+    assert json.loads(json.dumps(tree, allow_nan=False)) == tree
+    digits = tree["digits"]
+    assert digits["accuracy"]["real"]["vanilla"]["1"] == round(accuracy["top1"][0], 2)
+    gain = digits["difference"]["dsi"]["bridged_minus_vanilla"]["1"]
+    assert set(gain) == {"points", "low", "high", "num_seeds", "verdict"}
+    assert set(digits["difference"]["dsi"]) == {
+        "bridged_minus_vanilla", "bridged_minus_vanilla_equal_steps",
+    }  # fmt: skip
+    assert digits["leep"] == {"upstream": -1.9, "plain_template": -1.39, "plain_dsi_4": -0.89}
+
+
+def test_differences_table(runs, settings):
+    comparisons = compare_runs(runs, settings)
+    table = differences_table(comparisons)
+    assert len(table) == len(comparisons)
+    assert table["verdict"][0] == comparisons[0].verdict
+    assert list(differences_table([]).columns) == list(table.columns)
+
+
+def test_csv_is_the_same_and_reads_back(runs, tmp_path):
+    table = with_series(accuracy_table(runs), ["source", "arm"])
+    assert table["series"][0] == "real vanilla"
+    for name in ("a.csv", "b.csv"):
+        write_csv(tmp_path / name, table)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    back = pd.read_csv(tmp_path / "a.csv")
+    assert back["top1"].to_numpy() == pytest.approx(table["top1"].to_numpy(), rel=1e-5)
