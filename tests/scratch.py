@@ -50,7 +50,7 @@ class Scratch:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def set(self, changes: dict[str, Any]) -> None:
+    def change(self, changes: dict[str, Any]) -> None:
         """Change values of params.yaml, named by dotted keys."""
         yaml, path = YAML(), self.folder / "params.yaml"
         params = yaml.load(path)
@@ -122,7 +122,7 @@ def clone_working_tree(folder: Path) -> Scratch:
     pipeline = (folder / "dvc.yaml").read_text()
     kept = [line for line in pipeline.splitlines() if not re.search(rf"/({'|'.join(ABSENT_SETS)})", line)]
     (folder / "dvc.yaml").write_text("\n".join(kept) + "\n")
-    scratch.set(TINY)
+    scratch.change(TINY)
     scratch.git("init", "-q")
     scratch.commit()
     return scratch

@@ -52,20 +52,20 @@ def test_more_images_make_only_the_new_ones_and_going_back_makes_none(scratch):
     """Invariant 3."""
     before = scratch.units("generate")
     targets = [f"generate@digits-template-b{block}" for block in range(3)]
-    scratch.set({"synthetic.template.images_per_class": 4})
+    scratch.change({"synthetic.template.images_per_class": 4})
     assert scratch.ran(*targets) == {"plan@digits-template", "generate@digits-template-b1"}
     after = scratch.units("generate")
     new = {name: made for name, made in after.items() if name not in before}
     assert len(new) == 2 and {**before, **new} == after  # two shards of five classes
     for volume in (2, 4):
-        scratch.set({"synthetic.template.images_per_class": volume})
+        scratch.change({"synthetic.template.images_per_class": volume})
         assert scratch.ran(*targets) == set()
     assert scratch.units("generate") == after
 
 
 def test_a_stage_two_change_reruns_stage_two_and_the_report(scratch):
     """Invariant 4."""
-    scratch.set({"real_leg.num_epochs_few_shot": 3})
+    scratch.change({"real_leg.num_epochs_few_shot": 3})
     for name in ("generate", "bridge", "invert"):
         before = scratch.units(name)
         assert before
@@ -77,11 +77,11 @@ def test_a_stage_two_change_reruns_stage_two_and_the_report(scratch):
 def test_an_added_arm_and_an_added_shot_train_only_themselves(scratch):
     """Invariant 4: one arm, two seeds, one shot: two runs; then all arms at the new shot."""
     before = scratch.units("finetune")
-    scratch.set({"arms.real.vanilla_mixup": [{"train_on": "real", "mixup": 0.2}]})
+    scratch.change({"arms.real.vanilla_mixup": [{"train_on": "real", "mixup": 0.2}]})
     assert scratch.ran("finetune_real@digits") == {"finetune_real@digits"}
     with_arm = scratch.units("finetune")
     assert len(with_arm) == len(before) + 2
-    scratch.set({"shots": [1, 2]})
+    scratch.change({"shots": [1, 2]})
     assert scratch.ran("finetune_real@digits") == {"finetune_real@digits"}
     with_shot = scratch.units("finetune")
     assert len(with_shot) == len(with_arm) + 4 * 2
@@ -171,7 +171,7 @@ def _progress_made(scratch, stage):
 def test_a_killed_stage_goes_on_where_it_was(stage, scratch, tmp_path):
     """Invariant 2: kill -9 in the middle; the next run keeps what was done, same bytes."""
     target, out = TARGETS[stage]
-    scratch.set(KILLED[stage])
+    scratch.change(KILLED[stage])
     whole = copy_scratch(scratch, tmp_path / "whole")
     before = set(_progress_made(scratch, stage))
     process = subprocess.Popen(
@@ -199,7 +199,7 @@ def test_a_killed_stage_goes_on_where_it_was(stage, scratch, tmp_path):
 
 def test_a_full_disk_leaves_nothing_half_written(scratch):
     """A limit on file sizes stands for the full disk: the write fails with an OSError."""
-    scratch.set({"generate.jpeg_quality": 94})
+    scratch.change({"generate.jpeg_quality": 94})
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

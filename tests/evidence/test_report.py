@@ -1,5 +1,6 @@
 """The whole report on simulated results, through the stage."""
 
+import os
 import re
 import subprocess
 import sys
@@ -52,33 +53,17 @@ def files_of(folder):
 
 
 @pytest.fixture(scope="module")
-def made(inputs, settings_for_module, tmp_path_factory):
+def made(inputs, settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("metrics")
-    report(settings_for_module, **inputs, out=out)
+    report(settings, **inputs, out=out)
     return out
 
 
-@pytest.fixture(scope="module")
-def settings_for_module():
-    from synthbridge.evidence.settings import ReportSettings
-
-    return ReportSettings(
-        primary_arm="bridged",
-        measure="top1",
-        smallest_gain=1.0,
-        confidence=0.95,
-        num_resamples=200,
-        seed=0,
-        grid_classes=10,
-        grid_images=3,
-    )
-
-
-def test_writes_its_files_and_the_same_bytes_again(inputs, made, settings_for_module, tmp_path):
+def test_writes_its_files_and_the_same_bytes_again(inputs, made, settings, tmp_path):
     expected = {f"{name}.csv" for name in TABLES} | {"summary.json", "report.html"}
     expected |= {f"plots/digits/{name}.png" for name in PLOTS}
     assert set(files_of(made)) == expected
-    report(settings_for_module, **inputs, out=tmp_path)
+    report(settings, **inputs, out=tmp_path)
     assert files_of(tmp_path) == files_of(made)
 
 
@@ -99,8 +84,8 @@ def test_svg_ids_are_used_once(made):
         assert page.count(f'id="{identifier}"') == 1, identifier
 
 
-def test_says_the_verdicts_and_where(inputs, settings_for_module, tmp_path, capsys):
-    report(settings_for_module, final=inputs["final"], out=tmp_path)
+def test_says_the_verdicts_and_where(inputs, settings, tmp_path, capsys):
+    report(settings, final=inputs["final"], out=tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "report: comparing 135 runs on digits"
     assert lines[1].startswith("  With dsi images on digits, ")
@@ -118,9 +103,9 @@ def test_says_the_verdicts_and_where(inputs, settings_for_module, tmp_path, caps
     ],
     ids=str,
 )
-def test_missing_pieces_give_an_honest_report(reduced, settings_for_module, tmp_path):
+def test_missing_pieces_give_an_honest_report(reduced, settings, tmp_path):
     simulate_runs(tmp_path / "final", num_test=80, **reduced)
-    report(settings_for_module, final=[tmp_path / "final"], out=tmp_path / "metrics")
+    report(settings, final=[tmp_path / "final"], out=tmp_path / "metrics")
     page = (tmp_path / "metrics/report.html").read_text()
     assert "nan" not in re.sub("[a-z]*nan[a-z]+", "", page)
     assert ("One seed only" in page) == (reduced.get("seeds") == [0])
@@ -129,12 +114,12 @@ def test_missing_pieces_give_an_honest_report(reduced, settings_for_module, tmp_
         assert 'class="helps"' not in page
 
 
-def test_several_data_sets_have_a_section_each(settings_for_module, tmp_path):
+def test_several_data_sets_have_a_section_each(settings, tmp_path):
     for dataset in ("digits", "pets"):
-        simulate_runs(tmp_path / "final", dataset=dataset, num_test=80)
+        simulate_runs(tmp_path / "final", dataset=dataset, num_test=80, shots=[4], seeds=[0, 1])
         simulate_style(tmp_path / "styles" / dataset / "dsi_4", ["s0"])
     report(
-        settings_for_module,
+        settings,
         final=[tmp_path / "final"],
         styles=[tmp_path / "styles"],
         out=tmp_path / "metrics",
@@ -156,4 +141,9 @@ def test_main_reads_params(inputs, tmp_path, monkeypatch):
 
 def test_starts_without_torch():
     code = "import sys, synthbridge.stages.report as r; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": "src"}).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONPATH": os.pathsep.join(sys.path)}
+        ).returncode
+        == 0
+    )

@@ -121,7 +121,7 @@ def plot_convergence(convergence: pd.DataFrame) -> Figure:
     shots = shots_of(convergence)
     sources = [source for source in convergence["source"].unique() if source != REAL]
     dashes = dict(zip(sources, ("-", (0, (4, 1.5)), (0, (1, 1.2))) * len(sources), strict=False))
-    figure, axes = panels(len(shots), width=WIDTH, height=3.4)
+    figure, axes = panels(len(shots), width=WIDTH, height=3.4, share_x=False)
     for panel, count in zip(axes, shots, strict=True):
         lines = groups_of(rows_with(convergence, "shots", [count]), ["source", "arm"])
         for (source, arm), line in lines:
