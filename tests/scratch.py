@@ -120,7 +120,11 @@ def clone_working_tree(folder: Path) -> Scratch:
             shutil.copyfile(ROOT / name, target)
     scratch = Scratch(folder)
     pipeline = (folder / "dvc.yaml").read_text()
-    kept = [line for line in pipeline.splitlines() if not re.search(rf"/({'|'.join(ABSENT_SETS)})", line)]
+    kept = [
+        line
+        for line in pipeline.splitlines()
+        if not re.search(rf"/({'|'.join(ABSENT_SETS)})", line)
+    ]
     (folder / "dvc.yaml").write_text("\n".join(kept) + "\n")
     scratch.change(TINY)
     scratch.git("init", "-q")

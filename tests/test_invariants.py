@@ -9,8 +9,8 @@ import time
 
 import pytest
 from safetensors.torch import load_file
-
 from scratch import Scratch, clone_working_tree, copy_scratch
+
 from synthbridge.data.real import read_dataset
 from synthbridge.files import hash_folder, read_json
 from synthbridge.stages.params import read_params
@@ -44,7 +44,9 @@ def test_same_bytes_again_and_with_two_processes(reproduced, tmp_path):
     first, second = reproduced.lock(), again.lock()
     assert first.keys() == second.keys()
     for stage, entry in first.items():
-        hashes = [{out["path"]: out["md5"] for out in lock["outs"]} for lock in (entry, second[stage])]
+        hashes = [
+            {out["path"]: out["md5"] for out in lock["outs"]} for lock in (entry, second[stage])
+        ]
         assert hashes[0] == hashes[1], stage
 
 

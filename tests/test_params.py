@@ -37,7 +37,11 @@ def _refused(tmp_path, key, value):
         ("training.batch_size", "64", "training.batch_size is '64'; it should be a valid integer"),
         ("training.batch_size", 0, "training.batch_size is 0; it should be greater than"),
         ("training.weight_decay", "none", "training.weight_decay is 'none'"),
-        ("training.resize_size", 8, "resize_size 8 must be at least image_size 16"),
+        (
+            "training.resize_size",
+            8,
+            "params.yaml: training: resize_size 8 must be at least image_size 24",
+        ),
         ("generate.sampler", "ddim", "generate.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'"),
         ("generate.jpeg_quality", 101, "generate.jpeg_quality is 101"),
         ("datasets", ["mine"], "datasets holds 'mine', which is no group below data"),

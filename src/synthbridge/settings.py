@@ -51,6 +51,9 @@ def _sentence(fault: Any, cls: type[Settings], where: str) -> str:
         return f"params.yaml: {path} is not a known key; {_known_keys(cls, fault['loc'][:-1])}"
     if fault["type"] == "missing":
         return f"params.yaml: {path} is missing; add it"
+    if fault["type"] == "value_error" and isinstance(fault["input"], dict):
+        about = f"params.yaml: {path}: " if path else "params.yaml: "
+        return about + fault["msg"].removeprefix("Value error, ")  # the rule names the values
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     return f"params.yaml: {path} is {fault['input']!r}; {rule}"
 

@@ -48,6 +48,7 @@ class FinetuneInputs:
 
     real: Path
     backbone: Path
+    rates: Path  # what `select` chose
     blocks: Sequence[Path] = ()  # synthetic shards: mixed arms
     stage_one: Path | None = None  # stage-one models: bridged arms
 
@@ -66,18 +67,18 @@ class Run:
     arm: str
     shots: Shots
     seed: int
+    learning_rate: float  # of legs on real images
     path: Path  # its unit of work
 
 
 class Trainer:
-    """Makes runs; keeps what they share: the data set, its validation and test images."""
+    """Makes runs; keeps what they share: the data set and its test images."""
 
     def __init__(self, params: FinetuneParams, inputs: FinetuneInputs, team: Team):
-        """Decode the held-out and the test images."""
+        """Decode the test images."""
         self.params, self.inputs, self.team = params, inputs, team
         self.dataset: PreparedDataset = read_dataset(inputs.real)
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
-        self.validation = self._load(self.dataset.samples("validation"))
         self.test = self._load(self.dataset.samples("test"))
         self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
 
@@ -104,9 +105,10 @@ class Trainer:
             mixed = self._load([*real, *synthetic_samples(self.inputs.blocks, run.seed)])
         return train_arm(
             legs,
-            lambda: self._start(legs, run.seed),
-            ArmData(self._load(real), mixed, self.validation, len(self.dataset.class_names)),
+            self._start(legs, run.seed),
+            ArmData(self._load(real), mixed, len(self.dataset.class_names)),
             self.recipe,
+            learning_rate=run.learning_rate,
             real_leg=self.params.real_leg,
             stage_one=self.params.stage_one,
             is_few_shot=run.shots != "full",
@@ -127,8 +129,7 @@ class Trainer:
             "arm": run.arm,
             "shots": run.shots,
             "seed": run.seed,
-            "learning_rate": trained.learning_rate,
-            "selection": trained.selection,
+            "learning_rate": run.learning_rate if trained.num_train else None,
             "num_train": trained.num_train,
             "gradient_steps": trained.gradient_steps,
             "top1": top1(probabilities, self.labels),

@@ -8,6 +8,7 @@ import argparse
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from synthbridge.data.manifests import Shots
 from synthbridge.data.synthetic import synthetic_samples
@@ -62,12 +63,14 @@ def finetune(
         if accelerator.is_main_process:
             models.mkdir(parents=True, exist_ok=True)
             write_json(results / "index.json", {**labels, "num_runs": len(runs)})
+            rates = read_json(inputs.rates)
             for run in runs:
-                _publish(run, labels, models, results)
+                selection = rates[str(run.shots)]["held_out_accuracy"]
+                _publish(run, {**labels, "selection": selection}, models, results)
     log.done(f"{count} final models and their predictions", results)
 
 
-def _publish(run: Run, labels: Mapping[str, str | None], models: Path, results: Path) -> None:
+def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -> None:
     """Copy a finished run out of the work folder."""
     name = f"{run.shots}-s{run.seed}"
     write_json(results / run.arm / f"{name}.json", {**read_json(run.path / RECORD), **labels})
@@ -82,8 +85,9 @@ def list_runs(params: FinetuneParams, inputs: FinetuneInputs) -> list[Run]:
         "real": hash_folder(inputs.real),
         "backbone": hash_folder(inputs.backbone),
         "training": params.training.model_dump(),
-        "real_leg": params.real_leg.model_dump(),
+        "epochs": params.real_leg.model_dump(exclude={"learning_rates"}),
     }
+    rates = {shots: choice["learning_rate"] for shots, choice in read_json(inputs.rates).items()}
     synthetic = {seed: _hash_shards(inputs.blocks, seed) for seed in params.seeds}
 
     def unit(arm: str, shots: Shots, seed: int) -> Path:
@@ -98,12 +102,13 @@ def list_runs(params: FinetuneParams, inputs: FinetuneInputs) -> list[Run]:
             synthetic=synthetic[seed],
             shots=shots,
             seed=seed,
+            learning_rate=rates[str(shots)],
             **shared,
         )
         return unit_path("finetune", key)
 
     return [
-        Run(arm, shots, seed, unit(arm, shots, seed))
+        Run(arm, shots, seed, rates[str(shots)], unit(arm, shots, seed))
         for shots in params.shots
         for seed in params.seeds
         for arm in params.arms
@@ -127,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
     parser.add_argument("--family", required=True, help="a group below `arms` in params.yaml")
     parser.add_argument("--set", help="a group below `synthetic` in params.yaml")
-    for name in ("--real", "--backbone", "--models", "--results"):
+    for name in ("--real", "--backbone", "--rates", "--models", "--results"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="for mixed arms")
     parser.add_argument("--stage-one", type=Path, help="for bridged arms")
@@ -143,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
             real_leg=params.real_leg,
             stage_one=params.stage_one,
         ),
-        FinetuneInputs(args.real, args.backbone, args.blocks, args.stage_one),
+        FinetuneInputs(args.real, args.backbone, args.rates, args.blocks, args.stage_one),
         labels={"dataset": args.dataset, "set": args.set, "source": source},
         models=args.models,
         results=args.results,

@@ -13,7 +13,7 @@ import sys
 import time
 
 # Stages whose units of work (shards, training runs) several processes take from one list.
-PARALLEL_STAGES = ("invert", "generate", "bridge", "finetune")
+PARALLEL_STAGES = ("invert", "generate", "select", "bridge", "finetune", "probe")
 
 
 def wants_traceback() -> bool:

@@ -33,6 +33,7 @@ STAGES = (
     "invert",
     "plan",
     "generate",
+    "select",
     "bridge",
     "finetune",
     "probe",

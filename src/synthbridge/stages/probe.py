@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from torch import nn
 
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
@@ -16,7 +17,7 @@ from synthbridge.evidence.leep import leep
 from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
-from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.processes import my_share, start_accelerator
 from synthbridge.stages.training_inputs import load_samples, make_recipe
 from synthbridge.training.classifier import load_backbone, load_classifier
 from synthbridge.training.features import extract_features, fixed_feature_accuracy
@@ -105,17 +106,18 @@ def probe(
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
         prober = Prober(prepared, recipe, Team(accelerator, rank=0, size=1))
-        rows = probe_backbone(prober, backbone, params.seeds)
         found = [(path.name, file) for path in stage_one for file in _checkpoints(path)]
-        for name, file in progress(found, total=len(found), what="probing", unit="model"):
+        mine = my_share(accelerator, found)
+        rows: list[Row] = []
+        for name, file in progress(mine, total=len(mine), what="probing", unit="model"):
             settings = params.synthetic[name]
-            about = {
-                "set": name,
-                "source": source_name(name, settings),
-                "shots": settings.shots,
-            }
+            about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
             rows += [{**about, **row} for row in probe_stage_one(prober, backbone, file)]
-    write_json(out, [{"dataset": dataset, **row} for row in rows])
+        rows = gather_object(rows)
+        if accelerator.is_main_process:
+            rows += probe_backbone(prober, backbone, params.seeds)
+            rows.sort(key=str)  # the same order for any number of processes
+            write_json(out, [{"dataset": dataset, **row} for row in rows])
     log.done(f"{len(rows)} measures", out)
 
 

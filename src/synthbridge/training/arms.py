@@ -1,6 +1,6 @@
-"""Arms: lists of legs, trained one after another, at the rate that held-out images prefer."""
+"""Arms: lists of legs, trained one after another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from synthbridge.training.classifier import freeze_units, renew_head
 from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Curve, DivergedError, Recipe, predict, train
+from synthbridge.training.loop import Curve, Recipe, predict, train
 from synthbridge.training.schedule import num_batches
 from synthbridge.training.settings import LegSettings, RealLegSettings, StageOneSettings
 from synthbridge.training.team import Team
@@ -17,11 +17,10 @@ from synthbridge.training.team import Team
 
 @dataclass(frozen=True)
 class ArmData:
-    """The images that a run may see, on its device."""
+    """The images that a run trains on, on its device."""
 
     real: ImageSet  # all training images, or the k shots
     mixed: ImageSet | None  # the same and the synthetic images, plainly concatenated
-    validation: ImageSet  # held out of train; selects the rate
     num_classes: int
 
 
@@ -31,10 +30,8 @@ class TrainedArm:
 
     model: nn.Module
     curve: Curve  # of the last leg
-    learning_rate: float | None  # None: no leg on real images
-    selection: dict[str, float]  # rate -> held-out accuracy; 0 where training diverged
     gradient_steps: int  # over all legs, stage one included
-    num_train: int  # images in the last leg
+    num_train: int  # images in the last leg; 0 where no leg trains on real images
 
 
 def real_leg_steps(num_real: int, is_few_shot: bool, real_leg: RealLegSettings, batch: int) -> int:
@@ -45,63 +42,44 @@ def real_leg_steps(num_real: int, is_few_shot: bool, real_leg: RealLegSettings, 
 
 def train_arm(
     legs: Sequence[LegSettings],
-    start: Callable[[], nn.Module],
+    model: nn.Module,
     data: ArmData,
     recipe: Recipe,
     *,
+    learning_rate: float,
     real_leg: RealLegSettings,
-    stage_one: dict[str, StageOneSettings],
+    stage_one: Mapping[str, StageOneSettings],
     is_few_shot: bool,
     seed: int,
     team: Team,
 ) -> TrainedArm:
-    """Train the legs of an arm once for every learning rate and keep the best on held-out images.
-
-    Of rates with the same held-out accuracy the one listed first wins.
+    """Train `model` in place through the legs of an arm.
 
     Args:
-        legs: what to do; the first one may name the stage-one model that `start` returns.
-        start: makes the model that the first leg starts from, anew at each call.
-        data: what the run may see; never a test image.
+        legs: what to do; the first one may name the stage-one model that `model` is.
+        model: what the first leg starts from.
+        data: what the run may see; never a validation or test image.
         recipe: what all legs share.
-        real_leg: rates and epochs of legs on real images.
+        learning_rate: the peak, of every leg on real images.
+        real_leg: epochs of legs on real images.
         stage_one: the stage-one settings by name, for their numbers of steps.
         is_few_shot: chooses the number of epochs.
         seed: decides every draw.
         team: the processes that train this arm together.
 
     Raises:
-        DivergedError: if training diverges at every rate.
+        DivergedError: if training diverges.
     """
     steps_before = sum(stage_one[leg.stage_one].num_steps for leg in legs if leg.stage_one)
     real_legs = [leg for leg in legs if leg.train_on]
-    if not real_legs:
-        return TrainedArm(start(), Curve(), None, {}, steps_before, 0)
     num_steps = [
         real_leg_steps(len(data.real), is_few_shot, real_leg, recipe.settings.batch_size)
         + (stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0)
         for leg in real_legs
     ]
-    best: tuple[float, float, nn.Module, Curve] | None = None
-    selection: dict[str, float] = {}
-    for rate in real_leg.learning_rates:
-        model = start()
-        try:
-            curve = _train_legs(model, real_legs, num_steps, data, recipe, rate, seed, team)
-            accuracy = held_out_accuracy(model, data.validation, recipe, team)
-        except DivergedError:
-            selection[f"{rate:g}"] = 0.0
-            continue
-        selection[f"{rate:g}"] = accuracy
-        if best is None or accuracy > best[0]:
-            best = (accuracy, rate, model, curve)
-    if best is None:
-        raise DivergedError(
-            f"training diverged at every rate of {real_leg.learning_rates}; add a lower one"
-        )
-    _, rate, model, curve = best
-    num_train = len(_leg_images(real_legs[-1], data))
-    return TrainedArm(model, curve, rate, selection, steps_before + sum(num_steps), num_train)
+    curve = _train_legs(model, real_legs, num_steps, data, recipe, learning_rate, seed, team)
+    num_train = len(_leg_images(real_legs[-1], data)) if real_legs else 0
+    return TrainedArm(model, curve, steps_before + sum(num_steps), num_train)
 
 
 def _train_legs(

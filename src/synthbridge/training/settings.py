@@ -30,7 +30,7 @@ class TrainingSettings(Settings):
 class RealLegSettings(Settings):
     """`real_leg` in params.yaml: a leg on real images, alone or mixed with synthetic ones."""
 
-    learning_rates: list[float] = Field(min_length=1)  # the best on held-out train images is kept
+    learning_rates: list[float] = Field(min_length=1)  # `select` keeps the best on held-out images
     num_epochs: int = Field(ge=1)  # on all real training images
     num_epochs_few_shot: int = Field(ge=1)  # on k shots
 

@@ -4,7 +4,7 @@ Drawn large, bent and blurred there, then reduced: 16 pixels are too few to draw
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -72,7 +72,7 @@ def _choose_words(rng: np.random.Generator) -> tuple[str, ...]:
     return tuple(words)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load_font(name: str, point_size: int) -> ImageFont.FreeTypeFont:
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
     # The basic layout: whether Raqm is installed must not change a byte.
