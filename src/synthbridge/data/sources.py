@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,7 @@ def load_digits() -> RealDataset:
     """
     from sklearn.datasets import load_digits as load_sklearn_digits
 
-    digits = load_sklearn_digits()
+    digits: Any = load_sklearn_digits()
     images = [
         RealImage(f"digits/{index:04d}", encode_png(_enlarge(image)), "png", int(label))
         for index, (image, label) in enumerate(zip(digits.images, digits.target, strict=True))

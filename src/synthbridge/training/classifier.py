@@ -42,7 +42,7 @@ def load_backbone(folder: Path, *, num_classes: int | None, seed: int) -> nn.Mod
         )
     head = {} if num_classes is None else {"num_classes": num_classes}
     with seeded(seed):
-        return timm.create_model(f"local-dir:{folder}", pretrained=True, **head)
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, **head)  # pyright: ignore
 
 
 def read_normalisation(folder: Path) -> Normalisation:
