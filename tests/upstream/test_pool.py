@@ -1,48 +1,74 @@
-from pathlib import Path
-
 import numpy as np
+import pytest
 
-from synthbridge.data.shards import index_shards
-from synthbridge.files import hash_folder
-from synthbridge.stages import pool as stage
-from synthbridge.upstream.glyphs import draw_glyph
-from synthbridge.upstream.pool import CLASS_NAMES, Pool, write_pool
+from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.upstream.captions import write_caption
+from synthbridge.upstream.glyphs import IMAGE_SIZE, STYLE_WORDS, draw_glyph
+from synthbridge.upstream.pool import CLASS_NAMES, draw_sample, read_pool, write_pool
 from synthbridge.upstream.settings import PoolSettings
 
-
-def make_settings(num_images: int) -> PoolSettings:
-    return PoolSettings(num_images=num_images, images_per_shard=20, style_share=0.7, seed=5)
+SETTINGS = PoolSettings(num_images=60, images_per_shard=25, style_share=0.7, seed=0)
 
 
-def test_number_of_processes_changes_no_byte(tmp_path: Path):
-    for num_processes in (1, 3):
-        folder = tmp_path / str(num_processes)
-        counts = list(write_pool(folder, make_settings(50), num_processes=num_processes))
-        assert counts == [20, 20, 10]
-    assert hash_folder(tmp_path / "1") == hash_folder(tmp_path / "3")
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pool")
+    assert sum(write_pool(folder, SETTINGS, num_processes=1)) == 60
+    return folder
 
 
-def test_more_images_leave_the_first_as_they_were(tmp_path: Path):
-    for num_images in (20, 40):
-        list(write_pool(tmp_path / str(num_images), make_settings(num_images), num_processes=1))
-    first = [(tmp_path / name / "00000.tar").read_bytes() for name in ("20", "40")]
-    assert first[0] == first[1]
+def test_same_bytes_for_any_number_of_processes(pool, tmp_path):
+    list(write_pool(tmp_path, SETTINGS, num_processes=2))
+    names = sorted(path.name for path in pool.iterdir())
+    assert names == ["00000.tar", "00001.tar", "00002.tar"]
+    for name in names:
+        assert (pool / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_read_pool_gives_what_was_drawn(pool: Pool, pool_folder: Path):
-    assert pool.images.shape == (300, 16, 16, 3)
-    assert np.bincount(pool.labels).tolist() == [30] * 10
-    glyph = draw_glyph("7", np.random.default_rng([5, 17]))
-    assert all(np.array_equal(pool.images[17, :, :, channel], glyph.pixels) for channel in range(3))
-    record = index_shards(pool_folder)[17].record
-    assert record["font"] == glyph.font and record["style_words"] == list(glyph.words)
-    assert all(CLASS_NAMES[label] in caption.split()
-               for label, caption in zip(pool.labels, pool.captions, strict=True))  # fmt: skip
+def test_classes_come_equally_often_and_captions_name_them(pool):
+    read = read_pool(pool)
+    assert read.images.shape == (60, IMAGE_SIZE, IMAGE_SIZE, 3)
+    assert np.bincount(read.labels).tolist() == [6] * 10
+    for label, caption in zip(read.labels, read.captions, strict=True):
+        assert CLASS_NAMES[label] in caption
 
 
-def test_stage_writes_shards_and_class_names(tmp_path: Path, capsys):
-    stage.pool(make_settings(30), out=tmp_path / "pool")
-    names = sorted(path.name for path in (tmp_path / "pool").iterdir())
-    assert names == ["00000.tar", "00001.tar", "classes.json"]
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert "30" in first and last.startswith("made a pool of 30 images")
+def test_a_caption_names_words_that_apply_and_no_others():
+    for index in range(200):
+        sample = draw_sample(index, SETTINGS)
+        caption, words = sample["json"]["caption"], sample["json"]["style_words"]
+        if " in the style of " in caption:
+            named = caption.split(" in the style of ")[1].split()
+            assert 1 <= len(named) <= 4 and set(named) <= set(words)
+        else:
+            assert caption in {template.format(CLASS_NAMES[index % 10]) for template in TEMPLATES}
+
+
+def test_style_share():
+    rng = np.random.default_rng(0)
+    captions = [write_caption("one", ("bold",), style_share=0.7, rng=rng) for _ in range(2000)]
+    assert abs(np.mean(["in the style of bold" in caption for caption in captions]) - 0.7) < 0.04
+
+
+def _glyphs(count=400):
+    return [draw_glyph("8", np.random.default_rng([1, index])) for index in range(count)]
+
+
+def test_words_say_what_was_done():
+    glyphs = _glyphs()
+    assert {word for glyph in glyphs for word in glyph.words} == set(STYLE_WORDS)
+
+    def mean(measure, word):
+        chosen = [measure(g.pixels.astype(float)) for g in glyphs if word in g.words]
+        return np.mean(chosen)
+
+    def border(pixels):  # the background's grey
+        return np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]))
+
+    assert mean(border, "chalk") < 40 < 215 < mean(border, "ink")
+    assert mean(np.ptp, "faded") < 90 < mean(np.ptp, "chalk")
+
+    def spread(pixels):  # rows that hold ink
+        return (np.abs(pixels - border(pixels)).max(1) > 40).sum()
+
+    assert mean(spread, "small") + 3 < mean(spread, "large")

@@ -161,6 +161,6 @@ def read_square(sample: Sample, size: int) -> np.ndarray:
     scale = size / min(width, height)
     wide, high = max(size, round(width * scale)), max(size, round(height * scale))
     if (wide, high) != image.size:
-        image = image.resize((wide, high), Image.Resampling.BILINEAR)
+        image = image.resize((wide, high), Image.Resampling.BICUBIC)
     left, top = (wide - size) // 2, (high - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))

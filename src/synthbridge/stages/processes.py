@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 
+from synthbridge.progress import say
+
 T = TypeVar("T")
 
 
@@ -24,6 +26,8 @@ def start_accelerator() -> Iterator[Accelerator]:
     # A process may wait for the others as long as their units take: days, not torch's minutes.
     patience = InitProcessGroupKwargs(timeout=timedelta(days=7))
     accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patience])
+    if accelerator.num_processes > 1:
+        say(f"  sharing the work between {accelerator.num_processes} processes")
     try:
         yield accelerator
         accelerator.wait_for_everyone()

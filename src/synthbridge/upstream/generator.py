@@ -1,5 +1,9 @@
 """The miniature Stable Diffusion: a VAE, and a UNet on the frozen text tower of CLIP."""
 
+# diffusers' annotations are narrower than what it takes and returns.
+# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+
 from collections.abc import Iterator
 from pathlib import Path
 

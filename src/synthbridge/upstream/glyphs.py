@@ -17,11 +17,12 @@ REDUCTION = 4
 CANVAS_SIZE = IMAGE_SIZE * REDUCTION  # lengths below are pixels of this canvas
 
 # The fonts of matplotlib that hold letters and digits; its others hold symbols only, or frames.
-FONTS = tuple(
-    f"DejaVu{family}{cut}"
-    for family, oblique in (("Sans", "Oblique"), ("SansMono", "Oblique"), ("Serif", "Italic"))
-    for cut in ("", "-Bold", f"-{oblique}", f"-Bold{oblique}")
-) + (
+FONTS = (
+    *(
+        f"DejaVu{family}{cut}"
+        for family, oblique in (("Sans", "Oblique"), ("SansMono", "Oblique"), ("Serif", "Italic"))
+        for cut in ("", "-Bold", f"-{oblique}", f"-Bold{oblique}")
+    ),
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10"),
 )  # fmt: skip
