@@ -96,7 +96,7 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     text = (ROOT / "params.yaml").read_text()
-    text = text.replace("- dsi_full\n", "- dsi_full\n- dsi_8\n")
+    text = text.replace("- dsi_4\n", "- dsi_4\n- dsi_8\n")
     new = "  dsi_8:\n    prompts: dsi\n    shots: 8\n    guidance_scale: 3.5\n"
     text = text.replace("synthetic:\n", f"synthetic:\n{new}    images_per_class: 100\n")
     (tmp_path / "params.yaml").write_text(text)
@@ -120,4 +120,4 @@ def test_processes_must_be_a_number(monkeypatch):
 def test_source_is_the_set_without_its_shots():
     params = read_params(ROOT / "params.yaml")
     sources = {name: source_name(name, settings) for name, settings in params.synthetic.items()}
-    assert sources == {"template": "template", "dsi_1": "dsi", "dsi_4": "dsi", "dsi_full": "dsi"}
+    assert sources == {"template": "template", "dsi_1": "dsi", "dsi_4": "dsi"}

@@ -34,7 +34,7 @@ from synthbridge.diffusion.transfer import send
 from synthbridge.files import hash_value, whole_file
 from synthbridge.progress import progress
 
-NUM_EVALUATIONS = 20  # readings of the loss at fixed noise, besides the one before the first step
+NUM_EVALUATIONS = 10  # readings of the loss at fixed noise, besides the one before the first step
 EVALUATION_BATCHES = 4  # the same batches each time, so that the readings compare
 
 

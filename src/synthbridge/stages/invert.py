@@ -18,6 +18,7 @@ from synthbridge.stages.params import read_params
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
 STYLE, CURVE, SAMPLES, RECORD = "style.safetensors", "loss.csv", "samples.png", "record.json"
+SAMPLES_AT_ONCE = 64  # images of the grid denoised at once
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,11 @@ def _draw_samples(params: InvertParams, model, class_names: Sequence[str], vecto
         sampler=params.generate.sampler,
         num_steps=params.generate.num_steps,
         guidance_scale=params.synthetic.guidance_scale,
-        batch_size=len(columns),  # one class, one row
+        batch_size=SAMPLES_AT_ONCE,
     )
-    return np.concatenate([np.concatenate(list(batch), axis=1) for batch in batches])
+    drawn = np.concatenate(list(batches))  # (classes * columns, H, W, 3)
+    rows = np.split(drawn, len(class_names))
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
 def main(arguments: list[str] | None = None) -> None:
