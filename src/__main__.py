@@ -1,5 +1,6 @@
 """Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several."""
 
+import errno
 import importlib
 import sys
 import traceback
@@ -26,7 +27,10 @@ def _refuse(stage: str, error: Exception) -> int:
     """Print what is wrong; with SYNTHBRIDGE_TRACEBACK=1 also where."""
     if launch.wants_traceback():
         traceback.print_exc()
-    print(f"{stage}: {error} (SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
+    way_out = ""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        way_out = "; free some space and run it again: finished work is kept"
+    print(f"{stage}: {error}{way_out} (SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
     return 1
 
 
