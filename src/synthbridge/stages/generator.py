@@ -10,9 +10,6 @@ from synthbridge.upstream.settings import GeneratorSettings
 
 def generator(params: GeneratorSettings, *, pool: Path, clip: Path, out: Path) -> None:
     """Train on the shards in `pool` with the text tower in `clip`; write a pipeline to `out`."""
-    from transformers import CLIPTextModel, CLIPTokenizer
-    from transformers.utils.logging import set_verbosity_error
-
     from synthbridge.upstream import generator as models
     from synthbridge.upstream.clip import scale_pixels
     from synthbridge.upstream.folders import whole_folder
@@ -33,9 +30,7 @@ def generator(params: GeneratorSettings, *, pool: Path, clip: Path, out: Path) -
     vae.register_to_config(scaling_factor=1 / latents.std().item())
     latents = latents * vae.config["scaling_factor"]  # unit variance
 
-    set_verbosity_error()  # it would list the image tower's weights, which we leave out
-    text_encoder = CLIPTextModel.from_pretrained(clip)
-    tokenizer = CLIPTokenizer.from_pretrained(clip)
+    text_encoder, tokenizer = models.load_text_tower(clip)
     states, rows = models.encode_captions(text_encoder, tokenizer, captioned.captions)
     scheduler = models.make_scheduler()
     unet = models.make_unet(states.shape[-1], params.seed)

@@ -17,6 +17,7 @@ from diffusers import (
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils.logging import set_verbosity_error
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
 from synthbridge.upstream.optimisation import make_optimiser
@@ -91,6 +92,12 @@ def encode_images(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Return the latents (N, 4, 4, 4) of `images`, their posterior means, not scaled."""
     batches = images.split(500)
     return torch.cat([vae.encode(batch).latent_dist.mean for batch in batches])
+
+
+def load_text_tower(clip: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """Load the text tower of the CLIP model in folder `clip`, and its tokenizer."""
+    set_verbosity_error()  # it would list the image tower's weights, which we leave out
+    return CLIPTextModel.from_pretrained(clip), CLIPTokenizer.from_pretrained(clip)
 
 
 @torch.inference_mode()
