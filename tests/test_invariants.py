@@ -40,7 +40,7 @@ def test_same_bytes_again_and_with_two_processes(reproduced, tmp_path):
     """Invariants 1, 2 and 5: from nothing, elsewhere, two real processes: the same lock file."""
     again = clone_working_tree(tmp_path / "clone")
     printed = again.dvc("repro", SYNTHBRIDGE_PROCESSES="2")
-    assert printed.count("sharing the work between 2 processes") == 12
+    assert printed.count("sharing the work between 2 processes") == 13
     first, second = reproduced.lock(), again.lock()
     assert first.keys() == second.keys()
     for stage, entry in first.items():
@@ -48,6 +48,15 @@ def test_same_bytes_again_and_with_two_processes(reproduced, tmp_path):
             {out["path"]: out["md5"] for out in lock["outs"]} for lock in (entry, second[stage])
         ]
         assert hashes[0] == hashes[1], stage
+
+
+def test_a_changed_backbone_leaves_the_generator_as_it_is(scratch):
+    """The upstream's models are units of work of their own."""
+    before = scratch.units("upstream")
+    scratch.change({"upstream.backbone.num_steps": 9})
+    assert scratch.ran("upstream") == {"upstream"}
+    after = scratch.units("upstream")
+    assert len(after) == len(before) + 1 and before.items() <= after.items()
 
 
 def test_more_images_make_only_the_new_ones_and_going_back_makes_none(scratch):
@@ -102,7 +111,7 @@ def test_editing_the_training_loop_draws_no_image(scratch):
     printed = scratch.dvc("repro", "--dry")
     for stage in ("finetune_real", "bridge"):
         assert f"Running stage '{stage}@" in printed
-    for stage in ("generate", "invert", "clip", "generator"):
+    for stage in ("generate", "invert", "upstream"):
         assert f"Running stage '{stage}" not in printed
 
 

@@ -30,10 +30,14 @@ def _refused(tmp_path, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, backbone"),
+        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, data"),
         ("training", None, "training is missing; add it"),
         ("invert.steps", 3, "invert.steps is not a known key; choose from"),
-        ("generator.vae.num_step", 3, "generator.vae.num_step is not a known key"),
+        (
+            "upstream.generator.vae.num_step",
+            3,
+            "upstream.generator.vae.num_step is not a known key",
+        ),
         ("training.batch_size", "64", "training.batch_size is '64'; it should be a valid integer"),
         ("training.batch_size", 0, "training.batch_size is 0; it should be greater than"),
         ("training.weight_decay", "none", "training.weight_decay is 'none'"),
@@ -108,7 +112,7 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
 def test_an_unknown_stage_is_refused():
     result = _python_src("genrate")
     assert result.returncode == 1
-    assert "'genrate' is no stage; choose from pool, clip" in result.stderr
+    assert "'genrate' is no stage; choose from upstream, prepare" in result.stderr
 
 
 def test_processes_must_be_a_number(monkeypatch):

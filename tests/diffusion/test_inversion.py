@@ -175,10 +175,3 @@ def test_the_loss_at_fixed_noise_falls(generator: TextToImage):
     readings = list(learned.fixed_noise_losses.values())
     assert readings[-1] < readings[0] - 0.002
     assert len(learned.losses) == 60
-
-
-def test_a_known_placeholder_is_refused_before_any_work(generator: TextToImage):
-    vector = torch.zeros(32)
-    add_style_token(generator.tokenizer, generator.text_encoder, "<style>", vector)
-    with pytest.raises(ValueError, match="is already a word of the generator"):
-        invert(generator)

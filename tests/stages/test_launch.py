@@ -17,6 +17,7 @@ def test_number_of_processes(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert launch.num_processes("generate") == len(os.sched_getaffinity(0))
     assert launch.num_processes("prepare") == 1
+    assert launch.num_processes("upstream") == min(2, len(os.sched_getaffinity(0)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5")
     assert launch.num_processes("generate") == 3
     monkeypatch.setenv("SYNTHBRIDGE_PROCESSES", "2")

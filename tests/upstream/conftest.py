@@ -1,31 +1,20 @@
 """A pool, a tokenizer and a CLIP model, too small to be good, in the real formats."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from synthbridge.upstream.clip import make_clip, make_image_processor
-from synthbridge.upstream.pool import Pool, read_pool, write_pool
+from synthbridge.upstream.pool import Pool, read_pool, write_pool_shard
 from synthbridge.upstream.settings import PoolSettings
 from synthbridge.upstream.tokenizer import train_tokenizer
-
-
-@pytest.fixture(autouse=True)
-def _computing_as_before() -> Iterator[None]:
-    """Restore what the stages set for their whole process."""
-    num_threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(num_threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")
 def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool")
     settings = PoolSettings(num_images=300, images_per_shard=200, style_share=0.7, seed=5)
-    assert sum(write_pool(folder, settings, num_processes=1)) == 300
+    assert [write_pool_shard(shard, folder, settings) for shard in (0, 1)] == [200, 100]
     return folder
 
 

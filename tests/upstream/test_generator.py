@@ -6,32 +6,23 @@ from diffusers import StableDiffusionPipeline
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
-from synthbridge.files import hash_folder
-from synthbridge.stages import generator as stage
 from synthbridge.upstream.clip import scale_pixels
 from synthbridge.upstream.generator import (
+    Latents,
     encode_captions,
     encode_images,
+    load_text_tower,
     make_scheduler,
     make_unet,
     make_vae,
+    save_generator,
     train_unet,
     train_vae,
 )
 from synthbridge.upstream.pool import Pool
-from synthbridge.upstream.settings import GeneratorSettings, TrainingSettings
+from synthbridge.upstream.settings import TrainingSettings
 
 SHORT = TrainingSettings(num_steps=3, batch_size=8, learning_rate=2e-3)
-SETTINGS = GeneratorSettings(vae=SHORT, unet=SHORT, caption_dropout=0.1, seed=4)
-
-
-@pytest.fixture(scope="module")
-def generator_folder(
-    pool_folder: Path, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("generator") / "out"
-    stage.generator(SETTINGS, pool=pool_folder, clip=clip_folder, out=out)
-    return out
 
 
 def test_vae_learns_to_repeat_images(pool: Pool):
@@ -39,7 +30,20 @@ def test_vae_learns_to_repeat_images(pool: Pool):
     vae, images = make_vae(0), scale_pixels(pool.images)
     errors = list(train_vae(vae, images, settings, seed=0))
     assert sum(errors[-5:]) < 0.5 * sum(errors[:5])
-    assert encode_images(vae, images[:2]).shape == (2, 4, 4, 4)
+    latents = encode_images(vae, images[:2])
+    assert latents.mean.shape == latents.std.shape == (2, 4, 4, 4)
+    with torch.no_grad():
+        expected = vae.encode(images[:2]).latent_dist
+    assert torch.allclose(latents.mean, expected.mean, atol=1e-5)
+    assert torch.allclose(latents.std, expected.std, atol=1e-5)
+
+
+def test_a_latent_is_drawn_from_its_posterior():
+    latents = Latents(torch.tensor([0.0, 10.0]).view(2, 1, 1, 1), torch.full((2, 1, 1, 1), 0.5))
+    chosen = torch.tensor([1, 0]).repeat(2000)
+    drawn = latents.scaled(2).sample(chosen, torch.Generator().manual_seed(0)).view(-1, 2)
+    assert drawn.mean(0).tolist() == pytest.approx([20, 0], abs=0.1)
+    assert drawn.std(0).tolist() == pytest.approx([1, 1], abs=0.05)
 
 
 def test_captions_are_read_as_the_text_tower_reads_them(clip_folder: Path):
@@ -58,16 +62,19 @@ def test_captions_are_read_as_the_text_tower_reads_them(clip_folder: Path):
 def test_first_loss_is_the_noise_prediction_error():
     unet, scheduler = make_unet(64, 0), make_scheduler()
     generator = torch.Generator().manual_seed(9)
-    latents, states = torch.randn(5, 4, 4, 4), torch.randn(3, 16, 64)
+    latents = Latents(torch.randn(5, 4, 4, 4), torch.rand(5, 4, 4, 4))
+    states = torch.randn(3, 16, 64)
     rows = torch.tensor([1, 2, 1, 2, 1])
     chosen = torch.randint(5, (8,), generator=generator)
     kept = torch.rand(8, generator=generator) >= 0.5
     times = torch.randint(1000, (8,), generator=generator)
+    clean = latents.mean[chosen]
+    clean = clean + latents.std[chosen] * torch.randn(8, 4, 4, 4, generator=generator)
     noise = torch.randn(8, 4, 4, 4, generator=generator)
     # Stable Diffusion's schedule: the square roots of the betas rise evenly.
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     kept_signal = torch.cumprod(1 - betas, 0)[times].view(-1, 1, 1, 1)
-    noisy = kept_signal.sqrt() * latents[chosen] + (1 - kept_signal).sqrt() * noise
+    noisy = kept_signal.sqrt() * clean + (1 - kept_signal).sqrt() * noise
     texts = torch.where(kept.view(-1, 1, 1), states[rows[chosen]], states[0])
     with torch.no_grad():
         expected = F.mse_loss(unet(noisy, times, texts).sample, noise).item()
@@ -75,28 +82,15 @@ def test_first_loss_is_the_noise_prediction_error():
     assert next(steps) == pytest.approx(expected, rel=1e-4)
 
 
-def test_stage_writes_a_pipeline_that_diffusers_loads_and_draws_with(
-    generator_folder: Path, clip_folder: Path
-):
-    pipeline = StableDiffusionPipeline.from_pretrained(generator_folder, safety_checker=None)
+def test_diffusers_loads_what_is_saved_and_draws_with_it(clip_folder: Path, tmp_path: Path):
+    text_encoder, tokenizer = load_text_tower(clip_folder)
+    vae, unet = make_vae(1), make_unet(64, 2)
+    save_generator(tmp_path, vae, unet, make_scheduler(), text_encoder, tokenizer)
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline("a photo of a two", num_inference_steps=2, output_type="np").images
     assert images.shape == (1, 16, 16, 3)
-    text = CLIPModel.from_pretrained(clip_folder).text_model.state_dict()
-    for name, weight in pipeline.text_encoder.state_dict().items():
-        assert torch.equal(weight, text[name.removeprefix("text_model.")]), name
-    assert not list(generator_folder.rglob("*.bin"))
-
-
-def test_scaled_latents_have_unit_variance(generator_folder: Path, pool: Pool):
-    pipeline = StableDiffusionPipeline.from_pretrained(generator_folder, safety_checker=None)
-    latents = encode_images(pipeline.vae, scale_pixels(pool.images))
-    assert (latents * pipeline.vae.config.scaling_factor).std().item() == pytest.approx(1, abs=1e-3)
-
-
-def test_stage_repeats_itself(
-    generator_folder: Path, pool_folder: Path, clip_folder: Path, tmp_path: Path
-):
-    torch.rand(7)  # the global generator stands elsewhere
-    stage.generator(SETTINGS, pool=pool_folder, clip=clip_folder, out=tmp_path / "again")
-    assert hash_folder(tmp_path / "again") == hash_folder(generator_folder)
+    for part, model in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
+        for name, weight in getattr(pipeline, part).state_dict().items():
+            assert torch.equal(weight, model.state_dict()[name]), (part, name)
+    assert not list(tmp_path.rglob("*.bin"))

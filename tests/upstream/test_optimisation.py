@@ -1,6 +1,6 @@
 import torch
 
-from synthbridge.upstream.optimisation import make_optimiser, use_fixed_threads
+from synthbridge.upstream.optimisation import make_optimiser
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing():
@@ -13,10 +13,3 @@ def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing():
         schedule.step()
     assert max(rates) == rates[14] == 2e-3  # 15 % of the steps
     assert rates[0] < 1e-4 and rates[-1] < 1e-6
-
-
-def test_two_threads_whatever_the_machine():
-    torch.set_num_threads(1)
-    use_fixed_threads()
-    assert torch.get_num_threads() == 2
-    assert torch.are_deterministic_algorithms_enabled()

@@ -28,7 +28,7 @@ from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.schedule import noise_levels
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import check_placeholder, find_initial_token, word_table
+from synthbridge.diffusion.style_token import find_initial_token, word_table
 from synthbridge.diffusion.text import encode_with_style, tokenize
 from synthbridge.diffusion.transfer import send
 from synthbridge.files import hash_value, whole_file
@@ -115,10 +115,9 @@ def invert_style(
         steps_per_checkpoint: steps that a kill may cost.
 
     Raises:
-        ValueError: if the placeholder is a word already, the initial word no single token, a class
-            without images, the images of another size, or the checkpoint of another run.
+        ValueError: if the initial word is no single token, a class without images, the images of
+            another size, or the checkpoint of another run.
     """
-    check_placeholder(generator.tokenizer, settings.placeholder)
     objective = StyleObjective(generator, class_names, settings.initial_word)
     draw = partial(
         draw_batch,

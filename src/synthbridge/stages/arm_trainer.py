@@ -12,7 +12,7 @@ from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import synthetic_samples
 from synthbridge.files import whole_file, write_json
-from synthbridge.stages.training_inputs import load_samples, make_recipe
+from synthbridge.stages.trainings import load_samples, make_recipe
 from synthbridge.training.accuracy import mean_per_class, top1
 from synthbridge.training.arms import ArmData, TrainedArm, curve_record, train_arm
 from synthbridge.training.classifier import load_backbone, load_classifier, save_classifier

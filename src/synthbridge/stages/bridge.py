@@ -9,16 +9,16 @@ from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import synthetic_samples
 from synthbridge.files import hash_file, hash_folder, hash_value, write_json
-from synthbridge.progress import StageLog, progress
+from synthbridge.progress import StageLog
 from synthbridge.stages.params import read_params
-from synthbridge.stages.processes import missing_units, my_share, start_accelerator
-from synthbridge.stages.training_inputs import load_samples, make_recipe
+from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.trainings import load_samples, make_recipe, share_trainings
 from synthbridge.training.arms import curve_record
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, train
 from synthbridge.training.settings import StageOneSettings, TrainingSettings
-from synthbridge.training.team import Team, form_team
+from synthbridge.training.team import Team
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
 
@@ -55,17 +55,13 @@ def bridge(
             for seed in seeds
             for name, settings in stage_one.items()
         ]
-        missing = missing_units(accelerator, runs, lambda run: run.path.is_dir())
-        team = form_team(accelerator, len(missing))
-        mine = missing if team.size > 1 else my_share(accelerator, missing)
         decoded_of, images = None, None
-        for run in progress(mine, total=len(mine), what="stage one", unit="model"):
+        for run, team in share_trainings(accelerator, runs, what="stage one", unit="model"):
             if samples[run.seed] != decoded_of:  # most sets are the same for every seed
                 decoded_of = samples[run.seed]
                 images = load_samples(decoded_of, training.resize_size, team.device)
             assert images is not None
             _train(run, stage_one[run.name], images, recipe, backbone, num_classes, team)
-        accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             for run in runs:
                 folder, stem = out / run.name, f"s{run.seed}"

@@ -13,7 +13,7 @@ from typing import Any
 from synthbridge.data.manifests import Shots
 from synthbridge.data.synthetic import synthetic_samples
 from synthbridge.files import hash_file, hash_folder, read_json, write_json
-from synthbridge.progress import StageLog, progress
+from synthbridge.progress import StageLog
 from synthbridge.stages.arm_trainer import (
     MODEL,
     PREDICTIONS,
@@ -24,9 +24,9 @@ from synthbridge.stages.arm_trainer import (
     Trainer,
 )
 from synthbridge.stages.params import Params, read_params, source_name
-from synthbridge.stages.processes import missing_units, my_share, start_accelerator
+from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.trainings import share_trainings
 from synthbridge.training.arms import describe_legs
-from synthbridge.training.team import form_team
 from synthbridge.work import unit_key, unit_path
 
 
@@ -51,19 +51,15 @@ def finetune(
     shots = ", ".join(str(shots) for shots in params.shots) or "no"
     log = StageLog(f"finetune: {count} runs of {', '.join(params.arms)} at {shots} shots")
     with start_accelerator() as accelerator:
-        runs = list_runs(params, inputs)
-        missing = missing_units(accelerator, runs, lambda run: run.path.is_dir())
-        team = form_team(accelerator, len(missing))
-        mine = missing if team.size > 1 else my_share(accelerator, missing)
-        if mine:
-            trainer = Trainer(params, inputs, team)
-            for run in progress(mine, total=len(mine), what="fine-tuning", unit="run"):
-                trainer.make(run)
-        accelerator.wait_for_everyone()
+        rates = read_json(inputs.rates)
+        runs = list_runs(params, inputs, rates)
+        trainer = None
+        for run, team in share_trainings(accelerator, runs, what="fine-tuning", unit="run"):
+            trainer = trainer or Trainer(params, inputs, team)
+            trainer.make(run)
         if accelerator.is_main_process:
             models.mkdir(parents=True, exist_ok=True)
             write_json(results / "index.json", {**labels, "num_runs": len(runs)})
-            rates = read_json(inputs.rates)
             for run in runs:
                 selection = rates[str(run.shots)]["held_out_accuracy"]
                 _publish(run, {**labels, "selection": selection}, models, results)
@@ -79,15 +75,22 @@ def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -
     shutil.copyfile(run.path / MODEL, models / run.arm / f"{name}.safetensors")
 
 
-def list_runs(params: FinetuneParams, inputs: FinetuneInputs) -> list[Run]:
-    """List the runs, arms innermost: what a process takes is short and long ones alike."""
+def list_runs(
+    params: FinetuneParams, inputs: FinetuneInputs, rates: Mapping[str, Any]
+) -> list[Run]:
+    """List the runs, arms innermost: what a process takes is short and long ones alike.
+
+    Args:
+        params: settings.
+        inputs: where the data and the starting models lie.
+        rates: what `select` chose for each number of shots.
+    """
     shared = {
         "real": hash_folder(inputs.real),
         "backbone": hash_folder(inputs.backbone),
         "training": params.training.model_dump(),
         "epochs": params.real_leg.model_dump(exclude={"learning_rates"}),
     }
-    rates = {shots: choice["learning_rate"] for shots, choice in read_json(inputs.rates).items()}
     synthetic = {seed: _hash_shards(inputs.blocks, seed) for seed in params.seeds}
 
     def unit(arm: str, shots: Shots, seed: int) -> Path:
@@ -102,13 +105,13 @@ def list_runs(params: FinetuneParams, inputs: FinetuneInputs) -> list[Run]:
             synthetic=synthetic[seed],
             shots=shots,
             seed=seed,
-            learning_rate=rates[str(shots)],
+            learning_rate=rates[str(shots)]["learning_rate"],
             **shared,
         )
         return unit_path("finetune", key)
 
     return [
-        Run(arm, shots, seed, rates[str(shots)], unit(arm, shots, seed))
+        Run(arm, shots, seed, rates[str(shots)]["learning_rate"], unit(arm, shots, seed))
         for shots in params.shots
         for seed in params.seeds
         for arm in params.arms

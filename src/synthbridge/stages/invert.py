@@ -55,8 +55,11 @@ def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> N
             for subset, seed in subsets.items()
         }
         missing = missing_units(accelerator, list(subsets), lambda subset: paths[subset].is_dir())
-        for subset in my_share(accelerator, missing):
-            _learn(params, dataset, subsets[subset], generator, accelerator.device, paths[subset])
+        mine = my_share(accelerator, missing)
+        if mine:
+            model = _load(generator, params.invert.placeholder, accelerator.device)
+            for subset in mine:
+                _learn(params, dataset, subsets[subset], model, paths[subset])
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             for subset, path in paths.items():
@@ -80,15 +83,21 @@ def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
     )
 
 
-def _learn(
-    params: InvertParams, dataset: PreparedDataset, seed: int, generator: Path, device, path: Path
-) -> None:
-    """Learn one style token and leave it in the work folder; a killed run goes on."""
-    from synthbridge.diffusion.inversion import invert_style
+def _load(generator: Path, placeholder: str, device):
+    """Load the generator; refuse a placeholder that is one of its words."""
     from synthbridge.diffusion.loading import load_text_to_image
-    from synthbridge.diffusion.style_token import save_style_token
+    from synthbridge.diffusion.style_token import check_placeholder
 
     model = load_text_to_image(generator).to(device)
+    check_placeholder(model.tokenizer, placeholder)
+    return model
+
+
+def _learn(params: InvertParams, dataset: PreparedDataset, seed: int, model, path: Path) -> None:
+    """Learn one style token and leave it in the work folder; a killed run goes on."""
+    from synthbridge.diffusion.inversion import invert_style
+    from synthbridge.diffusion.style_token import save_style_token
+
     size = model.image_size
     assert params.synthetic.shots is not None
     samples = dataset.train_samples(params.synthetic.shots, seed)
@@ -128,9 +137,9 @@ def _draw_samples(params: InvertParams, model, class_names: Sequence[str], vecto
     """Draw the style prompt of every class: (H, W, 3) uint8, a class a row."""
     from synthbridge.diffusion.prompts import image_seed, style_prompt
     from synthbridge.diffusion.sampling import sample_images
-    from synthbridge.diffusion.style_token import add_style_token
+    from synthbridge.diffusion.style_token import put_style_token
 
-    add_style_token(model.tokenizer, model.text_encoder, params.invert.placeholder, vector)
+    put_style_token(model.tokenizer, model.text_encoder, params.invert.placeholder, vector)
     columns = range(params.invert.samples_per_class)
     batches = sample_images(
         model,

@@ -13,7 +13,9 @@ import sys
 import time
 
 # Stages whose units of work (shards, training runs) several processes take from one list.
-PARALLEL_STAGES = ("invert", "generate", "select", "bridge", "finetune", "probe")
+PARALLEL_STAGES = (
+    "upstream", "invert", "generate", "select", "bridge", "finetune", "probe",
+)  # fmt: skip
 
 
 def wants_traceback() -> bool:
@@ -31,7 +33,8 @@ def num_processes(stage: str) -> int:
         return 1  # RANK: a launcher (accelerate, torchrun, ours) started us already
     wanted = os.environ.get("SYNTHBRIDGE_PROCESSES")
     if wanted is None:
-        return _num_gpus() or len(os.sched_getaffinity(0))
+        num_cores = len(os.sched_getaffinity(0))
+        return min(2, num_cores) if stage == "upstream" else _num_gpus() or num_cores
     if not wanted.isdecimal() or int(wanted) < 1:
         raise ValueError(f"SYNTHBRIDGE_PROCESSES is '{wanted}'; give a whole number above 0")
     return int(wanted)

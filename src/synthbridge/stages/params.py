@@ -1,6 +1,7 @@
 """params.yaml as a whole: every section checked, and what one section says of another."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,18 +18,10 @@ from synthbridge.training.settings import (
     StageOneSettings,
     TrainingSettings,
 )
-from synthbridge.upstream.settings import (
-    BackboneSettings,
-    ClipSettings,
-    GeneratorSettings,
-    PoolSettings,
-)
+from synthbridge.upstream.settings import UpstreamSettings
 
 STAGES = (
-    "pool",
-    "clip",
-    "generator",
-    "backbone",
+    "upstream",
     "prepare",
     "invert",
     "plan",
@@ -55,10 +48,7 @@ class ArmFamilies(Settings):
 class Params(Settings):
     """params.yaml."""
 
-    pool: PoolSettings
-    clip: ClipSettings
-    generator: GeneratorSettings
-    backbone: BackboneSettings
+    upstream: UpstreamSettings
     datasets: Annotated[list[Name], Field(min_length=1)]
     data: dict[Name, DatasetSettings]
     shots: Annotated[list[int | str], Field(min_length=1)]
@@ -86,21 +76,13 @@ class Params(Settings):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} is {values}; name each one once")
         for dataset in self.datasets:
-            if dataset not in self.data:
-                raise ValueError(
-                    f"datasets holds '{dataset}', which is no group below data; "
-                    f"choose from {_list(self.data)} or add the group"
-                )
+            _check_group("datasets", dataset, "data", self.data)
         return self
 
     @model_validator(mode="after")
     def _sets_fit(self) -> "Params":
         for name in self.sets:
-            if name not in self.synthetic:
-                raise ValueError(
-                    f"sets holds '{name}', which is no group below synthetic; "
-                    f"choose from {_list(self.synthetic)} or add the group"
-                )
+            _check_group("sets", name, "synthetic", self.synthetic)
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
@@ -139,6 +121,14 @@ class Params(Settings):
             )
         if leg.train_on == "mixed" and family != "mixed":
             raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+
+
+def _check_group(listed_in: str, name: str, section: str, groups: Mapping) -> None:
+    if name not in groups:
+        raise ValueError(
+            f"{listed_in} holds '{name}', which is no group below {section}; "
+            f"choose from {_list(groups)} or add the group"
+        )
 
 
 def _list(names) -> str:

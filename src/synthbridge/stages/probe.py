@@ -18,7 +18,7 @@ from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import my_share, start_accelerator
-from synthbridge.stages.training_inputs import load_samples, make_recipe
+from synthbridge.stages.trainings import load_samples, make_recipe
 from synthbridge.training.classifier import load_backbone, load_classifier
 from synthbridge.training.features import extract_features, fixed_feature_accuracy
 from synthbridge.training.images import ImageSet

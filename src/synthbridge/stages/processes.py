@@ -14,13 +14,16 @@ T = TypeVar("T")
 
 
 @contextmanager
-def start_accelerator() -> Iterator[Accelerator]:
+def start_accelerator(*, cpu: bool = False) -> Iterator[Accelerator]:
     """Yield this process's Accelerator, and end its process group whatever happens.
 
     On the CPU every process computes with one thread, so that the number of cores decides
     nothing but the time: sums taken in another order would change bytes.
+
+    Args:
+        cpu: stay on the CPU also where there is a GPU.
     """
-    cpu = not torch.cuda.is_available()
+    cpu = cpu or not torch.cuda.is_available()
     if cpu:
         torch.set_num_threads(1)
     # A process may wait for the others as long as their units take: days, not torch's minutes.

@@ -12,23 +12,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from synthbridge.data.manifests import Shots
 from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import Sample
 from synthbridge.files import hash_folder, read_json, write_json
-from synthbridge.progress import StageLog, progress
+from synthbridge.progress import StageLog
 from synthbridge.stages.params import read_params
-from synthbridge.stages.processes import missing_units, my_share, start_accelerator
-from synthbridge.stages.training_inputs import load_samples, make_recipe
+from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.trainings import load_samples, make_recipe, share_trainings
 from synthbridge.training.arms import ArmData, held_out_accuracy, train_arm
 from synthbridge.training.classifier import load_backbone
+from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import DivergedError
 from synthbridge.training.settings import LegSettings, RealLegSettings, TrainingSettings
-from synthbridge.training.team import Team, form_team
+from synthbridge.training.team import Team
 from synthbridge.work import unit_key, unit_path, whole_unit
 
 VANILLA = (LegSettings(train_on="real"),)
 RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class SelectParams:
+    """What the stage reads of params.yaml."""
+
+    real_leg: RealLegSettings
+    training: TrainingSettings
+    shots: Sequence[Shots]
+    seeds: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -41,86 +54,78 @@ class Trial:
     path: Path  # its unit of work
 
 
-def select(
-    real_leg: RealLegSettings,
-    training: TrainingSettings,
-    shots: Sequence[Shots],
-    seeds: Sequence[int],
-    *,
-    real: Path,
-    backbone: Path,
-    out: Path,
-) -> None:
+def select(params: SelectParams, *, real: Path, backbone: Path, out: Path) -> None:
     """Write the chosen rate of each number of shots, and the accuracies that decided."""
-    count = len(shots) * len(seeds) * len(real_leg.learning_rates)
-    log = StageLog(f"select: {count} trials of learning rates {real_leg.learning_rates}")
+    trials = _list_trials(params, real, backbone)
+    log = StageLog(
+        f"select: {len(trials)} trials of learning rates {params.real_leg.learning_rates}"
+    )
     with start_accelerator() as accelerator:
-        trials = _list_trials(real_leg, training, shots, seeds, real, backbone)
-        missing = missing_units(accelerator, trials, lambda trial: trial.path.is_dir())
-        team = form_team(accelerator, len(missing))
-        mine = missing if team.size > 1 else my_share(accelerator, missing)
-        for trial in progress(mine, total=len(mine), what="trying rates", unit="trial"):
-            _try(trial, real_leg, training, real, backbone, team)
-        accelerator.wait_for_everyone()
+        tester = None
+        for trial, team in share_trainings(accelerator, trials, what="trying rates", unit="trial"):
+            tester = tester or Tester(params, real, backbone, team)
+            tester.make(trial)
         if accelerator.is_main_process:
-            write_json(out, {str(k): choose_rate(trials, k) for k in shots})
-    log.done(f"rates for {list(shots)} shots", out)
+            write_json(out, {str(k): choose_rate(trials, k) for k in params.shots})
+    log.done(f"rates for {list(params.shots)} shots", out)
 
 
-def _list_trials(
-    real_leg: RealLegSettings,
-    training: TrainingSettings,
-    shots: Sequence[Shots],
-    seeds: Sequence[int],
-    real: Path,
-    backbone: Path,
-) -> list[Trial]:
-    epochs = real_leg.model_dump(exclude={"learning_rates"})
-    shared = [epochs, training.model_dump(), hash_folder(real), hash_folder(backbone)]
+def _list_trials(params: SelectParams, real: Path, backbone: Path) -> list[Trial]:
+    epochs = params.real_leg.model_dump(exclude={"learning_rates"})
+    shared = [epochs, params.training.model_dump(), hash_folder(real), hash_folder(backbone)]
+
+    def unit(shots: Shots, seed: int, rate: float) -> Path:
+        return unit_path("select", unit_key(k=shots, seed=seed, rate=rate, shared=shared))
+
     return [
-        Trial(
-            k, seed, rate, unit_path("select", unit_key(k=k, seed=seed, rate=rate, shared=shared))
-        )
-        for k in shots
-        for seed in seeds
-        for rate in real_leg.learning_rates
+        Trial(shots, seed, rate, unit(shots, seed, rate))
+        for shots in params.shots
+        for seed in params.seeds
+        for rate in params.real_leg.learning_rates
     ]
 
 
-def _try(
-    trial: Trial,
-    real_leg: RealLegSettings,
-    training: TrainingSettings,
-    real: Path,
-    backbone: Path,
-    team: Team,
-) -> None:
-    """Train one trial and leave its held-out accuracy in the work folder: 0 if it diverged."""
-    dataset = read_dataset(real)
-    recipe = make_recipe(training, backbone, dataset.flip)
-    num_classes, size = len(dataset.class_names), training.resize_size
-    shots = load_samples(dataset.train_samples(trial.shots, trial.seed), size, team.device)
-    model = load_backbone(backbone, num_classes=num_classes, seed=trial.seed)
-    try:
-        train_arm(
+class Tester:
+    """Makes trials; keeps what they share: the data set and its held-out images."""
+
+    def __init__(self, params: SelectParams, real: Path, backbone: Path, team: Team):
+        """Decode the held-out images."""
+        self.params, self.backbone, self.team = params, backbone, team
+        self.dataset = read_dataset(real)
+        self.recipe = make_recipe(params.training, backbone, self.dataset.flip)
+        self.validation = self._load(self.dataset.samples("validation"))
+
+    def _load(self, samples: Sequence[Sample]) -> ImageSet:
+        return load_samples(samples, self.params.training.resize_size, self.team.device)
+
+    def make(self, trial: Trial) -> None:
+        """Train one trial and leave its held-out accuracy in the work folder: 0 if it diverged."""
+        try:
+            accuracy = held_out_accuracy(
+                self._train(trial), self.validation, self.recipe, self.team
+            )
+        except DivergedError:
+            accuracy = 0.0
+        if self.team.rank == 0:
+            with whole_unit(trial.path) as unit:
+                write_json(unit / RECORD, {"held_out_accuracy": accuracy})
+
+    def _train(self, trial: Trial) -> nn.Module:
+        num_classes = len(self.dataset.class_names)
+        real = self._load(self.dataset.train_samples(trial.shots, trial.seed))
+        trained = train_arm(
             VANILLA,
-            model,
-            ArmData(shots, None, num_classes),
-            recipe,
+            load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed),
+            ArmData(real, None, num_classes),
+            self.recipe,
             learning_rate=trial.learning_rate,
-            real_leg=real_leg,
+            real_leg=self.params.real_leg,
             stage_one={},
             is_few_shot=trial.shots != "full",
             seed=trial.seed,
-            team=team,
+            team=self.team,
         )
-        validation = load_samples(dataset.samples("validation"), size, team.device)
-        accuracy = held_out_accuracy(model, validation, recipe, team)
-    except DivergedError:
-        accuracy = 0.0
-    if team.rank == 0:
-        with whole_unit(trial.path) as unit:
-            write_json(unit / RECORD, {"held_out_accuracy": accuracy})
+        return trained.model
 
 
 def choose_rate(trials: Sequence[Trial], shots: Shots) -> dict:
@@ -152,4 +157,4 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args(arguments)
     params = read_params()
-    select(params.real_leg, params.training, params.shots, params.seeds, **vars(args))
+    select(SelectParams(params.real_leg, params.training, params.shots, params.seeds), **vars(args))

@@ -2,8 +2,6 @@
 
 import string
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,33 +31,33 @@ def draw_letter(index: int, input_size: int, seed: int) -> np.ndarray:
     return np.asarray(enlarged)
 
 
-def draw_letters(
-    num_images: int, input_size: int, seed: int, *, num_processes: int
-) -> tuple[Tensor, Tensor]:
-    """Draw the training images; the number of processes changes the time and no byte.
+def draw_letters(num_images: int, input_size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw the training images.
 
     Returns:
         Images (N, 3, S, S) of S = `input_size` pixels, normalised, and class indices (N,).
     """
-    draw = partial(draw_letter, input_size=input_size, seed=seed)
-    with ProcessPoolExecutor(num_processes) as processes:
-        pixels = np.stack(list(processes.map(draw, range(num_images), chunksize=500)))
+    pixels = np.stack([draw_letter(index, input_size, seed) for index in range(num_images)])
     images = torch.from_numpy(pixels).float().div(255).unsqueeze(1).expand(-1, 3, -1, -1)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
     return (images - mean) / std, torch.arange(num_images) % len(LETTERS)
 
 
-def make_backbone(model: str, input_size: int, seed: int) -> nn.Module:
-    """Make an untrained timm `model` for letters of `input_size` pixels a side.
+def check_model(model: str) -> None:
+    """Refuse the name of a model that timm does not have.
 
     Raises:
         ValueError: if timm has no such model.
     """
     if not timm.is_model(model):
         raise ValueError(
-            f"params.yaml: backbone.model is '{model}', which timm does not have; "
+            f"params.yaml: upstream.backbone.model is '{model}', which timm does not have; "
             "choose one that timm.list_models() names"
         )
+
+
+def make_backbone(model: str, input_size: int, seed: int) -> nn.Module:
+    """Make an untrained timm `model` for letters of `input_size` pixels a side."""
     torch.manual_seed(seed)  # timm draws initial weights from the global generator
     overlay = {
         "input_size": (3, input_size, input_size), "mean": PIXEL_MEAN, "std": PIXEL_STD,

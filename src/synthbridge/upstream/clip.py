@@ -1,11 +1,13 @@
 """The miniature CLIP: a text and an image tower, trained contrastively on the pool."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers.utils import logging
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
 from synthbridge.upstream.optimisation import make_optimiser
@@ -37,6 +39,13 @@ def make_image_processor() -> CLIPImageProcessor:
         image_mean=[IMAGE_MEAN] * 3,
         image_std=[IMAGE_STD] * 3,
     )
+
+
+def save_clip(model: CLIPModel, folder: Path) -> None:
+    """Save `model` and its image processor to `folder`, where its tokenizer lies already."""
+    logging.disable_progress_bar()  # of half a second
+    model.save_pretrained(folder)
+    make_image_processor().save_pretrained(folder)
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:

@@ -5,6 +5,7 @@
 # pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from diffusers import (
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils.logging import set_verbosity_error
+from transformers.utils import logging
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
 from synthbridge.upstream.optimisation import make_optimiser
@@ -25,7 +26,9 @@ from synthbridge.upstream.settings import TrainingSettings
 
 LATENT_CHANNELS = 4
 LATENT_SIZE = 4  # pixels a side: the VAE of three blocks halves 16 twice
-KL_WEIGHT = 1e-5  # of the sum over a latent's values, beside the mean squared error
+KL_WEIGHT = (
+    1e-6  # of the sum over a latent's values, beside the mean squared error (Rombach et al.)
+)
 
 
 def make_vae(seed: int) -> AutoencoderKL:
@@ -87,16 +90,44 @@ def train_vae(
     vae.eval()
 
 
-@torch.inference_mode()
-def encode_images(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Return the latents (N, 4, 4, 4) of `images`, their posterior means, not scaled."""
-    batches = images.split(500)
-    return torch.cat([vae.encode(batch).latent_dist.mean for batch in batches])
+@dataclass(frozen=True)
+class Latents:
+    """The posteriors of N images: normal distributions with these means and deviations."""
+
+    mean: Tensor  # (N, 4, 4, 4)
+    std: Tensor  # (N, 4, 4, 4)
+
+    def scaled(self, factor: float) -> "Latents":
+        """Return them multiplied by `factor`."""
+        return Latents(self.mean * factor, self.std * factor)
+
+    def sample(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one latent for each of the B images `chosen` (B,): (B, 4, 4, 4)."""
+        mean = self.mean[chosen]
+        return mean + self.std[chosen] * torch.randn(mean.shape, generator=generator)
+
+
+@torch.no_grad()
+def encode_images(vae: AutoencoderKL, images: Tensor) -> Latents:
+    """Return the latents of `images` (N, 3, 16, 16), not scaled."""
+    posteriors = [vae.encode(batch).latent_dist for batch in images.split(500)]
+    return Latents(
+        torch.cat([posterior.mean for posterior in posteriors]),
+        torch.cat([posterior.std for posterior in posteriors]),
+    )
+
+
+def load_vae(folder: Path) -> AutoencoderKL:
+    """Load the VAE in `folder`."""
+    vae = AutoencoderKL.from_pretrained(folder)
+    vae.register_to_config(_name_or_path="")  # no path of this machine in what is saved
+    return vae.to(memory_format=torch.channels_last)
 
 
 def load_text_tower(clip: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
     """Load the text tower of the CLIP model in folder `clip`, and its tokenizer."""
-    set_verbosity_error()  # it would list the image tower's weights, which we leave out
+    logging.set_verbosity_error()  # it would list the image tower's weights, which we leave out
+    logging.disable_progress_bar()  # of half a second
     return CLIPTextModel.from_pretrained(clip), CLIPTokenizer.from_pretrained(clip)
 
 
@@ -118,7 +149,7 @@ def encode_captions(
 
 
 def train_unet(
-    unet: UNet2DConditionModel, scheduler: DDPMScheduler, latents: Tensor, states: Tensor,
+    unet: UNet2DConditionModel, scheduler: DDPMScheduler, latents: Latents, states: Tensor,
     rows: Tensor, settings: TrainingSettings, *, caption_dropout: float, seed: int,
 ) -> Iterator[float]:  # fmt: skip
     """Train `unet` in place to predict the noise (arXiv:2112.10752, eq. 3); yields each loss.
@@ -126,7 +157,7 @@ def train_unet(
     Args:
         unet: what is trained.
         scheduler: the noise schedule.
-        latents: (N, 4, 4, 4), unit variance.
+        latents: of N images, unit variance; drawn anew each time, as an inversion will draw them.
         states: text states (M, 16, D), row 0 those of the empty caption.
         rows: (N,), the row of `states` that belongs to each latent.
         settings: length, batch and rate.
@@ -140,11 +171,12 @@ def train_unet(
     size = (settings.batch_size,)
     unet.train()
     for _ in range(settings.num_steps):
-        chosen = torch.randint(len(latents), size, generator=generator)
+        chosen = torch.randint(len(rows), size, generator=generator)
         kept = torch.rand(size, generator=generator) >= caption_dropout
         times = torch.randint(scheduler.config["num_train_timesteps"], size, generator=generator)
-        noise = torch.randn(*size, *latents.shape[1:], generator=generator)
-        noisy = scheduler.add_noise(latents[chosen], noise, times)  # pyright: ignore
+        clean = latents.sample(chosen, generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        noisy = scheduler.add_noise(clean, noise, times)  # pyright: ignore
         noisy = noisy.to(memory_format=torch.channels_last)
         predicted = unet(noisy, times, states[rows[chosen] * kept]).sample
         loss = F.mse_loss(predicted, noise)

@@ -32,9 +32,11 @@ STYLE_GROUPS: tuple[dict[str, float], ...] = (
     {"small": 0.2, "large": 0.3},
     {"bold": 0.3},
     {"slanted": 0.2},
-    {"narrow": 0.2},
+    {"narrow": 0.25},
+    {"tall": 0.25},
     {"handwritten": 0.4},
-    {"blurry": 0.3},
+    {"blurry": 0.25},
+    {"coarse": 0.3},
     {"chalk": 0.3, "ink": 0.25, "faded": 0.15},
 )
 STYLE_WORDS = tuple(word for group in STYLE_GROUPS for word in group)
@@ -59,7 +61,10 @@ def draw_glyph(character: str, rng: np.random.Generator) -> Glyph:
     coverage = _bend(coverage, words, rng)
     if "blurry" in words:
         coverage = gaussian_filter(coverage, rng.uniform(2.5, 5.0), truncate=2.5)
-    coverage = coverage.reshape(IMAGE_SIZE, REDUCTION, IMAGE_SIZE, REDUCTION).mean((1, 3))
+    coverage = _reduce(coverage, IMAGE_SIZE)
+    if "coarse" in words:
+        small = Image.fromarray(_reduce(coverage, IMAGE_SIZE // 2))
+        coverage = np.asarray(small.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
     background, ink = _choose_greys(words, rng)
     pixels = background + (ink - background) * coverage
     return Glyph(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), words, font)
@@ -101,9 +106,10 @@ def _bend(coverage: np.ndarray, words: tuple[str, ...], rng: np.random.Generator
     angle = np.deg2rad(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
     shear = rng.uniform(0.25, 0.45) if "slanted" in words else 0.0
     squeeze = rng.uniform(1.35, 1.7) if "narrow" in words else 1.0
+    stretch = rng.uniform(1.15, 1.35) if "tall" in words else 1.0
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # From where in the upright glyph (y, x) a pixel is taken: the inverse of what is seen.
-    matrix = np.array([[1.0, 0.0], [shear * squeeze, squeeze]]) @ rotation
+    matrix = np.array([[1 / stretch, 0.0], [shear * squeeze, squeeze]]) @ rotation
     grid = np.indices(coverage.shape).reshape(2, -1) - (CANVAS_SIZE - 1) / 2
     sources = matrix @ grid + (CANVAS_SIZE - 1) / 2
     if "handwritten" in words:
@@ -112,6 +118,12 @@ def _bend(coverage: np.ndarray, words: tuple[str, ...], rng: np.random.Generator
         smooth = gaussian_filter(noise, (0, 7, 7), mode="constant", truncate=3.0)
         sources += amplitude * smooth.reshape(2, -1)
     return map_coordinates(coverage, sources, order=1).reshape(coverage.shape)
+
+
+def _reduce(coverage: np.ndarray, size: int) -> np.ndarray:
+    """Average the blocks of (S, S) that become the pixels of (size, size)."""
+    block = len(coverage) // size
+    return coverage.reshape(size, block, size, block).mean((1, 3))
 
 
 def _choose_greys(words: tuple[str, ...], rng: np.random.Generator) -> tuple[float, float]:

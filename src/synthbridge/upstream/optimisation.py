@@ -1,20 +1,10 @@
-"""How every model of the miniature upstream is optimised: AdamW, one cycle, two threads."""
+"""How every model of the miniature upstream is optimised: AdamW and one cycle."""
 
 from collections.abc import Iterable
 
-import torch
 from torch.nn import Parameter
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
-
-# Sums are split over threads, so their number is part of the result: two on any machine.
-NUM_THREADS = 2
-
-
-def use_fixed_threads() -> None:
-    """Compute with two threads and deterministic kernels, whatever the number of cores."""
-    torch.set_num_threads(NUM_THREADS)
-    torch.use_deterministic_algorithms(True)
 
 
 def make_optimiser(

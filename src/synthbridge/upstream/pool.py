@@ -1,10 +1,6 @@
 """The pool: captioned digits in many fonts and styles, the miniature LAION."""
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,30 +48,9 @@ def write_pool_shard(shard: int, folder: Path, settings: PoolSettings) -> int:
     )
 
 
-def write_pool(folder: Path, settings: PoolSettings, *, num_processes: int) -> Iterator[int]:
-    """Write the shards of the pool into `folder`; yields the number of images of each.
-
-    The number of processes changes the time and no byte.
-    """
-    write = partial(write_pool_shard, folder=folder, settings=settings)
-    shards = range(count_shards(settings))
-    if num_processes == 1:
-        yield from map(write, shards)
-        return
-    with ProcessPoolExecutor(num_processes) as processes:
-        yield from processes.map(write, shards)
-
-
 def count_shards(settings: PoolSettings) -> int:
     """Count the shards of the pool."""
     return -(-settings.num_images // settings.images_per_shard)
-
-
-def count_cores() -> int:
-    """Count the CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def read_pool(folder: Path) -> Pool:

@@ -1,4 +1,4 @@
-"""What params.yaml says of the miniature upstream: sections pool, clip, generator, backbone."""
+"""What params.yaml says of the miniature upstream: section `upstream`."""
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -6,7 +6,7 @@ from synthbridge.settings import Settings
 
 
 class PoolSettings(Settings):
-    """`pool`: the captioned images that CLIP and the generator are trained on."""
+    """`upstream.pool`: the captioned images that CLIP and the generator are trained on."""
 
     num_images: PositiveInt  # all classes together, each as often as the others
     images_per_shard: PositiveInt
@@ -15,7 +15,7 @@ class PoolSettings(Settings):
 
 
 class ClipSettings(Settings):
-    """`clip`: the text and image towers, trained contrastively on the pool."""
+    """`upstream.clip`: the text and image towers, trained contrastively on the pool."""
 
     num_steps: PositiveInt
     batch_size: PositiveInt  # images a step; each is told apart from all others of its batch
@@ -32,7 +32,7 @@ class TrainingSettings(Settings):
 
 
 class GeneratorSettings(Settings):
-    """`generator`: the latent diffusion model, on the text tower of `clip`, frozen."""
+    """`upstream.generator`: the latent diffusion model, on the text tower of `clip`, frozen."""
 
     vae: TrainingSettings
     unet: TrainingSettings
@@ -41,7 +41,7 @@ class GeneratorSettings(Settings):
 
 
 class BackboneSettings(Settings):
-    """`backbone`: the classifier that every leg starts from, trained on letters."""
+    """`upstream.backbone`: the classifier that every leg starts from, trained on letters."""
 
     model: str  # a timm architecture
     input_size: PositiveInt  # pixels a side that it sees; images of 16 are enlarged
@@ -50,3 +50,12 @@ class BackboneSettings(Settings):
     batch_size: PositiveInt  # images a step
     learning_rate: PositiveFloat  # peak of the one-cycle schedule
     seed: int = Field(ge=0)
+
+
+class UpstreamSettings(Settings):
+    """`upstream`: the pool and the models that everything else starts from."""
+
+    pool: PoolSettings
+    clip: ClipSettings
+    generator: GeneratorSettings
+    backbone: BackboneSettings

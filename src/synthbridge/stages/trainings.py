@@ -1,0 +1,64 @@
+"""What the stages that train share: which process trains what, and on which images."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+
+from synthbridge.data.shards import Sample, read_square
+from synthbridge.progress import progress
+from synthbridge.stages.processes import missing_units, my_share
+from synthbridge.training.classifier import read_normalisation
+from synthbridge.training.images import Augmentation, ImageSet, load_images
+from synthbridge.training.loop import Recipe
+from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.team import Team, form_team
+
+
+class Training(Protocol):
+    """One model to train."""
+
+    @property
+    def path(self) -> Path:
+        """Return where it lies in the work folder once it is whole."""
+        ...
+
+
+T = TypeVar("T", bound=Training)
+
+
+def share_trainings(
+    accelerator: Accelerator, trainings: Sequence[T], *, what: str, unit: str
+) -> Iterator[tuple[T, Team]]:
+    """Yield what this process has to train, each with the processes that train it together.
+
+    Those that lie in the work folder are left out. It ends when every process is done.
+    """
+    missing = missing_units(accelerator, trainings, lambda training: training.path.is_dir())
+    team = form_team(accelerator, len(missing))
+    mine = missing if team.size > 1 else my_share(accelerator, missing)
+    for training in progress(mine, total=len(mine), what=what, unit=unit):
+        yield training, team
+    accelerator.wait_for_everyone()
+
+
+def make_recipe(settings: TrainingSettings, backbone: Path, flip: bool) -> Recipe:
+    """Put the recipe together from params.yaml, the backbone's statistics and the data set."""
+    augmentation = Augmentation(settings.min_crop_area, settings.max_stretch, flip)
+    return Recipe(settings, read_normalisation(backbone), augmentation)
+
+
+def load_samples(samples: Sequence[Sample], size: int, device: torch.device) -> ImageSet:
+    """Decode samples into memory; above SYNTHBRIDGE_CACHE_GIB (16) they stay in their shards."""
+    limit = float(os.environ.get("SYNTHBRIDGE_CACHE_GIB", "16"))
+    return load_images(
+        samples,
+        [sample.label for sample in samples],
+        read_square,
+        size=size,
+        device=device,
+        memory_limit=int(limit * 2**30),
+    )
