@@ -87,7 +87,7 @@ class Normalisation:
         """Turn (B, 3, H, W) values of 0..255 into the network's input."""
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
-        return (images - mean) / std
+        return (images - mean).div_(std)
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ def crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
         (B, 3, size, size) float32 of 0..255.
     """
     side = images.shape[-1]
-    top, left, height, width, mirrored = boxes.unbind(1)
-    sign = 1 - 2 * mirrored
-    zero = torch.zeros_like(top)
-    # Maps the output's [-1, 1] onto the box, in the input's [-1, 1] (affine_grid's convention).
-    across = torch.stack([sign * width / side, zero, (2 * left + width) / side - 1], dim=1)
-    down = torch.stack([zero, height / side, (2 * top + height) / side - 1], dim=1)
-    theta = torch.stack([across, down], dim=1)  # (B, 2, 3)
-    grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    top, left, height, width, mirrored = (column[:, None] for column in boxes.unbind(1))
+    # The output's pixel centres in [-1, 1], mapped onto the box in the input's [-1, 1]: what
+    # affine_grid does, without its matrix product for what is a product along each axis.
+    centres = (2 * torch.arange(size, device=images.device) + 1) / size - 1
+    across = (width / side) * (1 - 2 * mirrored) * centres + ((2 * left + width) / side - 1)
+    down = (height / side) * centres + ((2 * top + height) / side - 1)
+    whole = (len(images), size, size)
+    grid = torch.stack([across[:, None, :].expand(whole), down[:, :, None].expand(whole)], dim=-1)
     return F.grid_sample(
         images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )

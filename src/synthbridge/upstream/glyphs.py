@@ -16,7 +16,7 @@ IMAGE_SIZE = 16  # pixels a side of a finished image
 REDUCTION = 4
 CANVAS_SIZE = IMAGE_SIZE * REDUCTION  # lengths below are pixels of this canvas
 
-# The fonts of matplotlib that hold letters and digits; its others hold symbols only, or frames.
+# The fonts of matplotlib 3.10 that hold letters and digits; its others hold symbols, or frames.
 FONTS = (
     *(
         f"DejaVu{family}{cut}"
@@ -24,7 +24,7 @@ FONTS = (
         for cut in ("", "-Bold", f"-{oblique}", f"-Bold{oblique}")
     ),
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
-    *("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10"),
+    *("cmb10", "cmmi10", "cmr10", "cmss10", "cmtt10"),
 )  # fmt: skip
 
 # What may be done to a glyph: groups of which one or none applies, with the share of the images.

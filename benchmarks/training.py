@@ -1,0 +1,144 @@
+"""Training: our loop with its loader, and the loader beside the usual one.
+
+    python benchmarks/training.py            needs data/: run `dvc repro prepare upstream` first
+
+T1  steps a second of the training loop with the real loader / of the same loop on one fixed batch.
+T2  samples a second and core, our loader / torchvision's ImageFolder with PIL: random resized crop
+    to the same size, tensor, normalisation; loaders alone, one process each.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from synthbridge.training.classifier import load_backbone
+from synthbridge.training.images import Augmentation, ImageSet, Normalisation, load_images
+from synthbridge.training.loop import Recipe, draw_inputs, train
+from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.team import Team
+
+BACKBONE = Path("data/upstream/backbone")
+STEPS, BATCH, SIZE, RATE = 40, 64, 24, 0.01
+NUM_IMAGES, STORED_SIZE = 1280, 32
+SETTINGS = TrainingSettings(
+    batch_size=BATCH, momentum=0.9, weight_decay=5e-4, image_size=SIZE, resize_size=STORED_SIZE,
+    min_crop_area=0.6, max_stretch=1.2,
+)  # fmt: skip
+MEAN = STD = (0.5, 0.5, 0.5)
+
+
+def write_folder(folder: Path) -> None:
+    """Write JPEGs of random blobs in ten class folders."""
+    rng = np.random.default_rng(0)
+    for index in range(NUM_IMAGES):
+        small = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        path = folder / f"{index % 10}" / f"{index:05d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        large = Image.fromarray(small).resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BICUBIC)
+        large.save(path, quality=95)
+
+
+def read_file(path: Path, size: int) -> np.ndarray:
+    """Decode one image (size, size, 3)."""
+    image = np.asarray(Image.open(path).convert("RGB"))
+    assert image.shape == (size, size, 3)
+    return image
+
+
+def train_on_one_batch(batch: torch.Tensor, labels: torch.Tensor) -> None:
+    """Take our loop's steps without a loader: the network, its gradients and the optimiser."""
+    model = _fresh_model().to(memory_format=torch.channels_last)  # pyright: ignore
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, fused=True
+    )
+    model.train()
+    for _ in range(STEPS):
+        cross_entropy(model(batch), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _fresh_model() -> nn.Module:
+    return load_backbone(BACKBONE, num_classes=10, seed=0)
+
+
+def load_an_epoch(images: ImageSet, recipe: Recipe, team: Team) -> None:
+    """Make every batch of an epoch with our loader."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(NUM_IMAGES)
+    for start in range(0, NUM_IMAGES, BATCH):
+        draw_inputs(images, order[start : start + BATCH], recipe, mixup=0.0, rng=rng, team=team)
+
+
+def main() -> None:
+    """Measure, print and save."""
+    rounds = measure.read_arguments(__doc__).rounds
+    team = Team(Accelerator(cpu=not torch.cuda.is_available()), rank=0, size=1)
+    recipe = Recipe(SETTINGS, Normalisation(MEAN, STD), Augmentation(0.6, 1.2, flip=True))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_folder(folder)
+        files = sorted(folder.glob("*/*.jpg"))
+        labels = [int(file.parent.name) for file in files]
+        images = load_images(
+            files, labels, read_file, size=STORED_SIZE, device=team.device, memory_limit=2**30
+        )
+        usual = DataLoader(ImageFolder(name, _usual_transform()), BATCH, shuffle=True)
+        batch, targets, *_ = draw_inputs(
+            images, np.arange(BATCH), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
+        )
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        arms: dict[str, Any] = {
+            "loop": lambda: train(
+                _fresh_model(), images, recipe, num_steps=STEPS, learning_rate=RATE, mixup=0.0,
+                seed=0, team=team,
+            ),
+            "fixed": lambda: train_on_one_batch(batch, targets),
+            "loader": lambda: load_an_epoch(images, recipe, team),
+            "usual": lambda: list(usual),
+        }  # fmt: skip
+        seconds = measure.take_turns(arms, rounds=rounds)
+    rates = {
+        **{name: round(STEPS * BATCH / seconds[name]) for name in ("loop", "fixed")},
+        **{name: round(NUM_IMAGES / seconds[name]) for name in ("loader", "usual")},
+    }
+    ratios = {
+        "T1": ("training with the loader / on one fixed batch", "loop", "fixed", 0.95),
+        "T2": ("our loader / ImageFolder with PIL, a core", "loader", "usual", 4.0),
+    }
+    rows = {
+        name: {
+            "what": what,
+            "ratio": rates[arm] / rates[base],
+            "wanted": wanted,
+            "samples_per_second": rates,
+        }
+        for name, (what, arm, base, wanted) in ratios.items()
+    }
+    measure.save_ratios("training", rows)
+
+
+def _usual_transform() -> transforms.Compose:
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(SIZE, scale=(0.6, 1.0), ratio=(1 / 1.2, 1.2)),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
