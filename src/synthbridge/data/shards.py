@@ -11,6 +11,7 @@ import os
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def index_shard(path: Path) -> list[Sample]:
     Raises:
         ValueError: if the tar is truncated, or a sample lacks its image, class or record.
     """
+    facts = path.stat()
+    return list(_index_shard(path, facts.st_size, facts.st_mtime_ns))
+
+
+@cache  # every run of a stage asks for the same shards
+def _index_shard(path: Path, _size: int, _mtime: int) -> list[Sample]:
     images: dict[str, tuple[int, int]] = {}
     texts: dict[tuple[str, str], bytes] = {}
     try:
