@@ -105,7 +105,7 @@ def _shard_samples(
     for index, image in images:
         yield {
             "__key__": f"{split}-{index:07d}",
-            image.extension: image.image,
+            image.extension: image.read(),
             "cls": image.label,
             "json": {"name": image.name, "class_name": class_names[image.label]},
         }

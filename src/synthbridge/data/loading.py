@@ -1,0 +1,24 @@
+"""Which reader a data set's source has."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from synthbridge.data.digits import load_digits
+from synthbridge.data.settings import DatasetSettings
+from synthbridge.data.sources import RealDataset
+
+# Each takes the data set's settings and the folder data/raw/NAME that holds its files.
+SOURCES: dict[str, Callable[[DatasetSettings, Path], RealDataset]] = {"digits": load_digits}
+
+
+def load_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
+    """List the images of a data set from the files in `raw`.
+
+    Raises:
+        ValueError: if there is no such source, or its files are not as they should be.
+    """
+    if settings.source not in SOURCES:
+        raise ValueError(
+            f"source '{settings.source}' is unknown; choose from {', '.join(sorted(SOURCES))}"
+        )
+    return SOURCES[settings.source](settings, raw)
