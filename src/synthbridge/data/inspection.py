@@ -65,11 +65,20 @@ def check_space(inspections: Iterable[Inspection], out: Path) -> None:
         ValueError: with what is needed and what is free.
     """
     # A tar rounds each of a sample's three files up to 512 bytes and adds a header of 512.
-    needed = sum(inspection.num_bytes + 6 * 512 for inspection in inspections)
+    num_bytes = sum(inspection.num_bytes + 6 * 512 for inspection in inspections)
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(existing).free
-    if needed > free:
+    require_space(num_bytes, existing, f"the shards of {out}")
+
+
+def require_space(num_bytes: int, folder: Path, what: str) -> None:
+    """Check that the disk of `folder` has `num_bytes` free for `what`.
+
+    Raises:
+        ValueError: with what is needed and what is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
         raise ValueError(
-            f"the shards need about {needed / 1e9:.3g} GB, but the disk of {out} has "
-            f"{free / 1e9:.3g} GB free; free some, or lower max_side"
+            f"{what} need about {num_bytes / 1e9:.3g} GB, but the disk of {folder} has "
+            f"{free / 1e9:.3g} GB free; free some space or take another disk"
         )
