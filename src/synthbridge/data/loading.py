@@ -25,10 +25,6 @@ def load_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
     """List the images of a data set from the files in `raw`.
 
     Raises:
-        ValueError: if there is no such source, or its files are not as they should be.
+        ValueError: if the files are not as they should be.
     """
-    if settings.source not in SOURCES:
-        raise ValueError(
-            f"source '{settings.source}' is unknown; choose from {', '.join(sorted(SOURCES))}"
-        )
     return SOURCES[settings.source](settings, raw)
