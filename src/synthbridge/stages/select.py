@@ -99,7 +99,7 @@ class Tester:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
 
     def make(self, trial: Trial) -> None:
-        """Train one trial and leave its held-out accuracy in the work folder: null if it diverged."""
+        """Train one trial and leave its held-out accuracy as its unit: null if it diverged."""
         try:
             accuracy = held_out_accuracy(
                 self._train(trial), self.validation, self.recipe, self.team
