@@ -58,9 +58,9 @@ def test_copies_are_described_and_listed(raw):
     copies = _copies(load_folder(settings(), raw))
     gone = left_out(copies)
     assert describe_copies(copies, gone) == [
-        "3 images occur more than once, 2 of them in more than one split: "
-        "4 copies are left out of train and validation, see duplicates.json",
-        "1 images occur in more than one class: one label must be wrong, see duplicates.json",
+        "3 image(s) occur more than once, 2 of them in more than one split: "
+        "4 copies left out of train and validation, see duplicates.json",
+        "1 image(s) occur in more than one class: one label must be wrong, see duplicates.json",
     ]
     listed = list_copies(copies, gone)
     assert [entry["sha256"] for entry in listed] == sorted(copies)
@@ -88,3 +88,8 @@ def test_two_copies_in_test_stay(tmp_path):
     (raw / "test" / "rook" / "9.jpg").write_bytes((raw / "test/rook/1.jpg").read_bytes())
     copies = _copies(load_folder(settings(), raw))
     assert len(copies) == 1 and left_out(copies) == set()
+
+
+def test_copies_in_a_published_split_stay_and_are_said(raw):
+    copies = _copies(load_folder(settings(), raw))
+    assert "2 of them in more than one split: they stay, see" in describe_copies(copies, set())[0]

@@ -65,17 +65,17 @@ def describe_copies(copies: Mapping[str, list[Copy]], names_left_out: set[str]) 
     across = sum(len({copy.split for copy in group}) > 1 for group in copies.values())
     classes = sum(len({copy.class_key for copy in group}) > 1 for group in copies.values())
     done = (
-        f"{len(names_left_out)} copies are left out of train and validation"
+        f"{len(names_left_out)} copies left out of train and validation"
         if names_left_out
         else "they stay"  # all in test, or a published split
     )
     lines = [
-        f"{len(copies)} images occur more than once, {across} of them in more than one split: "
+        f"{len(copies)} image(s) occur more than once, {across} of them in more than one split: "
         f"{done}, see duplicates.json"
     ]
     if classes:
         lines.append(
-            f"{classes} images occur in more than one class: one label must be wrong, "
+            f"{classes} image(s) occur in more than one class: one label must be wrong, "
             "see duplicates.json"
         )
     return lines
