@@ -14,6 +14,7 @@ OWNERS = {
     "accelerate": {"training", "stages"},
     "pandas": {"evidence", "stages"},
     "jinja2": {"evidence"},
+    "datasets": {"data"},
     "webdataset": {"data"},
     "argparse": {"stages"},
 }

@@ -31,8 +31,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_settings(cls: type[S], values: Any, where: str) -> S:
-    """Make `cls` from `values`, the part of params.yaml called `where`.
+def check_settings(cls: type[S], values: Any, where: str, file: str = "params.yaml") -> S:
+    """Make `cls` from `values`, the part of `file` called `where`.
 
     Raises:
         ValueError: one sentence a fault, naming the key, the value and the rule.
@@ -40,22 +40,22 @@ def check_settings(cls: type[S], values: Any, where: str) -> S:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        faults = [_sentence(fault, cls, where) for fault in error.errors()]
+        faults = [_sentence(fault, cls, where, file) for fault in error.errors()]
         raise ValueError("; ".join(faults)) from None
 
 
-def _sentence(fault: Any, cls: type[Settings], where: str) -> str:
+def _sentence(fault: Any, cls: type[Settings], where: str, file: str) -> str:
     """Say what is wrong with one value, and the way out."""
     path = ".".join(str(part) for part in (where, *fault["loc"]) if part != "")
     if fault["type"] == "extra_forbidden":
-        return f"params.yaml: {path} is not a known key; {_known_keys(cls, fault['loc'][:-1])}"
+        return f"{file}: {path} is not a known key; {_known_keys(cls, fault['loc'][:-1])}"
     if fault["type"] == "missing":
-        return f"params.yaml: {path} is missing; add it"
+        return f"{file}: {path} is missing; add it"
     if fault["type"] == "value_error" and isinstance(fault["input"], dict):
-        about = f"params.yaml: {path}: " if path else "params.yaml: "
+        about = f"{file}: {path}: " if path else f"{file}: "
         return about + fault["msg"].removeprefix("Value error, ")  # the rule names the values
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    return f"params.yaml: {path} is {fault['input']!r}; {rule}"
+    return f"{file}: {path} is {fault['input']!r}; {rule}"
 
 
 def _known_keys(cls: Any, parents: tuple[Any, ...]) -> str:

@@ -1,16 +1,23 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from synthbridge.data.loading import load_dataset
 from synthbridge.data.real import read_dataset, write_dataset
+from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.shards import read_image
-from synthbridge.data.sources import SOURCES
+
+DIGITS = load_dataset(
+    DatasetSettings(source="digits", flip=False, validation_per_class=15, seed=0), Path("unused")
+)
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     out = tmp_path_factory.mktemp("digits")
-    write_dataset(SOURCES["digits"](), out, flip=False, validation_per_class=15, seed=0)
+    write_dataset(DIGITS, out, flip=False, validation_per_class=15, seed=0)
     return read_dataset(out)
 
 
@@ -48,6 +55,6 @@ def test_few_shots_hold_no_validation_or_test_image(digits):
 
 
 def test_same_bytes_twice(digits, tmp_path):
-    write_dataset(SOURCES["digits"](), tmp_path, flip=False, validation_per_class=15, seed=0)
+    write_dataset(DIGITS, tmp_path, flip=False, validation_per_class=15, seed=0)
     for file in sorted(tmp_path.iterdir()):
         assert file.read_bytes() == (digits.folder / file.name).read_bytes(), file.name

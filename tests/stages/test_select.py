@@ -24,4 +24,10 @@ def test_the_best_mean_wins_and_of_equals_the_first(tmp_path):
 
 def test_rates_that_all_diverge_are_refused(tmp_path):
     with pytest.raises(ValueError, match="4 shots diverged at every rate of"):
-        choose_rate(_trials(tmp_path, {0.1: [0.0], 0.3: [0.0]}), 4)
+        choose_rate(_trials(tmp_path, {0.1: [None], 0.3: [None]}), 4)
+
+
+def test_an_honest_nought_is_no_divergence(tmp_path):
+    """Three held-out images may all be read wrongly; a rate that diverged is never chosen."""
+    chosen = choose_rate(_trials(tmp_path, {0.1: [None], 0.3: [0.0]}), 4)
+    assert chosen == {"learning_rate": 0.3, "held_out_accuracy": {"0.1": 0.0, "0.3": 0.0}}

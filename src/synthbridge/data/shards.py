@@ -95,7 +95,7 @@ def _index_shard(path: Path, _size: int, _mtime: int) -> list[Sample]:
                 else:
                     file = tar.extractfile(member)
                     texts[key, extension] = file.read() if file else b""
-        if not images or not _has_end_marker(path):
+        if not images or not has_end_marker(path):
             raise tarfile.ReadError("unexpected end of data")
         return [
             Sample(path, offset, size, key, int(texts[key, "cls"]), json.loads(texts[key, "json"]))
@@ -108,7 +108,7 @@ def _index_shard(path: Path, _size: int, _mtime: int) -> list[Sample]:
         raise ValueError(f"{path}: sample '{key}' has no .{extension}; {_WAY_OUT}") from None
 
 
-def _has_end_marker(path: Path) -> bool:
+def has_end_marker(path: Path) -> bool:
     """Say whether a tar ends with its two blocks of zeros: without them it was cut."""
     with path.open("rb") as file:
         file.seek(-1024, os.SEEK_END)

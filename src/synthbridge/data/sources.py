@@ -1,16 +1,7 @@
-"""Where real images come from."""
+"""What a source of real images gives: labelled images with the split that they came with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from PIL import Image
-
-from synthbridge.data.shards import encode_png
-
-DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-DIGIT_SIDE = 16  # pixels; the originals are 8x8 with 17 levels of grey
 
 
 @dataclass(frozen=True)
@@ -18,43 +9,23 @@ class RealImage:
     """One labelled image before it is put into a shard."""
 
     name: str  # unique and lasting: where the source keeps it
-    image: bytes
-    extension: str  # "png" or "jpg"
-    label: int
+    read: Callable[[], bytes]  # returns the image file's bytes, of any format; called twice
+    label: int  # index into the class names
 
 
 @dataclass(frozen=True)
 class RealDataset:
     """A data set with the split that its authors or we gave it."""
 
-    class_names: tuple[str, ...]
-    image_size: int  # pixels, the shorter side
-    train: list[RealImage]
-    test: list[RealImage]
+    class_names: tuple[str, ...]  # as prompts name them; a class is its index here
+    image_size: int | None  # pixels, the shorter side; None: as the images are
+    train: Sequence[RealImage]
+    test: Sequence[RealImage]
+    validation: Sequence[RealImage] | None = None  # None: held out of train
+    class_keys: tuple[str, ...] | None = None  # as the source names its classes (folder, label)
+    leave_out_copies: bool = False  # train loses images that occur twice; a published split keeps
 
-
-def load_digits() -> RealDataset:
-    """Load scikit-learn's 1,797 handwritten digits: the first half for training, the rest for test.
-
-    The halves are contiguous because the images lie in the order of their writers: a random split
-    would put the same hands on both sides.
-    """
-    from sklearn.datasets import load_digits as load_sklearn_digits
-
-    digits: Any = load_sklearn_digits()
-    images = [
-        RealImage(f"digits/{index:04d}", encode_png(_enlarge(image)), "png", int(label))
-        for index, (image, label) in enumerate(zip(digits.images, digits.target, strict=True))
-    ]
-    half = len(images) // 2
-    return RealDataset(DIGIT_NAMES, DIGIT_SIDE, train=images[:half], test=images[half:])
-
-
-def _enlarge(image: np.ndarray) -> np.ndarray:
-    """Turn an 8x8 digit with values 0..16 into (16, 16, 3) uint8."""
-    small = Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8))
-    large = small.resize((DIGIT_SIDE, DIGIT_SIDE), Image.Resampling.BICUBIC)
-    return np.repeat(np.asarray(large)[:, :, None], 3, axis=2)
-
-
-SOURCES: dict[str, Callable[[], RealDataset]] = {"digits": load_digits}
+    def splits(self) -> dict[str, Sequence[RealImage]]:
+        """Return the splits that were given, by name."""
+        validation = {} if self.validation is None else {"validation": self.validation}
+        return {"train": self.train, **validation, "test": self.test}

@@ -3,30 +3,56 @@
 import argparse
 from pathlib import Path
 
+from synthbridge.data.duplicates import (
+    describe_copies,
+    find_copies,
+    left_out,
+    list_copies,
+    without,
+)
+from synthbridge.data.inspection import check_space, inspect_dataset, summarise_changes
+from synthbridge.data.loading import load_dataset
 from synthbridge.data.real import write_dataset
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.data.sources import SOURCES
-from synthbridge.progress import StageLog
+from synthbridge.data.splits import check_classes
+from synthbridge.files import write_json
+from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
 
 
-def prepare(params: DatasetSettings, *, out: Path) -> None:
-    """Write train, validation and test shards of the data set to `out`."""
+def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
+    """Write train, validation and test shards of the data set in `raw` to `out`."""
     log = StageLog(f"prepare: splitting '{params.source}' into train, validation and test shards")
+    dataset = load_dataset(params, raw)
+    inspections = inspect_dataset(dataset, params.max_side)
+    copies = find_copies(dataset, {name: seen.sha256 for name, seen in inspections.items()})
+    names_left_out = left_out(copies) if dataset.leave_out_copies else set()
+    dataset = without(dataset, names_left_out)
+    check_classes(dataset, params.validation_per_class)
+    check_space(inspections.values(), out)
+    if changes := summarise_changes(inspections.values()):
+        say(f"  {changes}")
     counts = write_dataset(
-        SOURCES[params.source](),
+        dataset,
         out,
         flip=params.flip,
         validation_per_class=params.validation_per_class,
         seed=params.seed,
+        max_side=params.max_side,
     )
-    log.done(", ".join(f"{count} {split} images" for split, count in counts.items()), out)
+    if copies:
+        write_json(out / "duplicates.json", list_copies(copies, names_left_out))
+        for line in describe_copies(copies, names_left_out):
+            say(f"  {line}")
+    made = ", ".join(f"{count} {split} images" for split, count in counts.items())
+    log.done(f"{len(dataset.class_names)} classes, {made}", out)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Take the data set's name and the paths that dvc.yaml names."""
     parser = argparse.ArgumentParser(prog="prepare", description=__doc__)
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
+    parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
-    prepare(read_section(DatasetSettings, f"data.{args.dataset}"), out=args.out)
+    prepare(read_section(DatasetSettings, f"data.{args.dataset}"), raw=args.raw, out=args.out)

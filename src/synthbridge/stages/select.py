@@ -99,13 +99,13 @@ class Tester:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
 
     def make(self, trial: Trial) -> None:
-        """Train one trial and leave its held-out accuracy in the work folder: 0 if it diverged."""
+        """Train one trial and leave its held-out accuracy as its unit: null if it diverged."""
         try:
             accuracy = held_out_accuracy(
                 self._train(trial), self.validation, self.recipe, self.team
             )
         except DivergedError:
-            accuracy = 0.0
+            accuracy = None  # not 0, which a few held-out images may give in all honesty
         if self.team.rank == 0:
             with whole_unit(trial.path) as unit:
                 write_json(unit / RECORD, {"held_out_accuracy": accuracy})
@@ -134,18 +134,19 @@ def choose_rate(trials: Sequence[Trial], shots: Shots) -> dict:
     Raises:
         ValueError: if training diverged at every rate.
     """
-    accuracies: dict[float, list[float]] = {}
+    accuracies: dict[float, list[float | None]] = {}
     for trial in trials:
         if trial.shots == shots:
             accuracy = read_json(trial.path / RECORD)["held_out_accuracy"]
             accuracies.setdefault(trial.learning_rate, []).append(accuracy)
-    means = {rate: float(np.mean(values)) for rate, values in accuracies.items()}
-    best = max(means, key=lambda rate: means[rate])
-    if means[best] == 0:
+    means = {rate: float(np.mean([v or 0 for v in values])) for rate, values in accuracies.items()}
+    usable = [rate for rate, values in accuracies.items() if any(v is not None for v in values)]
+    if not usable:
         raise ValueError(
             f"training at {shots} shots diverged at every rate of {list(means)}; add a lower one "
             "to real_leg.learning_rates"
         )
+    best = max(usable, key=lambda rate: means[rate])
     held_out = {f"{rate:g}": mean for rate, mean in means.items()}
     return {"learning_rate": best, "held_out_accuracy": held_out}
 

@@ -1,0 +1,44 @@
+"""Small photographs and data sets in folders, for the tests of one's own data."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from synthbridge.data.settings import DatasetSettings
+
+CLASSES = ("AmericanCrow", "house_sparrow", "rook")
+
+
+def settings(**changes) -> DatasetSettings:
+    """Return the settings of a small data set."""
+    values = {"source": "folder", "flip": True, "validation_per_class": 1, "seed": 0}
+    return DatasetSettings.model_validate({**values, **changes})
+
+
+def photo(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    """Return a smooth random RGB picture of `size` (width, height), different for each seed."""
+    small = np.random.default_rng(seed).integers(0, 255, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    """Return the bytes of an image file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def fill(folder: Path, count: int, first_seed: int = 0) -> None:
+    """Put `count` JPEGs into `folder`."""
+    folder.mkdir(parents=True)
+    for index in range(count):
+        (folder / f"{index}.jpg").write_bytes(encoded(photo(first_seed + index)))
+
+
+def class_folders(folder: Path, count: int = 4, first_seed: int = 0) -> Path:
+    """Make one folder of `count` JPEGs for each class in `folder`."""
+    for number, name in enumerate(CLASSES):
+        fill(folder / name, count, first_seed + 100 * number)
+    return folder

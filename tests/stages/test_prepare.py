@@ -1,0 +1,89 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from own_data import class_folders, encoded, photo, settings
+from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import read_image
+from synthbridge.files import hash_folder, read_json
+from synthbridge.stages.prepare import prepare
+
+PARAMS = settings(max_side=30, validation_per_class=2)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Own data with a test split: a copy of a test image in train, files of several kinds."""
+    raw = tmp_path / "mine"
+    class_folders(raw / "train", 6)
+    class_folders(raw / "test", 2, 2000)
+    rook = raw / "train" / "rook"
+    (rook / "copy.png").write_bytes((raw / "test" / "rook" / "0.jpg").read_bytes())
+    (rook / "big.png").write_bytes(encoded(photo(900, (90, 60)), "PNG"))
+    (rook / "ink.jpg").write_bytes(encoded(photo(901).convert("CMYK")))
+    (raw / "names.yaml").write_text("AmericanCrow: crow\nsuperclass: bird\n")
+    return raw
+
+
+def test_own_data_becomes_shards_and_is_reported(raw, tmp_path, capsys):
+    out = tmp_path / "out"
+    prepare(PARAMS, raw=raw, out=out)
+    printed = capsys.readouterr().out
+    assert "  2 images are encoded anew (1 CMYK, 1 huge)" in printed
+    assert "1 image(s) occur more than once, 1 of them in more than one split: 1 copies" in printed
+    assert "made 3 classes, 14 train images, 6 validation images, 6 test images" in printed
+    facts = read_json(out / "dataset.json")
+    assert facts["class_keys"] == ["AmericanCrow", "house_sparrow", "rook"]
+    assert facts["class_names"] == ["crow bird", "house sparrow bird", "rook bird"]
+    assert facts["counts"] == {"train": 14, "validation": 6, "test": 6}
+    (entry,) = read_json(out / "duplicates.json")
+    assert [image["left_out"] for image in entry["images"]] == [False, True]
+
+
+def test_shards_hold_the_images_with_their_classes(raw, tmp_path):
+    out = tmp_path / "out"
+    prepare(PARAMS, raw=raw, out=out)
+    dataset = read_dataset(out)
+    samples = [s for split in ("train", "validation", "test") for s in dataset.samples(split)]
+    names = {sample.record["name"] for sample in samples}
+    assert len(names) == len(samples) == 26 and "train/rook/copy.png" not in names
+    for sample in samples:
+        path = raw / sample.record["name"]
+        assert sample.record["class_name"] == dataset.class_names[sample.label]
+        assert ["AmericanCrow", "house_sparrow", "rook"][sample.label] == path.parent.name
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            if path.name not in ("big.png", "ink.jpg"):
+                assert np.array_equal(read_image(sample), image.convert("RGB"))
+        if path.name == "big.png":
+            assert read_image(sample).size == (45, 30)
+    few = dataset.train_samples(4, 3)
+    assert np.bincount([sample.label for sample in few]).tolist() == [4, 4, 4]
+
+
+def test_a_validation_split_is_used_as_it_is_given(raw, tmp_path):
+    class_folders(raw / "val", 3, 5000)
+    prepare(PARAMS, raw=raw, out=tmp_path / "out")
+    names = {s.record["name"] for s in read_dataset(tmp_path / "out").samples("validation")}
+    assert names == {path.relative_to(raw).as_posix() for path in (raw / "val").rglob("*.jpg")}
+
+
+def test_same_bytes_twice(raw, tmp_path):
+    for name in ("a", "b"):
+        prepare(PARAMS, raw=raw, out=tmp_path / name)
+    assert hash_folder(tmp_path / "a") == hash_folder(tmp_path / "b")
+
+
+def test_nothing_is_written_where_something_is_wrong(raw, tmp_path):
+    (raw / "test" / "rook" / "9.jpg").write_bytes(encoded(photo(5, (200, 200)))[:-1500])
+    with pytest.raises(ValueError, match=r"test/rook/9\.jpg cannot be decoded \(.*truncated"):
+        prepare(PARAMS, raw=raw, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_loses_its_images_as_copies_is_named(raw, tmp_path):
+    for path in (raw / "train" / "house_sparrow").iterdir():
+        path.write_bytes((raw / "test" / "house_sparrow" / "0.jpg").read_bytes())
+    with pytest.raises(ValueError, match="class 'house_sparrow' has no image in train, only in"):
+        prepare(PARAMS, raw=raw, out=tmp_path / "out")
