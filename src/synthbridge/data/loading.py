@@ -4,11 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from synthbridge.data.digits import load_digits
+from synthbridge.data.named.source import NAMED_SOURCES
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.sources import RealDataset
 
 # Each takes the data set's settings and the folder data/raw/NAME that holds its files.
-SOURCES: dict[str, Callable[[DatasetSettings, Path], RealDataset]] = {"digits": load_digits}
+SOURCES: dict[str, Callable[[DatasetSettings, Path], RealDataset]] = {
+    "digits": load_digits,
+    **NAMED_SOURCES,
+}
 
 
 def load_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
