@@ -1,8 +1,12 @@
 """FGVC-Aircraft at the level of variants (Maji et al. 2013), as in `fgvc-aircraft-2013b.tar.gz`."""
 
+import io
 from pathlib import Path
 
-from synthbridge.data.named.listing import Listing, decode, read_lines, read_pairs
+import numpy as np
+from PIL import Image
+
+from synthbridge.data.named.listing import UNPACK_AGAIN, Listing, read_lines, read_pairs
 from synthbridge.data.shards import encode_jpeg
 
 BANNER_HEIGHT = 20  # pixels at the bottom of every image
@@ -25,16 +29,19 @@ def list_aircraft(raw: Path) -> Listing:
 def read_without_banner(path: Path) -> bytes:
     """Cut the copyright banner off an image and encode it as JPEG.
 
-    Its authors ask for that before training and testing: the banner names the photographer, who
-    says something of the class, and a style token would learn to draw it.
+    The authors' README asks for that before training and testing: the banner names the
+    photographer, which may tell of the class, and a style token would learn to draw it.
 
     Raises:
-        ValueError: if the file is no image, or no higher than its banner.
+        ValueError: if the file is no whole image, or no higher than its banner.
     """
-    image = decode(path, path.read_bytes())
-    if len(image) <= BANNER_HEIGHT:
+    try:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is no whole image ({error}); {UNPACK_AGAIN}") from None
+    if len(pixels) <= BANNER_HEIGHT:
         raise ValueError(
-            f"{path} is {len(image)} pixels high, and {BANNER_HEIGHT} of them are its banner; "
-            "unpack its archive again"
+            f"{path} is {len(pixels)} pixels high, no higher than its banner; {UNPACK_AGAIN}"
         )
-    return encode_jpeg(image[:-BANNER_HEIGHT], quality=95)
+    return encode_jpeg(pixels[:-BANNER_HEIGHT], quality=95)

@@ -36,7 +36,7 @@ IMAGES_PER_CLASS = {
 # Folder names that say little to a text encoder.
 BETTER_NAMES = {
     "Faces": "face",
-    "Faces_easy": "centered face",
+    "Faces_easy": "close-up face",
     "Leopards": "leopard",
     "Motorbikes": "motorbike",
     "airplanes": "airplane",

@@ -59,19 +59,20 @@ def _check_counts(
     counts = Counter(key for _, key in images)
     if per_class is not None:
         wrong = [key for key in listing.classes if counts[key] != per_class]
-        rule = f"instead of {per_class}"
-    elif len(images) != expected:  # the table has no count for each class: the likeliest ones
-        short = len(images) < expected
-        wrong = sorted(listing.classes, key=lambda key: counts[key], reverse=not short)[:MAX_NAMED]
-        rule = f"and are the {'smallest' if short else 'largest'}"
-    else:
+        what = f"not {per_class} as in every class"
+    elif len(images) == expected:
         wrong = [key for key in listing.classes if not counts[key]]
-        rule = "though every class has some"
+        what = "a class without any"
+    else:  # no count of each class is published: say where to look first
+        is_short = len(images) < expected
+        wrong = sorted(listing.classes, key=lambda key: counts[key], reverse=not is_short)
+        wrong = wrong[:MAX_NAMED]
+        what = f"its {'smallest' if is_short else 'largest'} classes are"
     if wrong or len(images) != expected:
-        named = name_some([f"'{listing.classes[key]}' has {counts[key]}" for key in wrong])
+        named = name_some([f"'{listing.classes[key]}' with {counts[key]}" for key in wrong])
         raise ValueError(
-            f"{facts.title} has {expected} {split} images, but its files list {len(images)}: "
-            f"{named} {rule}; {_fetch_again(facts)}"
+            f"{facts.title} has {expected} {split} images, its files list {len(images)}; {what}: "
+            f"{named}; {_fetch_again(facts)}"
         )
 
 

@@ -1,55 +1,26 @@
 """What the authors' split files say of a data set, before anything is checked against the disk."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-
-from synthbridge.data.shards import encode_jpeg
 
 Key = int | str  # what the authors call a class in their files: a name, or an id that starts at 1
-JPEG_START = b"\xff\xd8"
 MAX_NAMED = 3  # classes that an error names before it counts the rest
 UNPACK_AGAIN = "it is damaged or of another data set: fetch and unpack it again"
-
-
-def read_as_jpeg(path: Path) -> bytes:
-    """Read an image file as JPEG: some files are PNG, GIF or BMP in spite of their names.
-
-    Raises:
-        ValueError: if the file is no image.
-    """
-    data = path.read_bytes()
-    return data if data.startswith(JPEG_START) else encode_jpeg(decode(path, data), quality=95)
-
-
-def decode(path: Path, data: bytes) -> np.ndarray:
-    """Decode the bytes of an image file as RGB, uint8 (H, W, 3).
-
-    Raises:
-        ValueError: if they are no whole image.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is no whole image ({error}); unpack its archive again") from None
 
 
 @dataclass(frozen=True)
 class Listing:
     """The classes and the two splits as the authors list them."""
 
-    classes: Mapping[
-        Any, str
-    ]  # each class (a `Key`) and its name for prompts, in the order of the labels
+    classes: Mapping[Any, str]  # each key and its name for prompts, in the order of the labels
     train: Sequence[tuple[str, Key]]  # path below the raw folder, class
     test: Sequence[tuple[str, Key]]
-    read: Callable[[Path], bytes] = read_as_jpeg  # makes a JPEG of an image file
+    # Makes an image of a file. Some files called .jpg are PNG, GIF or BMP: they pass as they are.
+    read: Callable[[Path], bytes] = Path.read_bytes
 
 
 def readable(name: str) -> str:
