@@ -25,7 +25,7 @@ def load_digits(settings: DatasetSettings, raw: Path) -> RealDataset:
 
     digits: Any = load_sklearn_digits()
     images = [
-        RealImage(f"digits/{index:04d}", partial(_encode, image), "png", int(label))
+        RealImage(f"digits/{index:04d}", partial(_encode, image), int(label))
         for index, (image, label) in enumerate(zip(digits.images, digits.target, strict=True))
     ]
     half = len(images) // 2

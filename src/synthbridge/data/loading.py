@@ -4,13 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from synthbridge.data.digits import load_digits
+from synthbridge.data.folders import load_folder
+from synthbridge.data.lists import load_list
 from synthbridge.data.named.source import NAMED_SOURCES
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.sources import RealDataset
 
 # Each takes the data set's settings and the folder data/raw/NAME that holds its files.
 SOURCES: dict[str, Callable[[DatasetSettings, Path], RealDataset]] = {
+    "csv": load_list,
     "digits": load_digits,
+    "folder": load_folder,
     **NAMED_SOURCES,
 }
 

@@ -1,4 +1,4 @@
-"""Settings of the data sets: the groups below `data` in params.yaml."""
+"""Settings of the data sets: the groups below `data` in params.yaml, and hub.yaml."""
 
 from pydantic import Field
 
@@ -11,4 +11,20 @@ class DatasetSettings(Settings):
     source: str  # what reads it: a name of synthbridge.data.loading.SOURCES
     flip: bool  # may an image be mirrored? no for anything that reads like writing
     validation_per_class: int = Field(ge=1)  # held out of train, to select learning rates on
-    seed: int = Field(ge=0)  # draws validation and the few-shot rankings
+    seed: int = Field(ge=0)  # draws validation, test and the few-shot rankings
+    # The two that follow are for one's own data; None where a data set does not need them.
+    test_per_class: int | None = Field(default=None, ge=1)  # held out where no test split is given
+    max_side: int | None = Field(default=None, ge=1)  # pixels; a longer shorter side is reduced
+
+
+class HubDataset(Settings):
+    """`hub.yaml` in the raw folder of a data set with source `huggingface`."""
+
+    id: str  # "owner/name", or a folder relative to the raw folder
+    revision: str | None = None  # the commit, 40 hex digits; None for a folder alone
+    config: str | None = None  # the data set's own subset, where it has several
+    image: str = "image"  # the column of images
+    label: str = "label"  # the column of classes
+    train: str = "train"  # the data set's names for the splits
+    validation: str | None = None  # None: held out of train
+    test: str | None = None  # None: held out of train

@@ -9,8 +9,7 @@ class RealImage:
     """One labelled image before it is put into a shard."""
 
     name: str  # unique and lasting: where the source keeps it
-    read: Callable[[], bytes]  # returns the encoded image; called once, when its shard is written
-    extension: str  # "png" or "jpg": how `read` encodes it
+    read: Callable[[], bytes]  # returns the image file's bytes, of any format; called twice
     label: int  # index into the class names
 
 
@@ -19,7 +18,14 @@ class RealDataset:
     """A data set with the split that its authors or we gave it."""
 
     class_names: tuple[str, ...]  # as prompts name them; a class is its index here
-    image_size: int  # pixels, the shorter side
+    image_size: int | None  # pixels, the shorter side; None: as the images are
     train: Sequence[RealImage]
     test: Sequence[RealImage]
     validation: Sequence[RealImage] | None = None  # None: held out of train
+    class_keys: tuple[str, ...] | None = None  # as the source names its classes (folder, label)
+    leave_out_copies: bool = False  # train loses images that occur twice; a published split keeps
+
+    def splits(self) -> dict[str, Sequence[RealImage]]:
+        """Return the splits that were given, by name."""
+        validation = {} if self.validation is None else {"validation": self.validation}
+        return {"train": self.train, **validation, "test": self.test}

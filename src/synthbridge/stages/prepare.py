@@ -3,24 +3,49 @@
 import argparse
 from pathlib import Path
 
+from synthbridge.data.duplicates import (
+    describe_copies,
+    find_copies,
+    left_out,
+    list_copies,
+    without,
+)
+from synthbridge.data.inspection import check_space, inspect_dataset, summarise_changes
 from synthbridge.data.loading import load_dataset
 from synthbridge.data.real import write_dataset
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.progress import StageLog
+from synthbridge.data.splits import check_classes
+from synthbridge.files import write_json
+from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
 
 
 def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
     """Write train, validation and test shards of the data set in `raw` to `out`."""
     log = StageLog(f"prepare: splitting '{params.source}' into train, validation and test shards")
+    dataset = load_dataset(params, raw)
+    inspections = inspect_dataset(dataset, params.max_side)
+    copies = find_copies(dataset, {name: seen.sha256 for name, seen in inspections.items()})
+    names_left_out = left_out(copies) if dataset.leave_out_copies else set()
+    dataset = without(dataset, names_left_out)
+    check_classes(dataset, params.validation_per_class)
+    check_space(inspections.values(), out)
+    if changes := summarise_changes(inspections.values()):
+        say(f"  {changes}")
     counts = write_dataset(
-        load_dataset(params, raw),
+        dataset,
         out,
         flip=params.flip,
         validation_per_class=params.validation_per_class,
         seed=params.seed,
+        max_side=params.max_side,
     )
-    log.done(", ".join(f"{count} {split} images" for split, count in counts.items()), out)
+    if copies:
+        write_json(out / "duplicates.json", list_copies(copies, names_left_out))
+        for line in describe_copies(copies, names_left_out):
+            say(f"  {line}")
+    made = ", ".join(f"{count} {split} images" for split, count in counts.items())
+    log.done(f"{len(dataset.class_names)} classes, {made}", out)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -60,7 +60,7 @@ def replica_facts():
 
 
 @pytest.fixture(scope="session")
-def encode_image():
+def encode_small():
     return encode
 
 

@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 
+from synthbridge.data.encoding import encode_image
 from synthbridge.data.named.pets import list_pets
 from synthbridge.data.named.source import load_listed
 
@@ -13,7 +14,7 @@ TEST = ["american_bulldog_201 2 2 1", "Abyssinian_34 1 1 1", "wheaten_terrier_9 
 
 
 @pytest.fixture
-def load(tmp_path, write_images, write_lines, encode_image, replica_facts):
+def load(tmp_path, write_images, write_lines, encode_small, replica_facts):
     notes = tmp_path / "annotations"
     write_lines(notes / "list.txt", "#Image CLASS-ID SPECIES BREED ID", *TRAINVAL, *TEST)
     write_lines(notes / "trainval.txt", *TRAINVAL)
@@ -22,7 +23,7 @@ def load(tmp_path, write_images, write_lines, encode_image, replica_facts):
     write_images(tmp_path / "images", files)
     # As in the authors' archive: unlisted images, MATLAB files, and a GIF by the name of a JPEG.
     write_images(tmp_path / "images", ["Abyssinian_101.mat", "Bombay_99.jpg"], b"")
-    write_images(tmp_path / "images", ["Abyssinian_34.jpg"], encode_image(kind="GIF"))
+    write_images(tmp_path / "images", ["Abyssinian_34.jpg"], encode_small(kind="GIF"))
     return partial(load_listed, list_pets, tmp_path, replica_facts("pets", 4, 4, 4))
 
 
@@ -38,12 +39,14 @@ def test_breeds_follow_their_ids_not_the_case_that_codes_the_species(load, liste
     assert [image.label for image in dataset.test] == [1, 0, 3, 2]
 
 
-def test_only_listed_images_count_and_a_gif_passes_as_it_is(load):
+def test_only_listed_images_count_and_a_gif_is_left_to_the_encoding(load):
     dataset = load()
     names = [image.name for image in [*dataset.train, *dataset.test]]
     assert "images/Bombay_99.jpg" not in names and len(names) == 8
     (gif,) = (image for image in dataset.test if image.name == "images/Abyssinian_34.jpg")
     assert gif.read().startswith(b"GIF8")
+    extension, content = encode_image(gif.read(), gif.name, None)
+    assert extension == "png" and content.startswith(b"\x89PNG")
 
 
 def test_empty_file_is_named(load, tmp_path):

@@ -1,6 +1,7 @@
 """The ten data sets as sources: what their authors list, checked, as labelled images."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,18 +33,18 @@ READERS: dict[str, Callable[[Path], Listing]] = {
     "pets": list_pets,
     "sun397": list_sun397,
 }
-IMAGE_SIZE = 512  # pixels: what Stable Diffusion 1.5 draws and is shown; files keep their own size
 
 
 def load_named(settings: DatasetSettings, raw: Path, *, name: str) -> RealDataset:
     """Load one of the ten data sets from its authors' files in `raw`, in the official split.
 
-    The settings decide nothing here: the order of classes and the split are the same for all.
+    The settings decide no more than the size: the order of classes and the split are the same for
+    all.
 
     Raises:
         ValueError: if a file is missing or damaged, or a count differs from the table.
     """
-    return load_listed(READERS[name], raw, FACTS[name])
+    return replace(load_listed(READERS[name], raw, FACTS[name]), image_size=settings.max_side)
 
 
 def load_listed(read_listing: Callable[[Path], Listing], raw: Path, facts: Facts) -> RealDataset:
@@ -64,12 +65,16 @@ def load_listed(read_listing: Callable[[Path], Listing], raw: Path, facts: Facts
 
     def images(listed: Sequence[tuple[str, Key]]) -> list[RealImage]:
         return [
-            RealImage(path, partial(listing.read, raw / path), "jpg", labels[key])
-            for path, key in listed
+            RealImage(path, partial(listing.read, raw / path), labels[key]) for path, key in listed
         ]
 
-    names = tuple(listing.classes.values())
-    return RealDataset(names, IMAGE_SIZE, train=images(listing.train), test=images(listing.test))
+    return RealDataset(
+        class_names=tuple(listing.classes.values()),
+        image_size=None,
+        train=images(listing.train),
+        test=images(listing.test),
+        class_keys=tuple(str(key) for key in listing.classes),
+    )
 
 
 NAMED_SOURCES = {name: partial(load_named, name=name) for name in READERS}

@@ -1,0 +1,150 @@
+"""From any image file to what a shard holds: an upright JPEG or PNG with 8 bits a channel.
+
+A JPEG or PNG that every reader decodes alike passes byte for byte; so does a grey one, since every
+reader makes three equal channels of it. All else is encoded anew: as PNG where the file was
+lossless, so that no artefact comes in; as JPEG of quality 95 without chroma subsampling where it
+was lossy, since a PNG would spend several times the bytes on noise that is already there.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from synthbridge.data.shards import encode_jpeg, encode_png
+
+# EPS is left out (Pillow would start Ghostscript), and with it formats that no camera writes.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+PASSING = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}  # MPO: a JPEG with a second picture behind
+LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
+QUALITY = 95
+MODES = {
+    "1": "black-and-white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "I": "16-bit",
+    "I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What decoding an image once tells."""
+
+    sha256: str  # of the upright 8-bit RGB pixels and their size
+    changes: tuple[str, ...]  # why it is encoded anew; empty: it passes byte for byte
+    num_bytes: int  # that the shard will need; an upper bound where it is encoded anew
+
+
+def inspect_image(content: bytes, name: str, max_side: int | None) -> Inspection:
+    """Decode an image wholly.
+
+    Args:
+        content: the bytes of the file.
+        name: what errors call it.
+        max_side: pixels; a shorter side above it will be reduced to it.
+
+    Raises:
+        ValueError: if it is no image, not whole, too large, or of a kind we cannot convert.
+    """
+    with _open_image(content, name) as image:
+        changes = _changes(image, max_side)
+        num_bytes = len(content)
+        if changes:
+            width, height = _reduced_size(image.size, max_side)
+            num_bytes = width * height * (1 if image.format in LOSSY else 3)
+        pixels = _upright_rgb(image)
+        digest = hashlib.sha256(f"{pixels.size}".encode() + pixels.tobytes()).hexdigest()
+        return Inspection(digest, changes, num_bytes)
+
+
+def encode_image(content: bytes, name: str, max_side: int | None) -> tuple[str, bytes]:
+    """Return the extension ("jpg" or "png") and the bytes that a shard holds of an image file.
+
+    Raises:
+        ValueError: as `inspect_image`.
+    """
+    with _open_image(content, name) as image:
+        if not _changes(image, max_side):
+            return PASSING[str(image.format)], content
+        pixels = _upright_rgb(image)
+        size = _reduced_size(pixels.size, max_side)
+        if size != pixels.size:
+            pixels = pixels.resize(size, Image.Resampling.BICUBIC)
+        if image.format in LOSSY:
+            return "jpg", encode_jpeg(np.asarray(pixels), QUALITY)
+        return "png", encode_png(np.asarray(pixels))
+
+
+@contextmanager
+def _open_image(content: bytes, name: str) -> Iterator[Image.Image]:
+    """Open an image, and name it in whatever goes wrong until the block ends."""
+    if not content:
+        raise ValueError(f"{name} is empty (0 bytes); copy it again or remove it")
+    Image.init()
+    try:
+        with Image.open(io.BytesIO(content), formats=[f for f in FORMATS if f in Image.OPEN]) as im:
+            yield im
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise ValueError(
+            f"{name} has more than {limit} million pixels, which Pillow refuses to decode; "
+            "reduce it or remove it"
+        ) from None
+    except Image.UnidentifiedImageError:
+        raise ValueError(
+            f"{name} is no image that Pillow can read; save it as JPEG or PNG, or remove it"
+        ) from None
+    except Exception as error:  # a broken file makes Pillow's readers raise almost anything
+        raise ValueError(
+            f"{name} cannot be decoded ({error}); copy it again or remove it"
+        ) from None
+
+
+def _changes(image: Image.Image, max_side: int | None) -> tuple[str, ...]:
+    """Say why an image does not pass as it is; only the header has been read."""
+    kind = str(image.format)
+    num_frames = getattr(image, "n_frames", 1)
+    if kind == "TIFF" and num_frames > 1:
+        raise ValueError(f"it holds {num_frames} pages, one is possible")
+    changes = [] if kind in PASSING else [kind]
+    if image.mode in MODES:
+        changes.append(MODES[image.mode])
+    if image.has_transparency_data:
+        changes.append("transparent")
+    elif image.mode not in (*MODES, "L", "RGB"):
+        changes.append(f"mode {image.mode}")
+    if kind != "MPO" and num_frames > 1:
+        changes.append("animated, first frame")
+    if image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
+        changes.append("rotated")
+    if max_side is not None and min(image.size) > max_side:
+        changes.append("huge")
+    return tuple(changes)
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF tag says and make it 8-bit RGB, on white where transparent."""
+    image = ImageOps.exif_transpose(image)
+    if MODES.get(image.mode) == "16-bit":
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values do not fit 16 bits")
+        # By the format's whole range, not the image's: equal values stay equal across images.
+        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("it holds floating-point values")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _reduced_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Return the size (width, height) with the shorter side at most `max_side`."""
+    if max_side is None or min(size) <= max_side:
+        return size
+    scale = max_side / min(size)
+    return max(max_side, round(size[0] * scale)), max(max_side, round(size[1] * scale))
