@@ -7,6 +7,7 @@ from synthbridge.data.digits import load_digits
 from synthbridge.data.folders import load_folder
 from synthbridge.data.hub_datasets import load_hub_dataset
 from synthbridge.data.lists import load_list
+from synthbridge.data.named.source import NAMED_SOURCES
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.sources import RealDataset
 from synthbridge.data.tars import load_tars
@@ -18,6 +19,7 @@ SOURCES: dict[str, Callable[[DatasetSettings, Path], RealDataset]] = {
     "folder": load_folder,
     "huggingface": load_hub_dataset,
     "webdataset": load_tars,
+    **NAMED_SOURCES,
 }
 
 

@@ -7,7 +7,10 @@ from pydantic import Field
 from synthbridge.settings import Settings
 
 # Stands here beside loading.SOURCES, so that a wrong name is refused before any stage runs.
-Source = Literal["csv", "digits", "folder", "huggingface", "webdataset"]
+Source = Literal[
+    "csv", "digits", "folder", "huggingface", "webdataset",
+    "aircraft", "caltech101", "cars", "cub", "dogs", "dtd", "flowers", "food", "pets", "sun397",
+]  # fmt: skip
 
 
 class DatasetSettings(Settings):
