@@ -11,6 +11,7 @@ OWNERS = {
     "diffusers": {"diffusion", "upstream"},
     "transformers": {"diffusion", "upstream"},
     "timm": {"training", "upstream"},
+    "huggingface_hub": {"upstream"},
     "accelerate": {"training", "stages"},
     "pandas": {"evidence", "stages"},
     "jinja2": {"evidence"},

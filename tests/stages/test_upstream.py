@@ -1,16 +1,24 @@
 """The stage in one process, on a tiny setting; several processes: tests/test_invariants.py."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPModel
 
-from synthbridge.files import hash_folder
+from house import ROOT
+from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.files import hash_folder, read_json
 from synthbridge.stages import upstream as stage
+from synthbridge.training.classifier import load_backbone, read_normalisation
 from synthbridge.upstream.clip import scale_pixels
 from synthbridge.upstream.generator import encode_images
 from synthbridge.upstream.pool import read_pool
 from synthbridge.upstream.settings import UpstreamSettings
+from upstream.hub_on_loopback import COMMIT, Repository, serve
 
 SHORT = {"num_steps": 3, "batch_size": 8, "learning_rate": 2e-3}
 SETTINGS = UpstreamSettings.model_validate(
@@ -80,3 +88,54 @@ def test_an_unknown_backbone_is_refused_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'resnet_of_mine', which timm does not have"):
         stage.upstream(settings, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hub_models_come_through_the_stage(made, tmp_path):
+    """The miniature's own models, served by a hub; the command as dvc.yaml runs it."""
+    served, _ = made
+    lines = (ROOT / "params.yaml").read_text().splitlines(keepends=True)
+    start, end = lines.index("upstream:\n"), lines.index("datasets:\n")
+    (tmp_path / "params.yaml").write_text(
+        "".join(lines[:start])
+        + "upstream:\n  pool: null\n  clip: null\n"
+        + f"  generator:\n    hub: a/generator\n    revision: {COMMIT}\n"
+        + f"  backbone:\n    hub: resnet18.a1_in1k\n    revision: {COMMIT}\n"
+        + "".join(lines[end:])
+    )
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        "HF_HOME": str(tmp_path / "home"),
+        "SYNTHBRIDGE_PROCESSES": "2",
+    }
+    environment.pop("SYNTHBRIDGE_WORK", None)
+    with serve() as hub:
+        hub.repositories["a/generator"] = Repository(served / "generator")
+        hub.repositories["timm/resnet18.a1_in1k"] = Repository(served / "backbone")
+        result = subprocess.run(
+            [sys.executable, str(ROOT / "src"), "upstream", "--out", "out"], cwd=tmp_path,
+            env={**environment, "HF_ENDPOINT": hub.endpoint}, capture_output=True, text=True,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "generator from the hub's a/generator; backbone from the hub's resnet18" in result.stdout
+    out = tmp_path / "out"
+    for name in ("generator", "backbone"):
+        assert hash_folder(out / name) == hash_folder(served / name)
+    assert load_text_to_image(out / "generator").image_size == 16
+    assert load_backbone(out / "backbone", num_classes=None, seed=0).num_classes == 26
+    assert read_normalisation(out / "backbone").mean == (0.5, 0.5, 0.5)
+    assert read_json(out / "pool" / "absent.json") == {"upstream.pool": None}
+    assert sorted(path.name for path in out.iterdir()) == ["backbone", "clip", "generator", "pool"]
+
+
+def test_a_refused_hub_model_stops_the_run_before_any_training(made, tmp_path, monkeypatch):
+    """No hub answers here: nothing listens on port 9."""
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    values = SETTINGS.model_dump()
+    settings = UpstreamSettings.model_validate(
+        {**values, "backbone": {"hub": "a/b", "revision": COMMIT}}
+    )
+    with pytest.raises(ValueError, match=r"upstream.backbone: http://127.0.0.1:9 did not give a/b"):
+        stage.upstream(settings, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob("work/upstream/*"))
