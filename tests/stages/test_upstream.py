@@ -1,15 +1,11 @@
 """The stage in one process, on a tiny setting; several processes: tests/test_invariants.py."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from scratch import Scratch, clone_working_tree
 from transformers import CLIPModel
 
-from house import ROOT
 from synthbridge.diffusion.loading import load_text_to_image
 from synthbridge.files import hash_folder, read_json
 from synthbridge.stages import upstream as stage
@@ -90,42 +86,39 @@ def test_an_unknown_backbone_is_refused_before_any_work(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_hub_models_come_through_the_stage(made, tmp_path):
-    """The miniature's own models, served by a hub; the command as dvc.yaml runs it."""
+def test_hub_models_come_through_the_pipeline_and_a_colleague_asks_no_hub(made, tmp_path):
+    """The miniature's own models, served by a hub, through `dvc repro`, `push` and `pull`."""
     served, _ = made
-    lines = (ROOT / "params.yaml").read_text().splitlines(keepends=True)
-    start, end = lines.index("upstream:\n"), lines.index("datasets:\n")
-    (tmp_path / "params.yaml").write_text(
-        "".join(lines[:start])
-        + "upstream:\n  pool: null\n  clip: null\n"
-        + f"  generator:\n    hub: a/generator\n    revision: {COMMIT}\n"
-        + f"  backbone:\n    hub: resnet18.a1_in1k\n    revision: {COMMIT}\n"
-        + "".join(lines[end:])
+    scratch = clone_working_tree(tmp_path / "mine")
+    scratch.change(
+        {
+            "upstream.pool": None,
+            "upstream.clip": None,
+            "upstream.generator": {"hub": "a/generator", "revision": COMMIT},
+            "upstream.backbone": {"hub": "resnet18.a1_in1k", "revision": COMMIT},
+        }
     )
-    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-        "HF_HOME": str(tmp_path / "home"),
-        "SYNTHBRIDGE_PROCESSES": "2",
-    }
-    environment.pop("SYNTHBRIDGE_WORK", None)
     with serve() as hub:
         hub.repositories["a/generator"] = Repository(served / "generator")
         hub.repositories["timm/resnet18.a1_in1k"] = Repository(served / "backbone")
-        result = subprocess.run(
-            [sys.executable, str(ROOT / "src"), "upstream", "--out", "out"], cwd=tmp_path,
-            env={**environment, "HF_ENDPOINT": hub.endpoint}, capture_output=True, text=True,
-        )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "generator from the hub's a/generator; backbone from the hub's resnet18" in result.stdout
-    out = tmp_path / "out"
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+        printed = scratch.dvc("repro", "upstream", SYNTHBRIDGE_PROCESSES="2", **environment)
+    assert "generator from the hub's a/generator; backbone from the hub's resnet18" in printed
+    out = scratch.folder / "data" / "upstream"
     for name in ("generator", "backbone"):
         assert hash_folder(out / name) == hash_folder(served / name)
     assert load_text_to_image(out / "generator").image_size == 16
-    assert load_backbone(out / "backbone", num_classes=None, seed=0).num_classes == 26
+    assert load_backbone(out / "backbone", num_classes=10, seed=0).num_classes == 10
     assert read_normalisation(out / "backbone").mean == (0.5, 0.5, 0.5)
     assert read_json(out / "pool" / "absent.json") == {"upstream.pool": None}
-    assert sorted(path.name for path in out.iterdir()) == ["backbone", "clip", "generator", "pool"]
+    scratch.dvc("remote", "add", "-d", "team", str(tmp_path / "remote"))
+    scratch.commit()
+    scratch.dvc("push", "upstream")
+    scratch.git("clone", "-q", str(scratch.folder), str(tmp_path / "theirs"))
+    colleague = Scratch(tmp_path / "theirs")
+    colleague.dvc("pull", "upstream")
+    assert "Running stage" not in colleague.dvc("repro", "upstream")  # the hub is gone
+    assert hash_folder(colleague.folder / "data" / "upstream") == hash_folder(out)
 
 
 def test_a_refused_hub_model_stops_the_run_before_any_training(made, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ A model is asked for once: it lies in the work folder, under its name and commit
 import fcntl
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ def fetch_models(wanted: Sequence[Wanted], out: Path) -> None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Let one process of this machine download at a time; others then find what it brought."""
-    disable_progress_bars()  # a log is no terminal; the sizes are said before
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # in a log; the sizes are said before
     folder = work_folder() / "hub"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -109,10 +111,9 @@ def _look_up(model: Wanted) -> list[HubFile]:
     with hub_sentences(model.where, model.repository):
         if not COMMIT.fullmatch(model.revision or ""):
             raise _unpinned(model)
+        api, commit = HfApi(), model.revision
         try:
-            info = HfApi().model_info(
-                model.repository, revision=model.revision, files_metadata=True
-            )
+            info = api.model_info(model.repository, revision=commit, files_metadata=True)
         except RevisionNotFoundError:
             raise _unpinned(model) from None
     files = [
@@ -120,8 +121,8 @@ def _look_up(model: Wanted) -> list[HubFile]:
         for file in info.siblings or []
     ]
     configs = [file for file in files if file.name in model.layout.configs]
-    weights = [file for file in files if file.name in model.layout.weights]
-    for file in (*configs, *weights):
+    kept = configs + [file for file in files if file.name in model.layout.weights]
+    for file in kept:
         if not file.sha256 and not file.blob:
             raise ValueError(
                 f"{model.name}: the hub names no checksum for {file.name}; unset HF_ENDPOINT if "
@@ -131,7 +132,7 @@ def _look_up(model: Wanted) -> list[HubFile]:
     _download(model, configs)
     model.layout.check(model.downloads, model.name)
     _refuse_other_weights(model, [file.name for file in files])
-    return [*configs, *weights]
+    return kept
 
 
 def _unpinned(model: Wanted) -> ValueError:
@@ -162,8 +163,8 @@ def _refuse_other_weights(model: Wanted, names: Sequence[str]) -> None:
     for weights in model.layout.weights:
         if weights not in names:
             folder = weights.rpartition("/")[0]
-            others = [name for name in names if WEIGHT_FILE.search(name)]
-            others = [name for name in others if name.rpartition("/")[0] == folder][:3]
+            beside = [name for name in names if name.rpartition("/")[0] == folder]
+            others = [name for name in beside if WEIGHT_FILE.search(name)][:3]
             why = ": ".join([", ".join(others), "pickles can run code when read"]) if others else ""
             raise ValueError(
                 f"{model.name} has no {weights}"
@@ -177,7 +178,7 @@ def _check_space(
     wanted: Sequence[Wanted], listings: Sequence[Sequence[HubFile]], out: Path
 ) -> None:
     """Refuse to start what the disk will not hold: in the work folder, and once more in `out`."""
-    place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    place = next(folder for folder in out.absolute().parents if folder.is_dir())
     total = sum(file.size for listing in listings for file in listing)
     missing = sum(
         file.size
@@ -191,18 +192,17 @@ def _check_space(
     for folder, needed in needs.items():
         free = shutil.disk_usage(folder).free
         if needed > free:
-            names = ", ".join(model.repository for model in wanted)
             raise ValueError(
-                f"{names}: {needed / 1e9:.1f} GB needed for the work folder and the out, but "
-                f"{folder} has {free / 1e9:.1f} GB free; free some space, or move the work folder "
-                "with SYNTHBRIDGE_WORK"
+                f"{', '.join(model.repository for model in wanted)}: {needed / 1e9:.1f} GB needed "
+                f"for the work folder and the out, but {folder} has {free / 1e9:.1f} GB free; free "
+                "some space, or move the work folder with SYNTHBRIDGE_WORK"
             )
 
 
 def _fetch_weights(model: Wanted, listing: Sequence[HubFile]) -> None:
     """Complete a model's download, check all of it and rename it into place."""
-    size = sum(file.size for file in listing)
-    say(f"  {model.name}, {len(listing)} files, {size / 1e6:.1f} MB")
+    megabytes = sum(file.size for file in listing) / 1e6
+    say(f"  {model.name}, {len(listing)} files, {megabytes:.1f} MB")
     _download(model, listing)
     for file in listing:
         if file.name.endswith(".safetensors"):
@@ -235,8 +235,8 @@ def _download(model: Wanted, files: Sequence[HubFile]) -> None:
 def _forget(model: Wanted, file: HubFile) -> None:
     """Delete a file, and huggingface_hub's note that it is there."""
     (model.downloads / file.name).unlink(missing_ok=True)
-    note = model.downloads / ".cache" / "huggingface" / "download" / f"{file.name}.metadata"
-    note.unlink(missing_ok=True)
+    notes = model.downloads / ".cache" / "huggingface" / "download"
+    (notes / f"{file.name}.metadata").unlink(missing_ok=True)
 
 
 def _check_header(model: Wanted, file: HubFile) -> None:

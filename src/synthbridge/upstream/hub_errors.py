@@ -71,4 +71,5 @@ def _address(error: Exception) -> str:
 def _first_line(error: Exception) -> str:
     """Return what an error says first, and what kind of error it is."""
     said = str(error).strip().split("\n")[0].split(" (Request ID")[0].rstrip(" .:")
+    said = re.sub(r"\?\S+", "", said)  # a signed address is a secret
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
