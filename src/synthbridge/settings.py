@@ -1,9 +1,12 @@
 """Settings: sections of params.yaml, read by DVC's rules and checked when made."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import core_schema
 from ruamel.yaml import YAML, YAMLError
 
 
@@ -14,6 +17,26 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class ChosenBy:
+    """Marks a group that is one of several classes of settings: `Annotated[A | B, ChosenBy(f)]`.
+
+    pydantic's own unions would name the class in the path of every fault below the group.
+    """
+
+    choose: Callable[[Any], type[Settings]]  # from the group's values, before they are checked
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """Check the group as the class that its values choose."""
+        return core_schema.no_info_plain_validator_function(
+            lambda values: (
+                values
+                if isinstance(values, Settings)
+                else self.choose(values).model_validate(values)
+            )
+        )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -40,15 +63,16 @@ def check_settings(cls: type[S], values: Any, where: str, file: str = "params.ya
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        faults = [_sentence(fault, cls, where, file) for fault in error.errors()]
+        faults = [_sentence(fault, cls, where, file, values) for fault in error.errors()]
         raise ValueError("; ".join(faults)) from None
 
 
-def _sentence(fault: Any, cls: type[Settings], where: str, file: str) -> str:
+def _sentence(fault: Any, cls: type[Settings], where: str, file: str, values: Any) -> str:
     """Say what is wrong with one value, and the way out."""
     path = ".".join(str(part) for part in (where, *fault["loc"]) if part != "")
     if fault["type"] == "extra_forbidden":
-        return f"{file}: {path} is not a known key; {_known_keys(cls, fault['loc'][:-1])}"
+        known = _known_keys(cls, fault["loc"][:-1], values)
+        return f"{file}: {path} is not a known key; {known}"
     if fault["type"] == "missing":
         return f"{file}: {path} is missing; add it"
     if fault["type"] == "value_error" and isinstance(fault["input"], dict):
@@ -58,15 +82,26 @@ def _sentence(fault: Any, cls: type[Settings], where: str, file: str) -> str:
     return f"{file}: {path} is {fault['input']!r}; {rule}"
 
 
-def _known_keys(cls: Any, parents: tuple[Any, ...]) -> str:
+def _known_keys(cls: Any, parents: tuple[Any, ...], values: Any) -> str:
     """List the keys that stand beside an unknown one."""
     for name in parents:
         fields = getattr(cls, "model_fields", {})
         if name not in fields:
             return "remove it or correct its name"
-        cls = fields[name].annotation
+        values = values[name]
+        cls = _class_of(fields[name].annotation, fields[name].metadata, values)
     known = ", ".join(sorted(getattr(cls, "model_fields", {})))
     return f"choose from {known}" if known else "remove it or correct its name"
+
+
+def _class_of(annotation: Any, marks: Sequence[Any], values: Any) -> Any:
+    """Return the class that a group with `values` was checked as, or None."""
+    choices = [annotation, *get_args(annotation)]  # of A | None; A may carry marks of its own
+    marks = [*marks, *(mark for part in choices for mark in getattr(part, "__metadata__", ()))]
+    for mark in marks:
+        if isinstance(mark, ChosenBy):
+            return mark.choose(values)
+    return next((part for part in choices if hasattr(part, "model_fields")), None)
 
 
 def read_section(cls: type[S], section: str, path: Path = Path("params.yaml")) -> S:

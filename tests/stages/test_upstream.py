@@ -3,14 +3,18 @@
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from scratch import Scratch, clone_working_tree
 from transformers import CLIPModel
 
-from synthbridge.files import hash_folder
+from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.files import hash_folder, read_json
 from synthbridge.stages import upstream as stage
+from synthbridge.training.classifier import load_backbone, read_normalisation
 from synthbridge.upstream.clip import scale_pixels
 from synthbridge.upstream.generator import encode_images
 from synthbridge.upstream.pool import read_pool
 from synthbridge.upstream.settings import UpstreamSettings
+from upstream.hub_on_loopback import COMMIT, Repository, serve
 
 SHORT = {"num_steps": 3, "batch_size": 8, "learning_rate": 2e-3}
 SETTINGS = UpstreamSettings.model_validate(
@@ -80,3 +84,51 @@ def test_an_unknown_backbone_is_refused_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'resnet_of_mine', which timm does not have"):
         stage.upstream(settings, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hub_models_come_through_the_pipeline_and_a_colleague_asks_no_hub(made, tmp_path):
+    """The miniature's own models, served by a hub, through `dvc repro`, `push` and `pull`."""
+    served, _ = made
+    scratch = clone_working_tree(tmp_path / "mine")
+    scratch.change(
+        {
+            "upstream.pool": None,
+            "upstream.clip": None,
+            "upstream.generator": {"hub": "a/generator", "revision": COMMIT},
+            "upstream.backbone": {"hub": "resnet18.a1_in1k", "revision": COMMIT},
+        }
+    )
+    with serve() as hub:
+        hub.repositories["a/generator"] = Repository(served / "generator")
+        hub.repositories["timm/resnet18.a1_in1k"] = Repository(served / "backbone")
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+        printed = scratch.dvc("repro", "upstream", SYNTHBRIDGE_PROCESSES="2", **environment)
+    assert "generator from the hub's a/generator; backbone from the hub's resnet18" in printed
+    out = scratch.folder / "data" / "upstream"
+    for name in ("generator", "backbone"):
+        assert hash_folder(out / name) == hash_folder(served / name)
+    assert load_text_to_image(out / "generator").image_size == 16
+    assert load_backbone(out / "backbone", num_classes=10, seed=0).num_classes == 10
+    assert read_normalisation(out / "backbone").mean == (0.5, 0.5, 0.5)
+    assert read_json(out / "pool" / "absent.json") == {"upstream.pool": None}
+    scratch.dvc("remote", "add", "-d", "team", str(tmp_path / "remote"))
+    scratch.commit()
+    scratch.dvc("push", "upstream")
+    scratch.git("clone", "-q", str(scratch.folder), str(tmp_path / "theirs"))
+    colleague = Scratch(tmp_path / "theirs")
+    colleague.dvc("pull", "upstream")
+    assert "Running stage" not in colleague.dvc("repro", "upstream")  # the hub is gone
+    assert hash_folder(colleague.folder / "data" / "upstream") == hash_folder(out)
+
+
+def test_a_refused_hub_model_stops_the_run_before_any_training(made, tmp_path, monkeypatch):
+    """No hub answers here: nothing listens on port 9."""
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    values = SETTINGS.model_dump()
+    settings = UpstreamSettings.model_validate(
+        {**values, "backbone": {"hub": "a/b", "revision": COMMIT}}
+    )
+    with pytest.raises(ValueError, match=r"upstream.backbone: http://127.0.0.1:9 did not give a/b"):
+        stage.upstream(settings, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob("work/upstream/*"))

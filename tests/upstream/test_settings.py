@@ -2,8 +2,17 @@ from typing import Any
 
 import pytest
 
-from synthbridge.settings import check_settings
-from synthbridge.upstream.settings import GeneratorSettings, PoolSettings
+from house import ROOT
+from synthbridge.settings import check_settings, read_yaml
+from synthbridge.upstream.settings import (
+    BackboneFile,
+    BackboneSettings,
+    GeneratorSettings,
+    HubBackbone,
+    HubModel,
+    PoolSettings,
+    UpstreamSettings,
+)
 
 
 def make_values(**changes: Any) -> dict[str, Any]:
@@ -30,3 +39,42 @@ def test_nested_values_are_named():
     values = {"vae": run, "unet": {**run, "num_steps": -1}, "caption_dropout": 0.1, "seed": 0}
     with pytest.raises(ValueError, match=r"generator\.unet\.num_steps is -1"):
         check_settings(GeneratorSettings, values, "generator")
+
+
+FILE = {
+    "file": "a.safetensors", "sha256": None, "model": "resnet18", "model_args": {},
+    "num_classes": 10, "input_size": 224, "mean": [0.5] * 3, "std": [0.5] * 3,
+}  # fmt: skip
+
+
+def check_upstream(**changes: Any) -> UpstreamSettings:
+    values = read_yaml(ROOT / "params.yaml")["upstream"]
+    return check_settings(UpstreamSettings, {**values, **changes}, "upstream")
+
+
+def test_a_group_is_what_its_keys_say():
+    hub = {"hub": "a/b", "revision": "0" * 40}
+    settings = check_upstream(pool=None, clip=None, generator=hub)
+    assert isinstance(settings.generator, HubModel) and settings.clip is None
+    assert isinstance(settings.backbone, BackboneSettings)
+    assert isinstance(check_upstream(clip=hub, generator=hub).clip, HubModel)
+    timm_name = check_upstream(backbone={"hub": "resnet50.a1_in1k", "revision": None}).backbone
+    assert isinstance(timm_name, HubBackbone)
+    assert isinstance(check_upstream(backbone=FILE).backbone, BackboneFile)
+    assert isinstance(check_upstream().generator, GeneratorSettings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"clip": {"hub": "a/b"}}, r"upstream: generator is the miniature's, .* is the hub's a/b"),
+        ({"clip": None}, "upstream: generator is the miniature's, .* but clip is null"),
+        ({"pool": None}, "upstream: clip is the miniature's, .* but pool is null; give pool"),
+        ({"generator": None}, "upstream.generator is None; it should be a valid dictionary"),
+        ({"generator": {"hub": "a/b", "revision": 7}}, "generator.revision is 7; it should be a"),
+        ({"backbone": {**FILE, "mean": [0.5]}}, r"upstream.backbone.mean is \[0.5\]; List should"),
+    ],
+)
+def test_what_cannot_be_made_is_said(changes: dict[str, Any], sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        check_upstream(**changes)

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from synthbridge.stable_diffusion import WEIGHTS, check_configs
+
 if TYPE_CHECKING:  # they take seconds to import: only where a generator is loaded
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
-
-PARTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
-WEIGHTS = {
-    "text_encoder": "model.safetensors",
-    "unet": "diffusion_pytorch_model.safetensors",
-    "vae": "diffusion_pytorch_model.safetensors",
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class TextToImage:
 
 
 def load_text_to_image(folder: Path) -> TextToImage:
-    """Load a Stable Diffusion 1.x folder in diffusers' layout: float32, CPU, frozen.
+    """Load a Stable Diffusion folder in diffusers' layout: float32, CPU, frozen.
 
     Raises:
         ValueError: if the folder is missing, of another kind, damaged, or without safetensors.
@@ -105,27 +100,15 @@ def _load_parts(folder: Path) -> tuple[Any, Any, Any, Any]:
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:
-    """Refuse a folder that is no Stable Diffusion 1.x; return its noise schedule's settings."""
+    """Refuse a folder that we cannot draw with; return its noise schedule's settings."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; name a Stable Diffusion folder that is on disk")
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise ValueError(
-            f"{folder} is no Stable Diffusion folder in diffusers' layout: it has no "
-            f"{', '.join(missing)}; name the folder that holds {', '.join(PARTS)}"
-        )
-    if (folder / "text_encoder_2").exists():
-        raise ValueError(f"{folder} has two text encoders; choose Stable Diffusion 1.x, with one")
-    for part, name in WEIGHTS.items():
-        if not (folder / part / name).is_file():
+    config = check_configs(folder, str(folder))
+    for weights in WEIGHTS:
+        if not (folder / weights).is_file():
+            part, name = weights.split("/")
             raise ValueError(
                 f"{folder / part} has no {name}, and other weights can run code when read; take "
                 "a release with safetensors, or convert it once with diffusers' save_pretrained"
             )
-    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-    if config.get("prediction_type", "epsilon") != "epsilon":
-        raise ValueError(
-            f"{folder} predicts {config['prediction_type']}, not the noise (epsilon); choose a "
-            "Stable Diffusion 1.x"
-        )
     return config

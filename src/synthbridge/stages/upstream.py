@@ -1,6 +1,7 @@
 """Stage `upstream`: the pool and the pretrained models that everything else starts from.
 
-The miniature world, made in three rounds; what stands in one line is made side by side:
+A model that params.yaml takes from the hub or from a file is fetched first. The others are the
+miniature world's, made in three rounds; what stands in one line is made side by side:
 
     pool        its shards
     CLIP        VAE          each from the pool
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
@@ -24,16 +26,26 @@ from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
 from synthbridge.stages.processes import missing_units, my_share, start_accelerator
 from synthbridge.upstream import backbone, clip, generator
+from synthbridge.upstream.backbone_file import store_file
 from synthbridge.upstream.folders import whole_folder
 from synthbridge.upstream.pool import CLASS_NAMES, Pool, count_shards, read_pool, write_pool_shard
 from synthbridge.upstream.settings import (
+    BackboneFile,
     BackboneSettings,
     ClipSettings,
     GeneratorSettings,
+    HubBackbone,
+    HubModel,
+    PoolSettings,
     UpstreamSettings,
 )
 from synthbridge.upstream.tokenizer import train_tokenizer
 from synthbridge.work import unit_key, unit_path, whole_unit
+
+if TYPE_CHECKING:
+    from synthbridge.upstream.hub import Wanted
+
+TRAINED = (ClipSettings, GeneratorSettings, BackboneSettings)
 
 
 @dataclass(frozen=True)
@@ -46,44 +58,108 @@ class Unit:
 
 def upstream(params: UpstreamSettings, *, out: Path) -> None:
     """Write the folders pool, clip, generator and backbone below `out`."""
-    log = StageLog(
-        f"upstream: drawing {params.pool.num_images} captioned images, then training CLIP, a "
-        "latent diffusion model and a backbone"
-    )
-    backbone.check_model(params.backbone.model)
+    log = StageLog("upstream: " + "; ".join(_plan(params)))
+    if isinstance(params.backbone, BackboneSettings):
+        backbone.check_model(params.backbone.model)
     with start_accelerator(cpu=True) as accelerator:
-        shards = [
-            _unit(partial(_make_shard, params, shard), shard=shard, pool=params.pool.model_dump())
-            for shard in range(count_shards(params.pool))
-        ]
-        _make(accelerator, shards)
-        if accelerator.is_main_process:
-            _publish(shards, out / "pool")
-            write_json(out / "pool" / "classes.json", {"names": list(CLASS_NAMES)})
-        accelerator.wait_for_everyone()
+        _fetch(accelerator, params, out)  # first: what cannot be had stops the run here
+        if params.pool:
+            _make_pool(accelerator, params.pool, out / "pool")
         models = _make_models(accelerator, params, out / "pool")
         if accelerator.is_main_process:
             for name, unit in models.items():
-                _publish([unit], out / name)
+                _publish([unit.path], out / name)
     log.done("pool, CLIP, generator and backbone", out)
 
 
+def _plan(params: UpstreamSettings) -> Iterator[str]:
+    """Say where each part comes from."""
+    trained = [name for name, value in params if isinstance(value, TRAINED)]
+    for name, value in params:
+        if isinstance(value, PoolSettings):
+            yield f"drawing {value.num_images} captioned images"
+        elif isinstance(value, HubModel | HubBackbone):
+            yield f"{name} from the hub's {value.hub}"
+        elif isinstance(value, BackboneFile):
+            yield f"{name} from {value.file}"
+    if trained:
+        yield f"training the miniature {', '.join(trained)}"
+
+
+def _fetch(accelerator: Accelerator, params: UpstreamSettings, out: Path) -> None:
+    """Write the parts that are not the miniature's: from the hub, from a file, or absent."""
+    wanted = _wanted(params)
+    if accelerator.is_main_process:
+        if isinstance(params.backbone, BackboneFile):
+            _publish([store_file(params.backbone)], out / "backbone")
+        if wanted:
+            from synthbridge.upstream.hub import fetch_models
+
+            fetch_models(list(wanted.values()), out)
+        for name, model in wanted.items():
+            _publish([model.path], out / name)
+        for name, value in params:
+            if value is None:  # DVC wants every out to be there
+                with whole_folder(out / name) as folder:
+                    write_json(folder / "absent.json", {f"upstream.{name}": None})
+    accelerator.wait_for_everyone()
+
+
+def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
+    """List the hub's models. In every process: the keys of units hash what modules are loaded."""
+    named = {name: value for name, value in params if isinstance(value, HubModel | HubBackbone)}
+    if not named:
+        return {}
+    # Here, so that the miniature is not made anew when the code for the hub changes.
+    from synthbridge.upstream import hub, layouts
+
+    layout = {"generator": layouts.GENERATOR, "clip": layouts.CLIP, "backbone": layouts.BACKBONE}
+    return {
+        name: hub.Wanted(
+            f"upstream.{name}", backbone.hub_repository(value.hub), value.revision, layout[name]
+        )
+        for name, value in named.items()
+    }
+
+
+def _make_pool(accelerator: Accelerator, params: PoolSettings, out: Path) -> None:
+    """Draw what is not there yet, and write the pool to `out`."""
+    shards = [
+        _unit(partial(_make_shard, params, shard), shard=shard, pool=params.model_dump())
+        for shard in range(count_shards(params))
+    ]
+    _make(accelerator, shards)
+    if accelerator.is_main_process:
+        _publish([shard.path for shard in shards], out)
+        write_json(out / "classes.json", {"names": list(CLASS_NAMES)})
+    accelerator.wait_for_everyone()
+
+
 def _make_models(accelerator: Accelerator, params: UpstreamSettings, pool: Path) -> dict[str, Unit]:
-    """Make what is not there yet; returns the finished models' units."""
+    """Make the miniature's models that are not there yet; returns their units."""
     read = cache(partial(read_pool, pool))  # once a process, and only where it is needed
-    drawn = hash_folder(pool)
-    of_vae = params.generator.model_dump(include={"vae", "seed"})
-    vae = _unit(partial(_make_vae, params.generator, read), vae=of_vae, pool=drawn)
-    tower = _unit(partial(_make_clip, params.clip, read), clip=params.clip.model_dump(), pool=drawn)
-    _make(accelerator, [tower, vae])
-    whole = _unit(
-        partial(_make_generator, params.generator, read, vae.path, tower.path),
-        generator=params.generator.model_dump(),
-        parts=[vae.path.name, tower.path.name],
-    )
-    letters = _unit(partial(_make_backbone, params.backbone), backbone=params.backbone.model_dump())
-    _make(accelerator, [whole, letters])
-    return {"clip": tower, "generator": whole, "backbone": letters}
+    first: dict[str, Unit] = {}  # from the pool alone
+    last: dict[str, Unit] = {}
+    drawn = hash_folder(pool) if params.pool else None
+    if isinstance(params.clip, ClipSettings):
+        of_clip = params.clip.model_dump()
+        first["clip"] = _unit(partial(_make_clip, params.clip, read), clip=of_clip, pool=drawn)
+    if isinstance(params.generator, GeneratorSettings):  # clip is the miniature's too: settings
+        of_vae = params.generator.model_dump(include={"vae", "seed"})
+        vae = _unit(partial(_make_vae, params.generator, read), vae=of_vae, pool=drawn)
+        first["vae"], tower = vae, first["clip"]
+        last["generator"] = _unit(
+            partial(_make_generator, params.generator, read, vae.path, tower.path),
+            generator=params.generator.model_dump(),
+            parts=[vae.path.name, tower.path.name],
+        )
+    if isinstance(params.backbone, BackboneSettings):
+        of_letters = params.backbone.model_dump()
+        last["backbone"] = _unit(partial(_make_backbone, params.backbone), backbone=of_letters)
+    for units in (first, last):
+        _make(accelerator, list(units.values()))
+    first.pop("vae", None)  # a part of the generator
+    return first | last
 
 
 def _unit(make: Callable[[Path], object], **decides) -> Unit:
@@ -99,15 +175,15 @@ def _make(accelerator: Accelerator, units: Sequence[Unit]) -> None:
     accelerator.wait_for_everyone()
 
 
-def _publish(units: Sequence[Unit], out: Path) -> None:
+def _publish(paths: Sequence[Path], out: Path) -> None:
     """Copy finished units out of the work folder."""
     with whole_folder(out) as folder:
-        for unit in units:
-            shutil.copytree(unit.path, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        for path in paths:
+            shutil.copytree(path, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
-def _make_shard(params: UpstreamSettings, shard: int, folder: Path) -> None:
-    write_pool_shard(shard, folder, params.pool)
+def _make_shard(params: PoolSettings, shard: int, folder: Path) -> None:
+    write_pool_shard(shard, folder, params)
 
 
 def _run(steps: Iterator[float], num_steps: int, what: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from timm.models import save_for_hf
+from timm.models import get_pretrained_cfg, save_for_hf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,17 +43,37 @@ def draw_letters(num_images: int, input_size: int, seed: int) -> tuple[Tensor, T
     return (images - mean) / std, torch.arange(num_images) % len(LETTERS)
 
 
-def check_model(model: str) -> None:
-    """Refuse the name of a model that timm does not have.
+def check_model(model: str, *, key: str = "model") -> None:
+    """Refuse the name of a model that timm does not have; `key` is where params.yaml says it.
 
     Raises:
         ValueError: if timm has no such model.
     """
     if not timm.is_model(model):
         raise ValueError(
-            f"params.yaml: upstream.backbone.model is '{model}', which timm does not have; "
+            f"params.yaml: upstream.backbone.{key} is '{model}', which timm does not have; "
             "choose one that timm.list_models() names"
         )
+
+
+def hub_repository(name: str) -> str:
+    """Return the hub repository (owner/name) of a timm name with its weights' tag.
+
+    Raises:
+        ValueError: if timm has no such model, or knows no weights of that tag on the hub.
+    """
+    if "/" in name:
+        return name
+    model, _, tag = name.partition(".")
+    check_model(model, key="hub")
+    tags = {full.partition(".")[2]: full for full in timm.list_pretrained(f"{model}.*")}
+    found = get_pretrained_cfg(tags[tag]) if tag in tags else None
+    if not found or not found.hf_hub_id:
+        raise ValueError(
+            f"params.yaml: upstream.backbone.hub is '{name}', and timm knows no such weights of "
+            f"{model} on the hub; choose from {', '.join(sorted(tags)) or 'another model'}"
+        )
+    return found.hf_hub_id
 
 
 def make_backbone(model: str, input_size: int, seed: int) -> nn.Module:

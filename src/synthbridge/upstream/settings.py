@@ -1,8 +1,11 @@
-"""What params.yaml says of the miniature upstream: section `upstream`."""
+"""What params.yaml says of the upstream, the miniature or a hub's: section `upstream`."""
 
-from pydantic import Field, PositiveFloat, PositiveInt
+import re
+from typing import Annotated, Any
 
-from synthbridge.settings import Settings
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from synthbridge.settings import ChosenBy, Settings
 
 
 class PoolSettings(Settings):
@@ -52,10 +55,87 @@ class BackboneSettings(Settings):
     seed: int = Field(ge=0)
 
 
-class UpstreamSettings(Settings):
-    """`upstream`: the pool and the models that everything else starts from."""
+def _repository(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise ValueError("give owner/name, as the hub's address of the model ends")
+    return text
 
-    pool: PoolSettings
-    clip: ClipSettings
-    generator: GeneratorSettings
-    backbone: BackboneSettings
+
+def _timm_repository(text: str) -> str:
+    if "/" not in text and not re.fullmatch(r"\w+\.\w+", text):
+        raise ValueError(
+            "give a timm name with its weights' tag (resnet50.a1_in1k) or a repository, owner/name"
+        )
+    return text if "/" not in text else _repository(text)
+
+
+class HubModel(Settings):
+    """`upstream.generator` or `upstream.clip` from the Hugging Face hub, at one commit."""
+
+    hub: Annotated[str, AfterValidator(_repository)]  # owner/name
+    # A commit, 40 hex digits. Without it, or with a branch, the run stops and says which to pin.
+    revision: str | None = None
+
+
+class HubBackbone(Settings):
+    """`upstream.backbone` from the hub: as `HubModel`, or a timm name with its weights' tag."""
+
+    hub: Annotated[str, AfterValidator(_timm_repository)]
+    revision: str | None = None
+
+
+class BackboneFile(Settings):
+    """`upstream.backbone` from a local safetensors file, with what such a file does not say."""
+
+    file: str  # from the root of the repository, or absolute
+    # Of its bytes, 64 hex digits: to the file what the commit is to a hub model.
+    sha256: str | None = None
+    model: str  # a timm architecture
+    model_args: dict[str, bool | int | float | str]  # more arguments of it, or {}
+    num_classes: PositiveInt  # of the head in the file
+    input_size: PositiveInt  # pixels a side that it was trained with
+    mean: list[float] = Field(min_length=3, max_length=3)  # of its pixels in 0..1: R, G, B
+    std: list[PositiveFloat] = Field(min_length=3, max_length=3)
+
+
+def _generator(values: Any) -> type[Settings]:
+    return HubModel if isinstance(values, dict) and "hub" in values else GeneratorSettings
+
+
+def _clip(values: Any) -> type[Settings]:
+    return HubModel if isinstance(values, dict) and "hub" in values else ClipSettings
+
+
+def _backbone(values: Any) -> type[Settings]:
+    keys = values if isinstance(values, dict) else {}
+    return HubBackbone if "hub" in keys else BackboneFile if "file" in keys else BackboneSettings
+
+
+class UpstreamSettings(Settings):
+    """`upstream`: the pool and the models that everything else starts from.
+
+    A model is the miniature's, trained here, unless its group names a hub model or a file.
+    """
+
+    pool: PoolSettings | None  # null: not drawn
+    clip: Annotated[ClipSettings | HubModel, ChosenBy(_clip)] | None  # null: not there
+    generator: Annotated[GeneratorSettings | HubModel, ChosenBy(_generator)]
+    backbone: Annotated[BackboneSettings | HubBackbone | BackboneFile, ChosenBy(_backbone)]
+
+    @model_validator(mode="after")
+    def _miniatures_have_what_they_learn_from(self) -> "UpstreamSettings":
+        if isinstance(self.generator, GeneratorSettings) and not isinstance(
+            self.clip, ClipSettings
+        ):
+            has = "is null" if self.clip is None else f"is the hub's {self.clip.hub}"
+            raise ValueError(
+                "generator is the miniature's, which is trained on the text tower of the "
+                f"miniature's clip, but clip {has}; give clip the miniature's settings, or name "
+                "a hub model as generator too"
+            )
+        if isinstance(self.clip, ClipSettings) and self.pool is None:
+            raise ValueError(
+                "clip is the miniature's, which is trained on the pool, but pool is null; give "
+                "pool its settings, or set clip to a hub model or null"
+            )
+        return self

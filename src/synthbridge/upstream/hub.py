@@ -1,0 +1,250 @@
+"""Hub models: a repository and a commit become a plain folder of configurations and safetensors.
+
+A model is asked for once: it lies in the work folder, under its name and commit alone, until
+`upstream` copies it to its out, from where a team's remote takes it.
+"""
+
+import fcntl
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.utils import disable_progress_bars
+from safetensors import SafetensorError, safe_open
+
+from synthbridge.files import hash_file, hash_value
+from synthbridge.progress import say
+from synthbridge.upstream.hub_errors import hub_sentences
+from synthbridge.upstream.layouts import Layout
+from synthbridge.work import unit_path, work_folder
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+WEIGHT_FILE = re.compile(r"\.(bin|ckpt|h5|msgpack|onnx|pt|pth|safetensors)$")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A hub model that params.yaml names."""
+
+    where: str  # the key there ("upstream.generator")
+    repository: str  # owner/name
+    revision: str | None  # should be a commit
+    layout: Layout
+
+    @property
+    def path(self) -> Path:
+        """Where it lies once it is whole; neither code nor torch's version stands in its key."""
+        names = [self.layout.configs, self.layout.weights]
+        return unit_path("hub", hash_value([self.repository, self.revision, names]))
+
+    @property
+    def downloads(self) -> Path:
+        """Where files gather until all are there; it outlives a killed run."""
+        return self.path.with_name(f".{self.path.name}.download")
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return f"{self.where}: {self.repository} at {(self.revision or '')[:7]}"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file as the hub describes it."""
+
+    name: str
+    size: int  # bytes
+    sha256: str | None  # of large files
+    blob: str | None  # git's hash of small ones: SHA-1 over "blob SIZE\\0" and the bytes
+
+    def is_whole(self, folder: Path) -> bool:
+        """Say whether it lies in `folder` with the size and the hash that the hub names."""
+        path = folder / self.name
+        if not path.is_file() or path.is_symlink() or path.stat().st_size != self.size:
+            return False
+        if self.sha256:
+            return hash_file(path) == self.sha256
+        header = f"blob {self.size}\0".encode()
+        return sha1(header + path.read_bytes(), usedforsecurity=False).hexdigest() == self.blob
+
+
+def fetch_models(wanted: Sequence[Wanted], out: Path) -> None:
+    """Bring hub models to their places in the work folder, all of them checked before the first.
+
+    Args:
+        wanted: the models; what is there already is not asked for again.
+        out: the folder that they will be copied to, for the room that this takes.
+
+    Raises:
+        ValueError: a sentence: no commit, no such model, gated, offline, pickles only, another
+            kind, no room, wrong bytes.
+    """
+    with _alone():
+        wanted = [model for model in wanted if not model.path.is_dir()]
+        listings = [_look_up(model) for model in wanted]
+        _check_space(wanted, listings, out)
+        for model, listing in zip(wanted, listings, strict=True):
+            _fetch_weights(model, listing)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one process of this machine download at a time; others then find what it brought."""
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # in a log; the sizes are said before
+    folder = work_folder() / "hub"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _look_up(model: Wanted) -> list[HubFile]:
+    """List what we take of a model, and refuse it by its list and by its configurations."""
+    with hub_sentences(model.where, model.repository):
+        if not COMMIT.fullmatch(model.revision or ""):
+            raise _unpinned(model)
+        api, commit = HfApi(), model.revision
+        try:
+            info = api.model_info(model.repository, revision=commit, files_metadata=True)
+        except RevisionNotFoundError:
+            raise _unpinned(model) from None
+    files = [
+        HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None, file.blob_id)
+        for file in info.siblings or []
+    ]
+    configs = [file for file in files if file.name in model.layout.configs]
+    kept = configs + [file for file in files if file.name in model.layout.weights]
+    for file in kept:
+        if not file.sha256 and not file.blob:
+            raise ValueError(
+                f"{model.name}: the hub names no checksum for {file.name}; unset HF_ENDPOINT if "
+                "it is a mirror that leaves them out"
+            )
+    model.downloads.mkdir(parents=True, exist_ok=True)
+    _download(model, configs)
+    model.layout.check(model.downloads, model.name)
+    _refuse_other_weights(model, [file.name for file in files])
+    return kept
+
+
+def _unpinned(model: Wanted) -> ValueError:
+    """Say which commit to pin, for a model without one or whose commit or branch is gone."""
+    given, repository = model.revision, model.repository
+    is_gone = COMMIT.fullmatch(given or "") is not None
+    try:
+        now = HfApi().model_info(repository, revision=None if is_gone else given).sha
+    except RevisionNotFoundError:
+        is_gone, now = True, HfApi().model_info(repository).sha
+    if given is None:
+        said = f"{model.where}.revision is missing; to pin {repository} as it is now, add"
+    elif is_gone:
+        said = (
+            f"{model.where}.revision is {given}, which {repository} does not have (any more); see "
+            "what changed there, and to pin it as it is now write"
+        )
+    else:
+        said = (
+            f"{model.where}.revision is '{given}', which may move; to pin {repository} where that "
+            "is now, write"
+        )
+    return ValueError(f"params.yaml: {said} 'revision: {now}'")
+
+
+def _refuse_other_weights(model: Wanted, names: Sequence[str]) -> None:
+    """Refuse a repository that lacks weights, and say what it has in their place."""
+    for weights in model.layout.weights:
+        if weights not in names:
+            folder = weights.rpartition("/")[0]
+            beside = [name for name in names if name.rpartition("/")[0] == folder]
+            others = [name for name in beside if WEIGHT_FILE.search(name)][:3]
+            why = ": ".join([", ".join(others), "pickles can run code when read"]) if others else ""
+            raise ValueError(
+                f"{model.name} has no {weights}"
+                f"{f' (only {why})' if why else ''}; choose a repository or a commit with it, or "
+                "convert the model once (load it where you trust it, save_pretrained) and name "
+                "the repository that you upload it to"
+            )
+
+
+def _check_space(
+    wanted: Sequence[Wanted], listings: Sequence[Sequence[HubFile]], out: Path
+) -> None:
+    """Refuse to start what the disk will not hold: in the work folder, and once more in `out`."""
+    place = next(folder for folder in out.absolute().parents if folder.is_dir())
+    total = sum(file.size for listing in listings for file in listing)
+    missing = sum(
+        file.size
+        for model, listing in zip(wanted, listings, strict=True)
+        for file in listing
+        if not (model.downloads / file.name).is_file()
+    )
+    needs = {work_folder(): missing, place: total}
+    if work_folder().stat().st_dev == place.stat().st_dev:
+        needs = {place: missing + total}
+    for folder, needed in needs.items():
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise ValueError(
+                f"{', '.join(model.repository for model in wanted)}: {needed / 1e9:.1f} GB needed "
+                f"for the work folder and the out, but {folder} has {free / 1e9:.1f} GB free; free "
+                "some space, or move the work folder with SYNTHBRIDGE_WORK"
+            )
+
+
+def _fetch_weights(model: Wanted, listing: Sequence[HubFile]) -> None:
+    """Complete a model's download, check all of it and rename it into place."""
+    megabytes = sum(file.size for file in listing) / 1e6
+    say(f"  {model.name}, {len(listing)} files, {megabytes:.1f} MB")
+    _download(model, listing)
+    for file in listing:
+        if file.name.endswith(".safetensors"):
+            _check_header(model, file)
+    shutil.rmtree(model.downloads / ".cache", ignore_errors=True)  # huggingface_hub's own notes
+    model.downloads.rename(model.path)
+
+
+def _download(model: Wanted, files: Sequence[HubFile]) -> None:
+    """Download `files` of a model that are not there whole, and compare them with their hashes."""
+    for partial in model.downloads.glob(".cache/huggingface/download/**/*.incomplete"):
+        partial.unlink()  # of a killed run: huggingface_hub 2 does not take them up again
+    names = [file.name for file in files]
+    with hub_sentences(model.where, model.repository):
+        if names:
+            snapshot_download(
+                model.repository, revision=model.revision, allow_patterns=names,
+                local_dir=model.downloads,
+            )  # fmt: skip
+    for file in files:
+        if not file.is_whole(model.downloads):
+            _forget(model, file)
+            raise ValueError(
+                f"{model.name}: {file.name} did not come as the hub describes it "
+                "(size or SHA-256); it was deleted, run it again, and without HF_ENDPOINT's "
+                "mirror if it stays so"
+            )
+
+
+def _forget(model: Wanted, file: HubFile) -> None:
+    """Delete a file, and huggingface_hub's note that it is there."""
+    (model.downloads / file.name).unlink(missing_ok=True)
+    notes = model.downloads / ".cache" / "huggingface" / "download"
+    (notes / f"{file.name}.metadata").unlink(missing_ok=True)
+
+
+def _check_header(model: Wanted, file: HubFile) -> None:
+    try:
+        with safe_open(model.downloads / file.name, framework="numpy") as weights:
+            weights.keys()
+    except SafetensorError as error:
+        shutil.rmtree(model.downloads)
+        raise ValueError(
+            f"{model.name}: {file.name} is no safetensors file ({error}); choose another repository"
+        ) from None
