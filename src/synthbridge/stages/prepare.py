@@ -3,18 +3,18 @@
 import argparse
 from pathlib import Path
 
-from synthbridge.data.duplicates import (
+from synthbridge.data.settings import DatasetSettings
+from synthbridge.data.sources.duplicates import (
     describe_copies,
     find_copies,
     left_out,
     list_copies,
     without,
 )
-from synthbridge.data.inspection import check_space, inspect_dataset, summarise_changes
-from synthbridge.data.loading import load_dataset
-from synthbridge.data.real import write_dataset
-from synthbridge.data.settings import DatasetSettings
-from synthbridge.data.splits import check_classes
+from synthbridge.data.sources.inspection import check_space, inspect_dataset, summarise_changes
+from synthbridge.data.sources.loading import load_dataset
+from synthbridge.data.sources.splits import check_classes
+from synthbridge.data.sources.writing import write_dataset
 from synthbridge.files import write_json
 from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
