@@ -11,7 +11,7 @@ OWNERS = {
     "diffusers": {"diffusion", "upstream"},
     "transformers": {"diffusion", "upstream"},
     "timm": {"training", "upstream"},
-    "huggingface_hub": {"upstream"},
+    "huggingface_hub": {"data", "upstream"},
     "accelerate": {"training", "stages"},
     "pandas": {"evidence", "stages"},
     "jinja2": {"evidence"},
