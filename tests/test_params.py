@@ -119,6 +119,18 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
     assert "sets holds 'dsi_8', but stage probe in dvc.yaml does not read it" in result.stderr
 
 
+def test_a_set_that_is_left_out_but_read_is_refused(tmp_path, monkeypatch):
+    """`-S 'sets=[template]'` would otherwise fail at the end, in probe."""
+    from synthbridge.stages.params import check_params
+
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("- dsi_4\n", ""))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="sets lacks 'dsi_4', which stage probe in dvc.yaml reads"):
+        check_params()
+
+
 def test_an_unknown_stage_is_refused():
     result = _python_src("genrate")
     assert result.returncode == 1

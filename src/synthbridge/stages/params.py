@@ -151,19 +151,26 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def check_params() -> None:
-    """Check params.yaml, and that the pipeline reads the sets that it names.
+    """Check params.yaml, and that the pipeline reads the sets that it names and no other.
 
     Raises:
-        ValueError: if params.yaml is wrong or dvc.yaml does not read a set.
+        ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
     """
     params = read_params()
     pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
-    for name in params.sets:
-        for stage in ("probe", "report"):
-            if not re.search(rf"/{name}\b", _stage_text(pipeline, stage)):
+    for stage in ("probe", "report"):
+        text = _stage_text(pipeline, stage)
+        for name in params.synthetic:
+            is_read = re.search(rf"/{name}\b", text) is not None
+            if name in params.sets and not is_read:
                 raise ValueError(
                     f"params.yaml: sets holds '{name}', but stage {stage} in dvc.yaml does not "
                     f"read it; copy the lines of another set there and rename them to {name}"
+                )
+            if name not in params.sets and is_read:
+                raise ValueError(
+                    f"params.yaml: sets lacks '{name}', which stage {stage} in dvc.yaml reads; "
+                    "add it, or remove its lines there"
                 )
 
 
