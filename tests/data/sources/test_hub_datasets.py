@@ -82,6 +82,7 @@ def test_an_image_folder(tmp_path):
     [
         (("revision: x",), "hub.yaml: id is missing; add it"),
         (("id: birds", "revison: x"), "revison is not a known key; choose from config, id, image"),
+        (("id: ../birds",), "hub.yaml: id '../birds' lies outside .*mine; DVC watches that folder"),
         (COLUMNS[:1], "hub.yaml: image is 'image', but the data set has the columns picture, kind"),
         (COLUMNS[:2], "hub.yaml: label is 'label', but the data set has the columns"),
         ((*COLUMNS, "test: held_out"), "hub.yaml: 'birds' cannot be read: .*held_out"),

@@ -36,6 +36,10 @@ def load_hub_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
     if not path.is_file():
         raise ValueError(f"{path} does not exist; write it with the data set's id and revision")
     hub = check_settings(HubDataset, read_yaml(path), "", file=str(path))
+    if Path(hub.id).is_absolute() or ".." in Path(hub.id).parts:
+        raise ValueError(
+            f"{path}: id '{hub.id}' lies outside {raw}; DVC watches that folder alone: put it there"
+        )
     folder = raw / hub.id
     if not folder.is_dir():
         _check_revision(hub, path)
@@ -88,8 +92,8 @@ def _open_split(hub: HubDataset, name: str, folder: Path, path: Path) -> Any:
                 f"{path}: {key} is '{column}', but the data set has the columns "
                 f"{', '.join(rows.features)}; name one of them"
             )
-    if size := rows.info.splits and rows.info.splits[name].num_bytes:
-        require_space(2 * size, path.parent, f"'{hub.id}', split '{name}',")
+    if known := (rows.info.splits or {}).get(name):  # twice: here until the shards are written
+        require_space(2 * known.num_bytes, path.parent, f"'{hub.id}', split '{name}',")
     return rows.select_columns([hub.image, hub.label]).cast_column(
         hub.image, datasets.Image(decode=False)
     )
