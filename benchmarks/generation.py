@@ -29,16 +29,16 @@ from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import image_seed, template_prompt
 from synthbridge.diffusion.sampling import decode, denoise, encode_prompts, sample_images
 from synthbridge.diffusion.schedule import make_steps
+from synthbridge.upstream.pool import CLASS_NAMES
 
 GENERATOR = Path("data/upstream/generator")
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NUM_IMAGES, BATCH, STEPS, GUIDANCE = 200, 100, 15, 1.5
 BATCH_OF_THE_SCRIPT = 10
 SETTING = {"sampler": "dpm++", "num_steps": STEPS, "guidance_scale": GUIDANCE}
 
 SEEDS = [image_seed(0, 0, index) for index in range(NUM_IMAGES)]
 PROMPTS = [
-    template_prompt(NAMES[index * len(NAMES) // NUM_IMAGES], seed)
+    template_prompt(CLASS_NAMES[index * len(CLASS_NAMES) // NUM_IMAGES], seed)
     for index, seed in enumerate(SEEDS)
 ]
 
@@ -70,12 +70,16 @@ def largest_difference(model: TextToImage, pipeline: StableDiffusionPipeline) ->
     """Return the largest difference of a latent between our loop and diffusers'."""
     chosen = range(0, NUM_IMAGES, NUM_IMAGES // 20)
     expected = call_pipeline(pipeline, chosen, "latent")
+    return float((denoise_with_ours(model, chosen) - expected).abs().max())
+
+
+def denoise_with_ours(model: TextToImage, chosen: range) -> torch.Tensor:
+    """Denoise the images `chosen` in one batch of our loop: (B, C, h, w)."""
     text = encode_prompts(model, ["", *(PROMPTS[index] for index in chosen)])
-    ours = denoise(
+    return denoise(
         model, text, torch.arange(1, len(chosen) + 1), [SEEDS[index] for index in chosen],
         steps=make_steps("dpm++", STEPS, model.scheduler_config), guidance_scale=GUIDANCE,
     )  # fmt: skip
-    return float((ours - expected).abs().max())
 
 
 def draw(model: TextToImage) -> list[np.ndarray]:
@@ -119,12 +123,7 @@ def count_operations(model: TextToImage) -> float:
     """Count the floating-point operations of drawing all images, and of nothing else."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        text = encode_prompts(model, ["", PROMPTS[0]])
-        latents = denoise(
-            model, text, torch.tensor([1]), SEEDS[:1],
-            steps=make_steps("dpm++", STEPS, model.scheduler_config), guidance_scale=GUIDANCE,
-        )  # fmt: skip
-        decode(model, latents)
+        decode(model, denoise_with_ours(model, range(1)))
     return counter.get_total_flops() * NUM_IMAGES
 
 

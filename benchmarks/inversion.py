@@ -20,8 +20,10 @@ from synthbridge.data.shards import read_square
 from synthbridge.diffusion.inversion import invert_style
 from synthbridge.diffusion.loading import load_text_to_image
 from synthbridge.diffusion.prompts import style_prompt
+from synthbridge.diffusion.schedule import noise_levels
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import add_style_token, word_table
+from synthbridge.diffusion.style_token import add_style_token, find_initial_token, word_table
+from synthbridge.diffusion.text import tokenize
 
 GENERATOR, REAL = Path("data/upstream/generator"), Path("data/real/digits")
 STEPS, BATCH, RATE, SHOTS = 100, 32, 5e-3, 4
@@ -36,20 +38,14 @@ class Recipe:
         self.model = load_text_to_image(GENERATOR)
         self.pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         tokenizer, text_encoder = self.model.tokenizer, self.model.text_encoder
-        words = word_table(text_encoder)
-        initial = words[tokenizer.convert_tokens_to_ids(f"{INITIAL_WORD}</w>")].clone()
+        initial = word_table(text_encoder)[find_initial_token(tokenizer, INITIAL_WORD)].clone()
         self.token = add_style_token(tokenizer, text_encoder, PLACEHOLDER, initial)
         prompts = [style_prompt(names[label], PLACEHOLDER) for label in labels]
-        encoded = tokenizer(prompts, padding="max_length", return_tensors="pt")
-        self.ids = encoded.input_ids
-        levels = self.model.scheduler_config
-        betas = torch.linspace(
-            levels["beta_start"] ** 0.5, levels["beta_end"] ** 0.5, levels["num_train_timesteps"]
-        )
-        self.signal = torch.cumprod(1 - betas**2, 0)
+        self.ids = tokenize(tokenizer, prompts)
+        self.signal = noise_levels(self.model.scheduler_config)
 
     def run(self) -> None:
-        """Take `STEPS` steps from the initial word."""
+        """Take `STEPS` steps; a second call goes on where the first one ended."""
         model = self.model
         table = word_table(model.text_encoder)
         table.requires_grad_(True)
