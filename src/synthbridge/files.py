@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,27 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def existing_folder(path: Path) -> Path:
+    """Return `path`, or the nearest folder above it that is there."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def require_space(num_bytes: int, folder: Path, what: str) -> None:
+    """Check that the disk of `folder`, which need not be there yet, has `num_bytes` free.
+
+    Raises:
+        ValueError: with what is needed and what is free.
+    """
+    folder = existing_folder(folder)
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise ValueError(
+            f"{what} need about {num_bytes / 1e9:.3g} GB, but the disk of {folder} has "
+            f"{free / 1e9:.3g} GB free; free some space or take another disk"
+        )
 
 
 def write_text(path: Path, text: str) -> None:

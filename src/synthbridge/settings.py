@@ -1,5 +1,6 @@
 """Settings: sections of params.yaml, read by DVC's rules and checked when made."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,11 @@ class ChosenBy:
                 else self.choose(values).model_validate(values)
             )
         )
+
+
+def is_commit(revision: str | None) -> bool:
+    """Say whether a revision of the hub is a commit, the one kind that cannot move."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision or "") is not None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

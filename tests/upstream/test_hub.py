@@ -269,7 +269,7 @@ def test_other_generators_are_refused_by_name(
 def test_a_disk_that_will_not_hold_it_is_named(hub: Hub, fetch: Fetcher, generator: Path):
     hub.repositories[NAME] = Repository(generator, sizes={UNET: 10**17})
     sentence = fetch.refused()
-    assert "GB needed for the work folder and the out, but" in sentence
+    assert "in the work folder and the out, need about" in sentence
     assert not any(".safetensors" in asked for asked in hub.asked)
 
 

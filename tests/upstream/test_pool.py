@@ -19,14 +19,14 @@ SETTINGS = PoolSettings(num_images=60, images_per_shard=25, style_share=0.7, see
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pool")
-    sizes = [write_pool_shard(shard, folder, SETTINGS) for shard in range(count_shards(SETTINGS))]
+    sizes = [write_pool_shard(SETTINGS, shard, folder) for shard in range(count_shards(SETTINGS))]
     assert sizes == [25, 25, 10]
     return folder
 
 
 def test_a_shard_needs_no_other(pool, tmp_path):
     assert sorted(path.name for path in pool.iterdir()) == ["00000.tar", "00001.tar", "00002.tar"]
-    write_pool_shard(1, tmp_path, SETTINGS)
+    write_pool_shard(SETTINGS, 1, tmp_path)
     assert (pool / "00001.tar").read_bytes() == (tmp_path / "00001.tar").read_bytes()
 
 

@@ -4,6 +4,7 @@ import argparse
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> N
         f"invert: learning {len(subsets)} style token(s) from {params.synthetic.shots} images "
         f"a class, {params.invert.num_steps} steps each"
     )
-    from synthbridge.stages.processes import missing_units, my_share, start_accelerator
+    from synthbridge.stages.processes import share_units, start_accelerator
 
     dataset = read_dataset(real)
     inputs = {"real": hash_folder(real), "generator": hash_folder(generator)}
@@ -54,13 +55,9 @@ def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> N
             subset: unit_path("invert", _key(params, seed, inputs))
             for subset, seed in subsets.items()
         }
-        missing = missing_units(accelerator, list(subsets), lambda subset: paths[subset].is_dir())
-        mine = my_share(accelerator, missing)
-        if mine:
-            model = _load(generator, params.invert.placeholder, accelerator.device)
-            for subset in mine:
-                _learn(params, dataset, subsets[subset], model, paths[subset])
-        accelerator.wait_for_everyone()
+        load = cache(partial(_load, generator, params.invert.placeholder, accelerator.device))
+        for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
+            _learn(params, dataset, subsets[subset], load(), paths[subset])
         if accelerator.is_main_process:
             for subset, path in paths.items():
                 copy_unit(path, lambda file, subset=subset: out / f"{subset}{file.suffix}")

@@ -50,3 +50,11 @@ def missing_units(
 def my_share(accelerator: Accelerator, units: Sequence[T]) -> Sequence[T]:
     """Return this process's units: every n-th of them."""
     return units[accelerator.process_index :: accelerator.num_processes]
+
+
+def share_units(
+    accelerator: Accelerator, units: Sequence[T], is_done: Callable[[T], bool]
+) -> Iterator[T]:
+    """Yield what this process has to make; it ends when every process has made its own."""
+    yield from my_share(accelerator, missing_units(accelerator, units, is_done))
+    accelerator.wait_for_everyone()

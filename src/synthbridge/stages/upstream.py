@@ -24,7 +24,7 @@ from accelerate import Accelerator
 from synthbridge.files import hash_folder, write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
-from synthbridge.stages.processes import missing_units, my_share, start_accelerator
+from synthbridge.stages.processes import share_units, start_accelerator
 from synthbridge.upstream import backbone, clip, generator
 from synthbridge.upstream.backbone_file import store_file
 from synthbridge.upstream.folders import whole_folder
@@ -125,7 +125,7 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
 def _make_pool(accelerator: Accelerator, params: PoolSettings, out: Path) -> None:
     """Draw what is not there yet, and write the pool to `out`."""
     shards = [
-        _unit(partial(_make_shard, params, shard), shard=shard, pool=params.model_dump())
+        _unit(partial(write_pool_shard, params, shard), shard=shard, pool=params.model_dump())
         for shard in range(count_shards(params))
     ]
     _make(accelerator, shards)
@@ -168,11 +168,9 @@ def _unit(make: Callable[[Path], object], **decides) -> Unit:
 
 def _make(accelerator: Accelerator, units: Sequence[Unit]) -> None:
     """Make this process's share of the units that are not there; wait for the others'."""
-    missing = missing_units(accelerator, units, lambda unit: unit.path.is_dir())
-    for unit in my_share(accelerator, missing):
+    for unit in share_units(accelerator, units, lambda unit: unit.path.is_dir()):
         with whole_unit(unit.path) as folder:
             unit.make(folder)
-    accelerator.wait_for_everyone()
 
 
 def _publish(paths: Sequence[Path], out: Path) -> None:
@@ -180,10 +178,6 @@ def _publish(paths: Sequence[Path], out: Path) -> None:
     with whole_folder(out) as folder:
         for path in paths:
             shutil.copytree(path, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
-
-
-def _make_shard(params: PoolSettings, shard: int, folder: Path) -> None:
-    write_pool_shard(shard, folder, params)
 
 
 def _run(steps: Iterator[float], num_steps: int, what: str) -> None:

@@ -19,13 +19,13 @@ from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 from safetensors import SafetensorError, safe_open
 
-from synthbridge.files import hash_file, hash_value
+from synthbridge.files import existing_folder, hash_file, hash_value, require_space
 from synthbridge.progress import say
+from synthbridge.settings import is_commit
 from synthbridge.upstream.hub_errors import hub_sentences
 from synthbridge.upstream.layouts import Layout
 from synthbridge.work import unit_path, work_folder
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHT_FILE = re.compile(r"\.(bin|ckpt|h5|msgpack|onnx|pt|pth|safetensors)$")
 
 
@@ -109,7 +109,7 @@ def _alone() -> Iterator[None]:
 def _look_up(model: Wanted) -> list[HubFile]:
     """List what we take of a model, and refuse it by its list and by its configurations."""
     with hub_sentences(model.where, model.repository):
-        if not COMMIT.fullmatch(model.revision or ""):
+        if not is_commit(model.revision):
             raise _unpinned(model)
         api, commit = HfApi(), model.revision
         try:
@@ -138,7 +138,7 @@ def _look_up(model: Wanted) -> list[HubFile]:
 def _unpinned(model: Wanted) -> ValueError:
     """Say which commit to pin, for a model without one or whose commit or branch is gone."""
     given, repository = model.revision, model.repository
-    is_gone = COMMIT.fullmatch(given or "") is not None
+    is_gone = is_commit(given)
     try:
         now = HfApi().model_info(repository, revision=None if is_gone else given).sha
     except RevisionNotFoundError:
@@ -178,7 +178,7 @@ def _check_space(
     wanted: Sequence[Wanted], listings: Sequence[Sequence[HubFile]], out: Path
 ) -> None:
     """Refuse to start what the disk will not hold: in the work folder, and once more in `out`."""
-    place = next(folder for folder in out.absolute().parents if folder.is_dir())
+    place, what = existing_folder(out), ", ".join(model.repository for model in wanted)
     total = sum(file.size for listing in listings for file in listing)
     missing = sum(
         file.size
@@ -186,17 +186,10 @@ def _check_space(
         for file in listing
         if not (model.downloads / file.name).is_file()
     )
-    needs = {work_folder(): missing, place: total}
     if work_folder().stat().st_dev == place.stat().st_dev:
-        needs = {place: missing + total}
-    for folder, needed in needs.items():
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise ValueError(
-                f"{', '.join(model.repository for model in wanted)}: {needed / 1e9:.1f} GB needed "
-                f"for the work folder and the out, but {folder} has {free / 1e9:.1f} GB free; free "
-                "some space, or move the work folder with SYNTHBRIDGE_WORK"
-            )
+        return require_space(missing + total, place, f"{what}, in the work folder and the out,")
+    require_space(missing, work_folder(), f"{what}, in the work folder (SYNTHBRIDGE_WORK),")
+    require_space(total, place, what)
 
 
 def _fetch_weights(model: Wanted, listing: Sequence[HubFile]) -> None:

@@ -39,7 +39,7 @@ def draw_sample(index: int, settings: PoolSettings) -> dict[str, Any]:
     }
 
 
-def write_pool_shard(shard: int, folder: Path, settings: PoolSettings) -> int:
+def write_pool_shard(settings: PoolSettings, shard: int, folder: Path) -> int:
     """Write shard number `shard` of the pool into `folder`; returns its number of images."""
     start = shard * settings.images_per_shard
     indices = range(start, min(start + settings.images_per_shard, settings.num_images))

@@ -6,7 +6,6 @@ in a nameless temporary file beside hub.yaml until the shards are written.
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +14,13 @@ from typing import Any
 
 from synthbridge.data.settings import DatasetSettings, HubDataset
 from synthbridge.data.sources.dataset import RealDataset
-from synthbridge.data.sources.inspection import require_space
 from synthbridge.data.sources.raw_folder import check_raw_folder
 from synthbridge.data.sources.splits import LabelledFile, build_dataset
+from synthbridge.files import require_space
 from synthbridge.progress import say
-from synthbridge.settings import check_settings, read_yaml
+from synthbridge.settings import check_settings, is_commit, read_yaml
 
 HUB_FILE = "hub.yaml"
-COMMIT = r"[0-9a-f]{40}"
 
 
 def load_hub_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -58,7 +56,7 @@ def load_hub_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
 
 def _check_revision(hub: HubDataset, path: Path) -> None:
     """Refuse an id without a commit, and say which commit it is today."""
-    if hub.revision is not None and re.fullmatch(COMMIT, hub.revision):
+    if is_commit(hub.revision):
         return
     from huggingface_hub import HfApi
 

@@ -1,7 +1,6 @@
 """Decode every image once before anything is written: what is broken is found while it is cheap."""
 
 import os
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from PIL import Image
 
 from synthbridge.data.sources.dataset import RealDataset, RealImage
 from synthbridge.data.sources.encoding import Inspection, inspect_image
+from synthbridge.files import require_space
 from synthbridge.progress import progress
 
 FAULTS_SHOWN = 3
@@ -66,19 +66,4 @@ def check_space(inspections: Iterable[Inspection], out: Path) -> None:
     """
     # A tar rounds each of a sample's three files up to 512 bytes and adds a header of 512.
     num_bytes = sum(inspection.num_bytes + 6 * 512 for inspection in inspections)
-    existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
-    require_space(num_bytes, existing, f"the shards of {out}")
-
-
-def require_space(num_bytes: int, folder: Path, what: str) -> None:
-    """Check that the disk of `folder` has `num_bytes` free for `what`.
-
-    Raises:
-        ValueError: with what is needed and what is free.
-    """
-    free = shutil.disk_usage(folder).free
-    if num_bytes > free:
-        raise ValueError(
-            f"{what} need about {num_bytes / 1e9:.3g} GB, but the disk of {folder} has "
-            f"{free / 1e9:.3g} GB free; free some space or take another disk"
-        )
+    require_space(num_bytes, out, f"the shards of {out}")
