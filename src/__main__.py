@@ -23,6 +23,11 @@ def main() -> int:
         importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
     except (ValueError, OSError) as error:
         return _refuse(stage, error)
+    except RuntimeError as error:
+        if not launch.has_lost_another(error):
+            raise
+        print(f"{stage}: this process stops, for another one has ended", file=sys.stderr)
+        return launch.LOST_ANOTHER
     return 0
 
 

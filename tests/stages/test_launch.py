@@ -1,6 +1,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,23 @@ def test_a_lost_process_stops_the_others_and_is_named(tmp_path, capfd):
     command = _script(tmp_path, "sys.exit(7) if rank == '1' else time.sleep(60)")
     assert launch.run_processes(2, command) == 7
     assert time.monotonic() - start < 30
+    assert "process 1 of 2 ended with status 7" in capfd.readouterr().err
+
+
+def test_the_process_that_failed_is_named_not_the_one_that_waited_for_it(tmp_path, capfd):
+    source = Path(launch.__file__).parents[2]
+    text = f"""
+sys.path.insert(0, {str(source)!r})
+from synthbridge.stages import launch
+from synthbridge.stages.processes import start_accelerator
+try:
+    with start_accelerator(cpu=True):
+        if rank == "1":
+            sys.exit(7)
+except RuntimeError as error:
+    sys.exit(launch.LOST_ANOTHER if launch.has_lost_another(error) else 9)
+"""
+    assert launch.run_processes(2, _script(tmp_path, text)) == 7
     assert "process 1 of 2 ended with status 7" in capfd.readouterr().err
 
 

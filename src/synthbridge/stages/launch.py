@@ -17,6 +17,8 @@ PARALLEL_STAGES = (
     "upstream", "invert", "generate", "select", "bridge", "finetune", "probe",
 )  # fmt: skip
 
+LOST_ANOTHER = 75  # exit status of a process that stops because another one has ended
+
 
 def wants_traceback() -> bool:
     """Say whether the user asked for the place of an error as well as its sentence."""
@@ -87,15 +89,22 @@ def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     }
 
 
+def has_lost_another(error: RuntimeError) -> bool:
+    """Say whether this process of several fails because the connection to another has gone."""
+    return "RANK" in os.environ and "peer" in str(error)  # gloo: "Connection closed by peer"
+
+
 def _wait(team: list[subprocess.Popen]) -> int:
     """Wait until all processes have ended well (0) or one has failed (its status)."""
     while True:
-        for rank, process in enumerate(team):
-            if process.poll() not in (None, 0):
-                status = process.returncode
-                print(f"process {rank} of {len(team)} ended with status {status}; "
-                      "finished work is kept, the next run goes on", file=sys.stderr)  # fmt: skip
-                return 1 if status < 0 else status
-        if all(process.poll() == 0 for process in team):
+        statuses = [process.poll() for process in team]
+        failed = {rank: status for rank, status in enumerate(statuses) if status}
+        if failed:
+            # The others notice at once that one has gone: the one to name is the first to fail.
+            rank = min(failed, key=lambda rank: failed[rank] == LOST_ANOTHER)
+            print(f"process {rank} of {len(team)} ended with status {failed[rank]}; "
+                  "finished work is kept, the next run goes on", file=sys.stderr)  # fmt: skip
+            return 1 if failed[rank] < 0 else failed[rank]
+        if all(status == 0 for status in statuses):
             return 0
         time.sleep(0.05)
