@@ -9,6 +9,8 @@ G2  our loop / the limit: the UNet's and VAE's operations at the rate of a matri
 G3  prompts to a finished tar, ours / the usual script: ten images a call, prompts encoded at each
     call, PNG written before the next call.
 G4  prompts to a finished tar / denoising and decoding alone.
+G5  the fast setting (20 steps of DPM-Solver++, the first 12 of them guided) / 50 steps of DDPM, all
+    guided: the paper's setting.
 """
 
 import io
@@ -17,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import measure
 import numpy as np
@@ -35,6 +38,8 @@ GENERATOR = Path("data/upstream/generator")
 NUM_IMAGES, BATCH, STEPS, GUIDANCE = 200, 100, 15, 1.5
 BATCH_OF_THE_SCRIPT = 10
 SETTING = {"sampler": "dpm++", "num_steps": STEPS, "guidance_scale": GUIDANCE}
+FAST = {**SETTING, "num_steps": 20, "guided_share": 0.6}
+FULL = {**SETTING, "sampler": "ddpm", "num_steps": 50}
 
 SEEDS = [image_seed(0, 0, index) for index in range(NUM_IMAGES)]
 PROMPTS = [
@@ -82,9 +87,9 @@ def denoise_with_ours(model: TextToImage, chosen: range) -> torch.Tensor:
     )  # fmt: skip
 
 
-def draw(model: TextToImage) -> list[np.ndarray]:
+def draw(model: TextToImage, setting: dict[str, Any] = SETTING) -> list[np.ndarray]:
     """Denoise and decode all images."""
-    return list(sample_images(model, PROMPTS, SEEDS, **SETTING, batch_size=BATCH))
+    return list(sample_images(model, PROMPTS, SEEDS, **setting, batch_size=BATCH))
 
 
 def draw_with(pipeline: StableDiffusionPipeline) -> None:
@@ -141,6 +146,8 @@ def main() -> None:
                 "pipeline": lambda: draw_with(pipeline),
                 "tar": lambda: write_tar(model, Path(folder)),
                 "usual": lambda: run_the_usual_script(pipeline, Path(folder)),
+                "fast": lambda: draw(model, FAST),
+                "full": lambda: draw(model, FULL),
                 "product": lambda: [matrix @ matrix for _ in range(50)],
             },
             rounds=rounds,
@@ -155,6 +162,7 @@ def main() -> None:
         "G2": ("our loop / the matrix rate's limit", "ours", "limit", None),
         "G3": ("prompts to tar, ours / the usual script", "tar", "usual", 1.5),
         "G4": ("prompts to tar / denoising and decoding alone", "tar", "ours", 0.95),
+        "G5": ("20 steps, 12 of them guided / 50 guided steps", "fast", "full", 2.5),
     }
     rows = {
         name: {"what": what, "ratio": rates[arm] / rates[base], "wanted": wanted, **shared}

@@ -74,6 +74,43 @@ def test_images_of_diffusers_pipeline(
     assert np.abs(ours.astype(float) - pixels * 255).max() < 0.55
 
 
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"), [("ddpm", DDPMScheduler), ("dpm++", DPMSolverMultistepScheduler)]
+)
+def test_guidance_on_part_of_the_steps_as_diffusers_pipeline_with_a_callback(
+    generator: TextToImage, pipeline: StableDiffusionPipeline, sampler: Any, scheduler: Any
+):
+    def stop_guidance(pipe, step, timestep, tensors):
+        if step == 5:  # six of ten steps are done
+            pipe._guidance_scale = 0.0
+            return {"prompt_embeds": tensors["prompt_embeds"].chunk(2)[1]}
+        return tensors
+
+    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    expected = pipeline(
+        PROMPTS, num_inference_steps=10, guidance_scale=3.5, output_type="latent",
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+        callback_on_step_end=stop_guidance,
+        callback_on_step_end_tensor_inputs=["prompt_embeds"],
+    ).images  # fmt: skip
+    text = encode_prompts(generator, ["", *PROMPTS])
+    steps = make_steps(sampler, 10, generator.scheduler_config)
+    latents = denoise(
+        generator, text, torch.arange(1, 5), SEEDS,
+        steps=steps, guidance_scale=3.5, guided_share=0.6,
+    )  # fmt: skip
+    torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_only_the_guided_steps_take_two_rows_an_image(generator: TextToImage):
+    rows: list[int] = []
+    hook = generator.unet.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    draw(generator, guided_share=0.5)
+    draw(generator, guided_share=0.0)
+    hook.remove()
+    assert rows == [8, 8, 4, 4] + [4] * 4
+
+
 def test_same_batch_same_bytes(generator: TextToImage):
     assert draw(generator).tobytes() == draw(generator).tobytes()
 

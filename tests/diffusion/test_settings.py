@@ -23,6 +23,7 @@ INVERT = {
 GENERATE = {
     "sampler": "dpm++",
     "num_steps": 15,
+    "guided_share": 0.6,
     "jpeg_quality": 95,
     "images_per_block": 50,
     "classes_per_shard": 5,
@@ -69,6 +70,11 @@ def test_what_fits_is_taken(cls: Any, values: dict):
             SamplingSettings,
             {**GENERATE, "sampler": "ddim"},
             "params.yaml: here.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'",
+        ),
+        (
+            SamplingSettings,
+            {**GENERATE, "guided_share": 60.0},
+            "params.yaml: here.guided_share is 60.0; it should be less than or equal to 1",
         ),
         (
             SamplingSettings,

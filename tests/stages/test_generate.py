@@ -5,6 +5,7 @@ from synthbridge.stages.generate import Block, plan_images
 PARAMS = SamplingSettings(
     sampler="dpm++",
     num_steps=2,
+    guided_share=1.0,
     jpeg_quality=90,
     images_per_block=4,
     classes_per_shard=2,

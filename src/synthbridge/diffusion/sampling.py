@@ -1,6 +1,7 @@
 """Sampling: prompts and seeds become images, in our own denoising loop."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ def sample_images(
     sampler: Sampler,
     num_steps: int,
     guidance_scale: float,
+    guided_share: float = 1.0,
     batch_size: int,
 ) -> Iterator[np.ndarray]:
     """Draw one image for each prompt and seed, and yield them batch by batch, in order.
@@ -39,6 +41,8 @@ def sample_images(
         sampler: `ddpm` or `dpm++`.
         num_steps: denoising steps.
         guidance_scale: w of Bridged's eq. 1; 1 = no guidance, at half the work.
+        guided_share: of the steps, from the first on; the others take the prompt's prediction
+            alone, at half the work (arXiv:2312.12487 finds their guidance without effect).
         batch_size: images denoised at once; the last batch may be smaller.
 
     Yields:
@@ -63,6 +67,7 @@ def sample_images(
             seeds[start : start + batch_size],
             steps=steps,
             guidance_scale=guidance_scale,
+            guided_share=guided_share,
         )
         yield decode(generator, latents).cpu().numpy()
 
@@ -85,6 +90,7 @@ def denoise(
     *,
     steps: Sequence[Step],
     guidance_scale: float,
+    guided_share: float = 1.0,
 ) -> torch.Tensor:
     """Turn noise into latents (B, 4, h, w), float32, for the prompts `text[index]`.
 
@@ -95,31 +101,51 @@ def denoise(
         seeds: one an image: it draws its first noise and then, with DDPM, each step's.
         steps: what `make_steps` lists.
         guidance_scale: w of eq. 1.
+        guided_share: of the steps, from the first on, in 0..1.
     """
-    unet, device, is_guided = generator.unet, generator.device, guidance_scale != 1
+    unet, device = generator.unet, generator.device
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     shape = (unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
     x = draw_noise(draws, shape, device)
     x_0_before = x
     timesteps = send(torch.tensor([step.timestep for step in steps]), device)
+    num_guided = round(guided_share * len(steps))
+    for scale, part in ((guidance_scale, slice(num_guided)), (1.0, slice(num_guided, None))):
+        if not steps[part]:
+            continue
+        with _noise_prediction(generator, text, index, scale) as predict_noise:
+            for step, timestep in zip(steps[part], timesteps[part], strict=True):
+                eps = predict_noise(x, timestep)
+                x_0 = torch.sub(x, eps, alpha=step.sigma).div_(step.alpha)
+                x = (step.keep * x).add_(x_0, alpha=step.clean)
+                if step.before:
+                    x.add_(x_0_before, alpha=step.before)
+                if step.noise:
+                    x.add_(draw_noise(draws, shape, device), alpha=step.noise)
+                x_0_before = x_0
+    return x
+
+
+@contextmanager
+def _noise_prediction(
+    generator: TextToImage, text: torch.Tensor, index: torch.Tensor, guidance_scale: float
+) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
+    """Yield eps(x, timestep), guided by eq. 1, for the prompts `text[index]`; all as `denoise`."""
+    unet, device, is_guided = generator.unet, generator.device, guidance_scale != 1
     rows = torch.cat([torch.zeros_like(index), index]) if is_guided else index
     used, rows = rows.unique(return_inverse=True)
     text = text[send(used, device)]
+
+    def predict(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        x_in = torch.cat([x, x]) if is_guided else x
+        eps = unet(x_in.to(unet.dtype), timestep, text, return_dict=False)[0].float()
+        if not is_guided:
+            return eps
+        eps_empty, eps_prompt = eps.chunk(2)
+        return torch.lerp(eps_empty, eps_prompt, guidance_scale)  # w eps(c) + (1 - w) eps
+
     with attend_to_prompts(unet, text, send(rows, device)):
-        for step, timestep in zip(steps, timesteps, strict=True):
-            x_in = torch.cat([x, x]) if is_guided else x
-            eps = unet(x_in.to(unet.dtype), timestep, text, return_dict=False)[0].float()
-            if is_guided:
-                eps_empty, eps_prompt = eps.chunk(2)
-                eps = torch.lerp(eps_empty, eps_prompt, guidance_scale)  # w eps(c) + (1 - w) eps
-            x_0 = torch.sub(x, eps, alpha=step.sigma).div_(step.alpha)
-            x = (step.keep * x).add_(x_0, alpha=step.clean)
-            if step.before:
-                x.add_(x_0_before, alpha=step.before)
-            if step.noise:
-                x.add_(draw_noise(draws, shape, device), alpha=step.noise)
-            x_0_before = x_0
-    return x
+        yield predict
 
 
 def draw_noise(

@@ -88,7 +88,7 @@ def _key(params: SamplingSettings, block: Block, shard: PlannedShard) -> str:
 
     names = block.plan["class_names"]
     return unit_key(
-        sampling=params.model_dump(include={"sampler", "num_steps", "jpeg_quality", "seed"}),
+        sampling=params.model_dump(exclude={"images_per_block", "classes_per_shard"}),
         guidance_scale=block.plan["guidance_scale"],
         prompts=block.plan["prompts"],
         classes=[(label, names[label]) for label in shard.class_indices],
@@ -158,6 +158,7 @@ def _draw(
             sampler=params.sampler,
             num_steps=params.num_steps,
             guidance_scale=block.plan["guidance_scale"],
+            guided_share=params.guided_share,
             batch_size=BATCH_SIZE,
         )
         drawn = 0
@@ -214,6 +215,7 @@ def _sample(
             "sampler": params.sampler,
             "num_steps": params.num_steps,
             "guidance_scale": block.plan["guidance_scale"],
+            "guided_share": params.guided_share,
             "generator": block.generator_hash,
             "style": block.plan["styles"][shard.subset],
         },

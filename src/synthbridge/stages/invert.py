@@ -70,7 +70,9 @@ def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
     """Return the key of one style token's unit of work."""
     from synthbridge.diffusion import inversion, sampling  # noqa: F401  (part of the code's hash)
 
-    sampling_settings = params.generate.model_dump(include={"sampler", "num_steps", "seed"})
+    sampling_settings = params.generate.model_dump(
+        include={"sampler", "num_steps", "guided_share", "seed"}
+    )
     return unit_key(
         invert=params.invert.model_dump(),
         samples=[sampling_settings, params.synthetic.guidance_scale],
@@ -145,6 +147,7 @@ def _draw_samples(params: InvertParams, model, class_names: Sequence[str], vecto
         sampler=params.generate.sampler,
         num_steps=params.generate.num_steps,
         guidance_scale=params.synthetic.guidance_scale,
+        guided_share=params.generate.guided_share,
         batch_size=SAMPLES_AT_ONCE,
     )
     drawn = np.concatenate(list(batches))  # (classes * columns, H, W, 3)
