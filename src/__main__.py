@@ -1,4 +1,7 @@
-"""Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several."""
+"""Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several.
+
+`python src profile NAME` runs no stage: it makes a profile params.yaml.
+"""
 
 import errno
 import gc
@@ -15,6 +18,9 @@ def main() -> int:
     """Check params.yaml as a whole, then run the stage; a user's error is one sentence."""
     stage, *arguments = sys.argv[1:] or [""]
     try:
+        if stage == "profile":
+            importlib.import_module("synthbridge.stages.profile").main(arguments)
+            return 0
         if stage not in params.STAGES:
             raise ValueError(f"'{stage}' is no stage; choose from {', '.join(params.STAGES)}")
         params.check_params()

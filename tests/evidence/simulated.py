@@ -23,8 +23,12 @@ def simulate_runs(
     seeds: Iterable[int] = (0, 1, 2),
     sources: Iterable[str] = ("template", "dsi"),
     num_test: int = NUM_TEST,
+    **record: str,
 ) -> None:
-    """Write runs below `folder`; a gain is the share of vanilla's errors that an arm mends."""
+    """Write runs below `folder`; a gain is the share of vanilla's errors that an arm mends.
+
+    `record` is added to every record.
+    """
     rng = np.random.default_rng(sum(dataset.encode()))
     labels = np.sort(rng.integers(NUM_CLASSES, size=num_test))
     ease = rng.uniform(-0.3, 0.3, size=num_test)
@@ -44,10 +48,12 @@ def simulate_runs(
                 correct = fresh > np.clip(errors * (1 + ease), 0, 1)
                 name = source if source != "dsi" else f"dsi_{count}"
                 write_run(folder / dataset / source / arm, dataset, source, name, arm, count, seed,
-                          correct, labels, rng)  # fmt: skip
+                          correct, labels, rng, **record)  # fmt: skip
 
 
-def write_run(folder, dataset, source, name, arm, shots, seed, correct, labels, rng):
+def write_run(
+    folder, dataset, source, name, arm, shots, seed, correct, labels, rng, **more
+):  # fmt: skip
     answers = np.where(correct, labels, (labels + rng.integers(1, 10, len(labels))) % NUM_CLASSES)
     probabilities = np.full((len(labels), NUM_CLASSES), 0.02, np.float32)
     probabilities[np.arange(len(labels)), answers] = 0.82
@@ -72,6 +78,7 @@ def write_run(folder, dataset, source, name, arm, shots, seed, correct, labels, 
             "train_accuracy": (curve + 0.01 * rng.standard_normal(30)).clip(0, 1).tolist(),
             "train_loss": np.exp(-epochs / 8).tolist(),
         },
+        **more,
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{shots}-s{seed}"

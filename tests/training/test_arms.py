@@ -22,7 +22,9 @@ def _run(legs, data, backbone, recipe, team, rate=0.05):
         data,
         recipe,
         learning_rate=rate,
-        real_leg=RealLegSettings(learning_rates=[rate], num_epochs=3, num_epochs_few_shot=5),
+        real_leg=RealLegSettings(
+            learning_rates=[rate], select_on="validation", num_epochs=3, num_epochs_few_shot=5
+        ),
         stage_one=STAGE_ONE,
         is_few_shot=True,
         seed=0,

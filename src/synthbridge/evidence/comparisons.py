@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synthbridge.evidence.marks import WARNING
 from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, Run, Shots
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.statistics import (
@@ -36,6 +37,7 @@ class Comparison:
     arm_steps: float  # mean gradient steps
     reference_steps: float
     verdict: Verdict
+    selected_on: str  # the split that selected the learning rate
 
 
 def compare_runs(runs: list[Run], settings: ReportSettings) -> list[Comparison]:
@@ -80,6 +82,7 @@ def _compare(pairs: list[tuple[Run, Run]], settings: ReportSettings) -> Comparis
         arm_steps=float(np.mean([run.gradient_steps for run, _ in pairs])),
         reference_steps=float(np.mean([run.gradient_steps for _, run in pairs])),
         verdict=verdict(interval, smallest_gain=settings.smallest_gain),
+        selected_on=arm.selected_on,
     )
 
 
@@ -142,6 +145,8 @@ def verdict_sentence(
     else:
         parts.append(f"{REFERENCE} at equal gradient steps was not run")
     meaning = f"points over {REFERENCE} [{100 * settings.confidence:g} % interval]"
+    if any(row.selected_on == "test" for row in rows):
+        meaning += f"; {WARNING}"
     return f"With {source} images on {dataset}, {'; '.join(parts)} ({meaning})."
 
 

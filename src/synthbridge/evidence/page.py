@@ -18,6 +18,7 @@ from synthbridge.evidence.comparisons import (
     verdict_sentence,
 )
 from synthbridge.evidence.figures import inline_png, inline_svg
+from synthbridge.evidence.marks import FIGURES, WARNING, mark_figure, marked_datasets
 from synthbridge.evidence.plots import (
     plot_accuracy,
     plot_convergence,
@@ -75,6 +76,9 @@ def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figu
         figures["style_loss"] = plot_style_loss(evidence.losses)
     if evidence.pictures:
         figures["grid"] = plot_grid(evidence.pictures, evidence.class_names)
+    if marked_datasets(evidence.runs):
+        for name in figures.keys() & set(FIGURES):
+            mark_figure(figures[name])
     return figures
 
 
@@ -91,6 +95,7 @@ def render_page(
     )
     return environment.get_template("report.html.j2").render(
         sections=[_section(evidence, figures, settings) for evidence, figures in parts],
+        warning=WARNING.capitalize(),
         settings=settings,
         percent=f"{100 * settings.confidence:g} %",
         measure={"top1": "top-1 accuracy", "mean_per_class": "mean per class accuracy"}[
@@ -116,6 +121,7 @@ def _section(
     seeds = sorted({run.seed for run in evidence.runs})
     return {
         "dataset": evidence.dataset,
+        "is_marked": bool(marked_datasets(evidence.runs)),
         "num_test": len(first.labels),
         "num_classes": len(np.unique(first.labels)),
         "seeds": ", ".join(str(seed) for seed in seeds),

@@ -38,7 +38,8 @@ class Run:
     shots: Shots
     seed: int
     learning_rate: float | None  # None: no leg on real images
-    selection: dict[float, float]  # learning rate -> accuracy on held-out train images
+    selection: dict[float, float]  # learning rate -> accuracy on the split that selected it
+    selected_on: str  # that split: "validation", or "test", which marks every number made so
     num_train: int
     gradient_steps: int
     top1: float
@@ -97,8 +98,9 @@ def _check_number(index: Path) -> None:
 
 
 def _check_runs(runs: list[Run]) -> None:
-    """Refuse runs that are the same, or were not tested on the same images."""
+    """Refuse runs that are the same, or were not tested and selected on the same images."""
     labels: dict[str, np.ndarray] = {}
+    selected_on: dict[str, str] = {}
     for run, next_run in zip(runs, [*runs[1:], None], strict=True):
         if next_run is not None and run_key(run) == run_key(next_run):
             raise ValueError(
@@ -109,6 +111,11 @@ def _check_runs(runs: list[Run]) -> None:
             raise ValueError(
                 f"arm '{run.arm}', shots {run.shots}, seed {run.seed} on {run.dataset} was tested "
                 "on other images than the rest; run 'dvc repro' to test all on one test set"
+            )
+        if run.selected_on != selected_on.setdefault(run.dataset, run.selected_on):
+            raise ValueError(
+                f"some runs on {run.dataset} have a learning rate selected on test images and "
+                "some have not; run 'dvc repro' to select all in one way"
             )
 
 
@@ -156,6 +163,7 @@ def _read_run(path: Path) -> Run:
             seed=int(record["seed"]),
             learning_rate=record["learning_rate"],
             selection={float(k): 100 * float(v) for k, v in record["selection"].items()},
+            selected_on=record.get("selected_on", "validation"),
             num_train=int(record["num_train"]),
             gradient_steps=int(record["gradient_steps"]),
             top1=100 * top1,

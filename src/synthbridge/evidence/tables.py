@@ -4,7 +4,7 @@ Accuracies are in percent, differences in points, spreads the sample standard de
 (empty for a single seed).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from synthbridge.evidence.comparisons import Comparison
+from synthbridge.evidence.marks import SUFFIX
 from synthbridge.evidence.results import REFERENCE, Run, arm_key, shots_key
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.files import whole_file
@@ -147,16 +148,24 @@ def summary(
     comparisons: list[Comparison],
     probes: pd.DataFrame,
     settings: ReportSettings,
+    marked: Set[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Return nested plain numbers: what one wants to see change between two experiments."""
+    """Return nested plain numbers: what one wants to see change between two experiments.
+
+    Numbers of `marked` data sets stand under names of their own, so that no comparison of two
+    experiments sets them beside others.
+    """
     tree: dict[str, Any] = {}
+    suffix = {dataset: SUFFIX for dataset in marked}
     for row in accuracy.to_dict("records"):
-        arms = _below(tree, row["dataset"], "accuracy", row["source"], row["arm"])
+        name = f"accuracy{suffix.get(row['dataset'], '')}"
+        arms = _below(tree, row["dataset"], name, row["source"], row["arm"])
         arms[str(row["shots"])] = round(row[settings.measure], 2)
     for row in comparisons:
         if row.arm == settings.primary_arm:
+            kind = f"difference{suffix.get(row.dataset, '')}"
             name = f"{row.arm}_minus_{row.reference}"
-            points = _below(tree, row.dataset, "difference", row.source, name, str(row.shots))
+            points = _below(tree, row.dataset, kind, row.source, name, str(row.shots))
             points["points"] = round(row.interval.difference, 2)
             points["low"] = round(row.interval.low, 2)
             points["high"] = round(row.interval.high, 2)

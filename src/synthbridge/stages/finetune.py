@@ -61,9 +61,21 @@ def finetune(
             models.mkdir(parents=True, exist_ok=True)
             write_json(results / "index.json", {**labels, "num_runs": len(runs)})
             for run in runs:
-                selection = rates[str(run.shots)]["held_out_accuracy"]
-                _publish(run, {**labels, "selection": selection}, models, results)
+                selection = describe_selection(rates[str(run.shots)])
+                _publish(run, {**labels, **selection}, models, results)
     log.done(f"{count} final models and their predictions", results)
+
+
+def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says of how its learning rate was selected.
+
+    Args:
+        chosen: what `select` says of one number of shots. Its accuracies are called by the split
+            that they were measured on; those on test images mark the record.
+    """
+    if "test_accuracy" in chosen:
+        return {"selection": chosen["test_accuracy"], "selected_on": "test"}
+    return {"selection": chosen["held_out_accuracy"]}
 
 
 def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -> None:
@@ -89,7 +101,7 @@ def list_runs(
         "real": hash_folder(inputs.real),
         "backbone": hash_folder(inputs.backbone),
         "training": params.training.model_dump(),
-        "epochs": params.real_leg.model_dump(exclude={"learning_rates"}),
+        "epochs": params.real_leg.model_dump(exclude={"learning_rates", "select_on"}),
     }
     synthetic = {seed: _hash_shards(inputs.blocks, seed) for seed in params.seeds}
 

@@ -156,8 +156,15 @@ def check_params() -> None:
     Raises:
         ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
     """
-    params = read_params()
-    pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
+    check_pipeline(read_params(), Path("dvc.yaml").read_text(encoding="utf-8"))
+
+
+def check_pipeline(params: Params, pipeline: str) -> None:
+    """Check that `pipeline`, the text of dvc.yaml, reads the sets that `params` names, no other.
+
+    Raises:
+        ValueError: if it does not.
+    """
     for stage in ("probe", "report"):
         text = _stage_text(pipeline, stage)
         for name in params.synthetic:

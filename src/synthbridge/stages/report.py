@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
 from synthbridge.evidence.figures import write_png
+from synthbridge.evidence.marks import TABLES, mark_table, marked_datasets
 from synthbridge.evidence.page import Evidence, draw_figures, render_page
 from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
 from synthbridge.evidence.results import Run, read_runs
@@ -101,10 +102,11 @@ def report(
         )
         parts.append((evidence, draw_figures(evidence, params)))
     tables["differences"] = differences_table(comparisons)
+    marked = marked_datasets(runs)
     for name, table in tables.items():
-        columns = SERIES.get(name)
-        write_csv(out / f"{name}.csv", with_series(table, columns) if columns else table)
-    numbers = summary(tables["accuracy"], comparisons, tables["probe"], params)
+        table = with_series(table, SERIES[name]) if name in SERIES else table
+        write_csv(out / f"{name}.csv", mark_table(table, marked) if name in TABLES else table)
+    numbers = summary(tables["accuracy"], comparisons, tables["probe"], params, marked)
     write_json(out / "summary.json", numbers)
     _write_page(parts, params, out)
     log.done(f"a report of {len(runs)} runs", out / "report.html")

@@ -4,6 +4,9 @@ Plain fine-tuning (vanilla) is trained at every rate and every seed; the rate wh
 on the validation images is best serves every arm. So no arm is tuned more than the one it is
 compared with, test images are never read, and many rates cost one arm's time (the paper, too,
 reports one rate a data set: Bridged, table 5).
+
+Only `real_leg.select_on: test`, the paper's own way, judges the rates on the test images; the
+rates then say so, and every number made with them does.
 """
 
 import argparse
@@ -18,7 +21,7 @@ from synthbridge.data.manifests import Shots
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.files import hash_folder, read_json, write_json
-from synthbridge.progress import StageLog
+from synthbridge.progress import StageLog, say
 from synthbridge.stages.params import read_params
 from synthbridge.stages.processes import start_accelerator
 from synthbridge.stages.trainings import load_samples, make_recipe, share_trainings
@@ -32,6 +35,8 @@ from synthbridge.work import unit_key, unit_path, whole_unit
 
 VANILLA = (LegSettings(train_on="real"),)
 RECORD = "record.json"
+# What the accuracies of a split are called beside the rate that they chose.
+ACCURACIES = {"validation": "held_out_accuracy", "test": "test_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class SelectParams:
 
 @dataclass(frozen=True)
 class Trial:
-    """One model to train and to judge on held-out images."""
+    """One model to train and to judge."""
 
     shots: Shots
     seed: int
@@ -60,19 +65,22 @@ def select(params: SelectParams, *, real: Path, backbone: Path, out: Path) -> No
     log = StageLog(
         f"select: {len(trials)} trials of learning rates {params.real_leg.learning_rates}"
     )
+    split = params.real_leg.select_on
+    if split == "test":
+        say("  judged on test images (real_leg.select_on): every number made so will be marked")
     with start_accelerator() as accelerator:
         tester = None
         for trial, team in share_trainings(accelerator, trials, what="trying rates", unit="trial"):
             tester = tester or Tester(params, real, backbone, team)
             tester.make(trial)
         if accelerator.is_main_process:
-            write_json(out, {str(k): choose_rate(trials, k) for k in params.shots})
+            write_json(out, {str(k): choose_rate(trials, k, split) for k in params.shots})
     log.done(f"rates for {list(params.shots)} shots", out)
 
 
 def _list_trials(params: SelectParams, real: Path, backbone: Path) -> list[Trial]:
-    epochs = params.real_leg.model_dump(exclude={"learning_rates"})
-    shared = [epochs, params.training.model_dump(), hash_folder(real), hash_folder(backbone)]
+    leg = params.real_leg.model_dump(exclude={"learning_rates"})  # epochs; the split that judges
+    shared = [leg, params.training.model_dump(), hash_folder(real), hash_folder(backbone)]
 
     def unit(shots: Shots, seed: int, rate: float) -> Path:
         return unit_path("select", unit_key(k=shots, seed=seed, rate=rate, shared=shared))
@@ -86,29 +94,27 @@ def _list_trials(params: SelectParams, real: Path, backbone: Path) -> list[Trial
 
 
 class Tester:
-    """Makes trials; keeps what they share: the data set and its held-out images."""
+    """Makes trials; keeps what they share: the data set and the images that judge."""
 
     def __init__(self, params: SelectParams, real: Path, backbone: Path, team: Team):
-        """Decode the held-out images."""
+        """Decode the images that judge: the held-out ones, unless the settings say test."""
         self.params, self.backbone, self.team = params, backbone, team
         self.dataset = read_dataset(real)
         self.recipe = make_recipe(params.training, backbone, self.dataset.flip)
-        self.validation = self._load(self.dataset.samples("validation"))
+        self.judges = self._load(self.dataset.samples(params.real_leg.select_on))
 
     def _load(self, samples: Sequence[Sample]) -> ImageSet:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
 
     def make(self, trial: Trial) -> None:
-        """Train one trial and leave its held-out accuracy as its unit: null if it diverged."""
+        """Train one trial and leave its accuracy as its unit: null if it diverged."""
         try:
-            accuracy = held_out_accuracy(
-                self._train(trial), self.validation, self.recipe, self.team
-            )
+            accuracy = held_out_accuracy(self._train(trial), self.judges, self.recipe, self.team)
         except DivergedError:
             accuracy = None  # not 0, which a few held-out images may give in all honesty
         if self.team.rank == 0:
             with whole_unit(trial.path) as unit:
-                write_json(unit / RECORD, {"held_out_accuracy": accuracy})
+                write_json(unit / RECORD, {"accuracy": accuracy})
 
     def _train(self, trial: Trial) -> nn.Module:
         num_classes = len(self.dataset.class_names)
@@ -128,8 +134,13 @@ class Tester:
         return trained.model
 
 
-def choose_rate(trials: Sequence[Trial], shots: Shots) -> dict:
-    """Return the rate with the best mean held-out accuracy; of equals the one listed first.
+def choose_rate(trials: Sequence[Trial], shots: Shots, split: str) -> dict:
+    """Return the rate with the best mean accuracy; of equals the one listed first.
+
+    Args:
+        trials: finished ones.
+        shots: those of this number count.
+        split: whose images judged; it names the accuracies in what is returned.
 
     Raises:
         ValueError: if training diverged at every rate.
@@ -137,7 +148,7 @@ def choose_rate(trials: Sequence[Trial], shots: Shots) -> dict:
     accuracies: dict[float, list[float | None]] = {}
     for trial in trials:
         if trial.shots == shots:
-            accuracy = read_json(trial.path / RECORD)["held_out_accuracy"]
+            accuracy = read_json(trial.path / RECORD)["accuracy"]
             accuracies.setdefault(trial.learning_rate, []).append(accuracy)
     means = {rate: float(np.mean([v or 0 for v in values])) for rate, values in accuracies.items()}
     usable = [rate for rate, values in accuracies.items() if any(v is not None for v in values)]
@@ -147,8 +158,10 @@ def choose_rate(trials: Sequence[Trial], shots: Shots) -> dict:
             "to real_leg.learning_rates"
         )
     best = max(usable, key=lambda rate: means[rate])
-    held_out = {f"{rate:g}": mean for rate, mean in means.items()}
-    return {"learning_rate": best, "held_out_accuracy": held_out}
+    return {
+        "learning_rate": best,
+        ACCURACIES[split]: {f"{rate:g}": mean for rate, mean in means.items()},
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
