@@ -35,7 +35,7 @@ LONG_NAMES = (
     "Northern Rough winged Swallow",
     "McDonnell Douglas MD-80 aircraft",
 )
-TOO_LONG = "Staffordshire bullterrier " * 20
+TOO_LONG = "soft-coated Wheaten terrier " * 15
 
 
 def add_token(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel) -> None:
