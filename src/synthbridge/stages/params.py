@@ -33,6 +33,7 @@ STAGES = (
     "report",
 )
 
+SHOTS_RULE = f"1 to {max(FEW_SHOTS)}, or full"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
 Legs = Annotated[list[LegSettings], Field(min_length=1)]
 
@@ -66,8 +67,8 @@ class Params(Settings):
     @model_validator(mode="after")
     def _lists_fit(self) -> "Params":
         for shots in self.shots:
-            if shots != "full" and shots not in FEW_SHOTS:
-                raise ValueError(f"shots holds {shots!r}; choose from {_list(FEW_SHOTS)}, full")
+            if not _are_shots(shots):
+                raise ValueError(f"shots holds {shots!r}; choose from {SHOTS_RULE}")
         for seed in self.seeds:
             if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
                 raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
@@ -89,10 +90,9 @@ class Params(Settings):
                     f"synthetic.{name} sees {settings.shots} shots; "
                     f"let its name end in _{settings.shots}, so that reports can say so"
                 )
-            if settings.shots not in (None, "full", *FEW_SHOTS):
+            if settings.shots is not None and not _are_shots(settings.shots):
                 raise ValueError(
-                    f"synthetic.{name}.shots is {settings.shots}; "
-                    f"choose from {_list(FEW_SHOTS)}, full"
+                    f"synthetic.{name}.shots is {settings.shots}; choose from {SHOTS_RULE}"
                 )
         return self
 
@@ -121,6 +121,11 @@ class Params(Settings):
             )
         if leg.train_on == "mixed" and family != "mixed":
             raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+
+
+def _are_shots(shots: int | str) -> bool:
+    """Say whether a run can see so many images: a ranking lists the first 16 of each class."""
+    return shots == "full" or (isinstance(shots, int) and 1 <= shots <= max(FEW_SHOTS))
 
 
 def _check_group(listed_in: str, name: str, section: str, groups: Mapping) -> None:
