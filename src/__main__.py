@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import NoReturn
 
+from synthbridge.progress import say
 from synthbridge.stages import launch, params
 
 
@@ -24,16 +25,19 @@ def main() -> int:
         if stage not in params.STAGES:
             raise ValueError(f"'{stage}' is no stage; choose from {', '.join(params.STAGES)}")
         params.check_params()
-        if (num_processes := launch.num_processes(stage)) > 1:
-            return launch.run_processes(num_processes, sys.argv)
+        launch.check_share(stage)
+        if (status := launch.start_processes(stage, sys.argv)) is not None:
+            return status
         importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
+    except launch.ShareMade:
+        say(f"{stage}: this share is made; a run without SYNTHBRIDGE_SHARE puts them together")
     except (ValueError, OSError) as error:
         return _refuse(stage, error)
     except RuntimeError as error:
         if not launch.has_lost_another(error):
             raise
         print(f"{stage}: this process stops, for another one has ended", file=sys.stderr)
-        return launch.LOST_ANOTHER
+        return launch.end_after_another()
     return 0
 
 

@@ -17,6 +17,7 @@ from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
+from synthbridge.stages.launch import end_share
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
 BATCH_SIZE = 64  # images denoised at once; part of the key, as rounding depends on it
@@ -52,6 +53,7 @@ def generate(
     block = Block(read_json(plan), "")
     if block.plan["start"] == block.plan["stop"]:
         log = StageLog("generate: this block holds no image")
+        end_share()
         write_json(out / "index.json", {"num_images": 0})
         return log.done("an empty block", out)
     block = Block(block.plan, hash_folder(generator))
@@ -59,7 +61,12 @@ def generate(
         f"generate: {block.num_images()} images, {params.sampler}, {params.num_steps} steps, "
         f"guidance {block.plan['guidance_scale']}"
     )
-    from synthbridge.stages.processes import missing_units, my_share, start_accelerator
+    from synthbridge.stages.processes import (
+        missing_units,
+        my_share,
+        start_accelerator,
+        wait_for_units,
+    )
 
     shards = plan_shards(
         list(block.plan["styles"]),
@@ -74,7 +81,7 @@ def generate(
         mine = my_share(accelerator, missing)
         todo = {shard: paths[shard] for shard in mine}
         _make_shards(params, block, todo, style, generator, accelerator.device)
-        accelerator.wait_for_everyone()
+        wait_for_units(accelerator, shards, lambda shard: paths[shard].is_dir())
         if accelerator.is_main_process:
             for shard, path in paths.items():
                 copy_unit(path, lambda _, shard=shard: out / shard.name)

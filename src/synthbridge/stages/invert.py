@@ -15,6 +15,7 @@ from synthbridge.data.synthetic import subset_names
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.files import hash_file, hash_folder, whole_file, write_json
 from synthbridge.progress import StageLog
+from synthbridge.stages.launch import end_share
 from synthbridge.stages.params import read_params
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
@@ -40,6 +41,7 @@ def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> N
     subsets = subset_names(params.synthetic.shots, params.seeds)
     if params.synthetic.prompts == "template":
         log = StageLog("invert: a template set has no style to learn")
+        end_share()
         write_json(out / "index.json", {subset: None for subset in subsets})
         return log.done("an index without styles", out)
     log = StageLog(

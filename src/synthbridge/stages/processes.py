@@ -1,5 +1,6 @@
 """The processes of a stage: how they share units of work."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +10,9 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 
 from synthbridge.progress import say
+from synthbridge.stages.launch import end_share, read_share
+
+SECONDS_UNTIL_SEEN = 90  # an NFS client may say for a minute that a missed folder is not there
 
 T = TypeVar("T")
 
@@ -41,10 +45,34 @@ def start_accelerator(*, cpu: bool = False) -> Iterator[Accelerator]:
 def missing_units(
     accelerator: Accelerator, units: Sequence[T], is_done: Callable[[T], bool]
 ) -> list[T]:
-    """List the units that are not done, settled before any process starts to make one."""
-    missing = [unit for unit in units if not is_done(unit)]
+    """List the units that are not done, settled before any process starts to make one.
+
+    A run that makes a share (SYNTHBRIDGE_SHARE) has every n-th of all units, done or not, so that
+    runs which begin at different times never make the same one.
+    """
+    missing = [unit for unit in _in_share(units) if not is_done(unit)]
     accelerator.wait_for_everyone()
     return missing
+
+
+def wait_for_units(
+    accelerator: Accelerator, units: Sequence[T], is_done: Callable[[T], bool]
+) -> None:
+    """Wait until all processes have made their units, and until this one sees them.
+
+    Raises:
+        ShareMade: if the run makes a share of the units: no more is to be done.
+    """
+    accelerator.wait_for_everyone()
+    deadline = time.monotonic() + SECONDS_UNTIL_SEEN
+    while not all(is_done(unit) for unit in _in_share(units)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    end_share()
+
+
+def _in_share(units: Sequence[T]) -> Sequence[T]:
+    number, count = read_share()
+    return units[number::count]
 
 
 def my_share(accelerator: Accelerator, units: Sequence[T]) -> Sequence[T]:
@@ -57,4 +85,4 @@ def share_units(
 ) -> Iterator[T]:
     """Yield what this process has to make; it ends when every process has made its own."""
     yield from my_share(accelerator, missing_units(accelerator, units, is_done))
-    accelerator.wait_for_everyone()
+    wait_for_units(accelerator, units, is_done)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from synthbridge.data.shards import Sample, read_square
 from synthbridge.progress import progress
-from synthbridge.stages.processes import missing_units, my_share
+from synthbridge.stages.processes import missing_units, my_share, wait_for_units
 from synthbridge.training.classifier import read_normalisation
 from synthbridge.training.images import Augmentation, ImageSet, load_images
 from synthbridge.training.loop import Recipe
@@ -37,12 +37,16 @@ def share_trainings(
 
     Those that lie in the work folder are left out. It ends when every process is done.
     """
-    missing = missing_units(accelerator, trainings, lambda training: training.path.is_dir())
+    missing = missing_units(accelerator, trainings, _is_done)
     team = form_team(accelerator, len(missing))
     mine = missing if team.size > 1 else my_share(accelerator, missing)
     for training in progress(mine, total=len(mine), what=what, unit=unit):
         yield training, team
-    accelerator.wait_for_everyone()
+    wait_for_units(accelerator, trainings, _is_done)
+
+
+def _is_done(training: Training) -> bool:
+    return training.path.is_dir()
 
 
 def make_recipe(settings: TrainingSettings, backbone: Path, flip: bool) -> Recipe:

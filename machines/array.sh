@@ -1,0 +1,22 @@
+#!/bin/sh
+# The pipeline with an array job for each round of heavy stages: `sh machines/array.sh 8` where
+# sbatch is, in a clone and a .venv that all nodes see. The tasks fill the work folder and need no
+# network between them; `dvc repro` then finds every unit there and keeps the outs. After any
+# trouble the same command goes on: what is finished is not made again.
+set -eu
+num_tasks=$1
+
+share() {
+  mkdir -p work
+  dvc repro --dry --force --single-item "$@" | sed -n 's/^> //p' > work/commands.sh
+  sbatch --wait --array="1-$num_tasks" machines/share.slurm work/commands.sh
+  dvc repro "$@"
+}
+
+dvc repro upstream prepare
+share invert
+dvc repro plan
+share generate
+share select bridge
+share finetune_real finetune_mixed finetune_bridged
+dvc repro
