@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python src profile")
     parser.add_argument("name", help="of profiles/NAME.yaml")
     parser.add_argument("datasets", nargs="*", help="of the ten data sets by name")
-    parser.add_argument("--shots", nargs="+", default=[], help="1, 2, 4, 8, 16, full")
+    parser.add_argument("--shots", nargs="+", default=[], help="numbers of images a class, or full")
     parser.add_argument("--table5", action="store_true",
                         help="with the paper's learning rate, chosen on test")  # fmt: skip
     args = parser.parse_args(arguments)
