@@ -8,8 +8,10 @@ num_tasks=$1
 
 share() {
   mkdir -p work
-  dvc repro --dry --force --single-item "$@" | sed -n 's/^> //p' > work/commands.sh
-  sbatch --wait --array="1-$num_tasks" machines/share.slurm work/commands.sh
+  dvc repro --dry --single-item "$@" | sed -n 's/^> //p' > work/commands.sh  # of what changed
+  if [ -s work/commands.sh ]; then
+    sbatch --wait --array="1-$num_tasks" machines/share.slurm work/commands.sh
+  fi
   dvc repro "$@"
 }
 
