@@ -4,7 +4,7 @@
 # network between them; `dvc repro` then finds every unit there and keeps the outs. After any
 # trouble the same command goes on: what is finished is not made again.
 set -eu
-num_tasks=$1
+num_tasks=${1:?"usage: sh machines/array.sh NUMBER_OF_TASKS"}
 
 share() {
   mkdir -p work
