@@ -1,6 +1,6 @@
 """Full size: Stable Diffusion 1.5 at 512 pixels and the paper's classifiers at 224, random weights.
 
-    python benchmarks/full_size.py           needs nothing but 6 GB of disk and 12 GB of memory
+    python benchmarks/full_size.py           needs nothing but 12 GB of disk and as much memory
 
 Models in their real layouts go through the stages invert, generate, bridge and finetune, each stage
 in a process of its own, and everything that they leave is checked for numbers that are none. Then
