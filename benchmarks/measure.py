@@ -22,21 +22,33 @@ LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "timm", "accel
 RESULTS = Path(__file__).parent / "results"
 
 
-def take_turns(arms: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, float]:
-    """Run every arm once to warm up and then `rounds` times in turns.
+def take_turns(
+    arms: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int,
+    num_warm_ups: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Run every arm `num_warm_ups` times untimed and then `rounds` times in turns.
+
+    Args:
+        arms: what to run, by name.
+        rounds: timed turns.
+        num_warm_ups: turns before them.
+        clock: gives seconds; `time.process_time` leaves out what others do on the machine.
 
     Returns:
         The median seconds of each arm.
     """
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(rounds + 1):
+    for turn in range(num_warm_ups + rounds):
         for name, run in arms.items():
             _wait_for_device()
-            start = time.perf_counter()
+            start = clock()
             run()
             _wait_for_device()
-            if turn > 0:
-                seconds[name].append(time.perf_counter() - start)
+            if turn >= num_warm_ups:
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -71,7 +83,16 @@ def save_ratios(benchmark: str, ratios: Mapping[str, Mapping[str, Any]]) -> None
         "versions": {name: version(name) for name in LIBRARIES},
         "ratios": ratios,
     }
-    kind = "gpu" if torch.cuda.is_available() else "cpu"
-    path = RESULTS / kind / f"{benchmark}.json"
+    path = _path(benchmark)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_ratios(benchmark: str) -> dict[str, Any]:
+    """Read what `save_ratios` wrote on this kind of device."""
+    return json.loads(_path(benchmark).read_text(encoding="utf-8"))["ratios"]
+
+
+def _path(benchmark: str) -> Path:
+    kind = "gpu" if torch.cuda.is_available() else "cpu"
+    return RESULTS / kind / f"{benchmark}.json"

@@ -1,0 +1,148 @@
+"""The loops that the stages call, at full size, timed in turns with a matrix product."""
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import counting
+import measure
+import numpy as np
+import torch
+from full_size_scale import Scale
+from full_size_stages import (
+    CLASS_NAMES,
+    RATE,
+    inversion_settings,
+    sampling_settings,
+    training_settings,
+)
+
+from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import read_square
+from synthbridge.diffusion.inversion import NUM_EVALUATIONS, invert_style
+from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.prompts import image_seed, template_prompt
+from synthbridge.diffusion.sampling import check_images, sample_images
+
+NUM_TRAINING_IMAGES = 512  # in memory, as the stages keep them
+
+
+def time_in_turns(
+    run: Callable[[], Any], scale: Scale, operations: float, num_images: int
+) -> dict[str, Any]:
+    """Time `run` and a matrix product in turns.
+
+    Args:
+        run: the loop.
+        scale: rounds, and the product's size and precision.
+        operations: of the whole loop.
+        num_images: that the loop draws or learns from.
+    """
+    is_gpu = torch.cuda.is_available()
+    size, device = scale.matrix_size, "cuda" if is_gpu else "cpu"
+    matrix = torch.randn(size, size, device=device, dtype=getattr(torch, scale.dtype))
+
+    def multiply() -> None:
+        for _ in range(scale.num_products):
+            torch.mm(matrix, matrix)  # kept nowhere: it is no part of the loop's memory
+
+    seconds = measure.take_turns(
+        {"product": multiply, "loop": run},
+        rounds=scale.num_rounds,
+        num_warm_ups=scale.num_warm_ups,
+        clock=time.perf_counter if is_gpu else time.process_time,
+    )
+    product = scale.num_products * 2 * size**3 / seconds["product"]
+    return {
+        "dtype": scale.dtype,
+        "seconds": round(seconds["loop"], 2),
+        "images_per_second": num_images / seconds["loop"],
+        "tera_operations": round(operations / 1e12, 2),
+        "tera_operations_per_second": operations / 1e12 / seconds["loop"],
+        "matrix_tera_per_second": product / 1e12,
+    }
+
+
+def _load(folder: Path, dtype: str) -> TextToImage:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_text_to_image(folder / "generator").to(device, getattr(torch, dtype))
+
+
+@cache
+def _operations() -> dict[str, int]:
+    return counting.operations_of_stable_diffusion()
+
+
+def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, Any]:
+    """Time `invert_style`: the images' encoding, all steps, and the readings of the loss."""
+    model, dataset = _load(folder, scale.dtype), read_dataset(folder / "real")
+    samples = dataset.train_samples(1, 0)
+    images = np.stack([read_square(sample, model.image_size) for sample in samples])
+    labels = [sample.label for sample in samples]
+    settings = inversion_settings(scale, batch)
+
+    def run() -> None:
+        learned = invert_style(model, settings, images, labels, dataset.class_names, flip=False)
+        assert np.isfinite(learned.losses).all()
+        assert learned.vector.isfinite().all()
+
+    readings = min(scale.inversion_steps, NUM_EVALUATIONS) + 1
+    count = _operations()
+    step = batch * count["unet_and_gradient"]
+    operations = len(images) * count["encode"] + scale.inversion_steps * step
+    operations += readings * batch * count["unet"]
+    return time_in_turns(run, scale, operations, scale.inversion_steps * batch)
+
+
+def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, Any]:
+    """Time `sample_images`: one batch from its prompts to its pixels."""
+    model = _load(folder, scale.dtype)
+    seeds = [image_seed(0, 0, index) for index in range(batch)]
+    prompts = [template_prompt(CLASS_NAMES[index % 2], seed) for index, seed in enumerate(seeds)]
+    settings = sampling_settings(scale)
+
+    def run() -> None:
+        drawn = sample_images(
+            model, prompts, seeds, sampler=settings.sampler, num_steps=settings.num_steps,
+            guidance_scale=3.5, batch_size=batch,
+        )  # fmt: skip
+        for images in drawn:
+            check_images(images, prompts)
+
+    count = _operations()
+    image = 2 * settings.num_steps * count["unet"] + count["decode"]  # 2: with and without prompt
+    return time_in_turns(run, scale, batch * image, batch)
+
+
+def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str, Any]:
+    """Time `train` with its loader, on images in memory: weights in float32, autocast on a GPU."""
+    from synthbridge.stages.processes import start_accelerator
+    from synthbridge.stages.trainings import make_recipe
+    from synthbridge.training.classifier import load_backbone
+    from synthbridge.training.images import ImageSet
+    from synthbridge.training.loop import train
+    from synthbridge.training.team import Team
+
+    settings = training_settings(scale)
+    recipe = make_recipe(settings, folder / name, flip=False)
+    model = load_backbone(folder / name, num_classes=len(CLASS_NAMES), seed=0)
+    shape = (NUM_TRAINING_IMAGES, 3, settings.resize_size, settings.resize_size)
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=draws)
+    labels = torch.arange(NUM_TRAINING_IMAGES) % len(CLASS_NAMES)
+    with start_accelerator() as accelerator:
+        team = Team(accelerator, rank=0, size=1)
+        images = ImageSet(pixels.to(team.device), labels.to(team.device))
+
+        def run() -> None:
+            curve = train(
+                model, images, recipe, num_steps=scale.training_steps, learning_rate=RATE,
+                mixup=0.0, seed=0, team=team,
+            )  # fmt: skip
+            assert np.isfinite(curve.train_loss).all()
+
+        num_images = scale.training_steps * batch
+        operations = num_images * counting.operations_of_a_training_image(name)
+        return time_in_turns(run, scale, operations, num_images)

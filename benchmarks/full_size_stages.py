@@ -1,0 +1,172 @@
+"""The stages at full size: one small data set goes through all of them, one after another."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from architectures import CLASSIFIER_SIZE, IMAGE_SIZE, INITIAL_WORD
+from full_size_scale import Scale
+from PIL import Image
+from safetensors import safe_open
+
+from synthbridge.data.settings import DatasetSettings
+from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.files import write_json
+from synthbridge.training.settings import (
+    LegSettings,
+    RealLegSettings,
+    StageOneSettings,
+    TrainingSettings,
+)
+
+CLASS_NAMES = ("cat", "dog")
+RATE = 1e-3
+
+
+def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
+    """Return what params.yaml would say of a style inversion."""
+    return InversionSettings(
+        placeholder="<style>", initial_word=INITIAL_WORD, num_steps=scale.inversion_steps,
+        batch_size=batch, learning_rate=5e-4 * batch, samples_per_class=1, seed=0,
+    )  # fmt: skip
+
+
+def sampling_settings(scale: Scale) -> SamplingSettings:
+    """Return what params.yaml would say of drawing images: the paper's sampler."""
+    return SamplingSettings(
+        sampler="ddpm", num_steps=scale.denoising_steps, jpeg_quality=95, seed=0,
+        images_per_block=scale.images_per_class, classes_per_shard=scale.classes_per_shard,
+    )  # fmt: skip
+
+
+def synthetic_settings(scale: Scale) -> SyntheticSettings:
+    """Return what params.yaml would say of the one synthetic set."""
+    return SyntheticSettings(
+        prompts="dsi", shots=1, guidance_scale=3.5, images_per_class=scale.images_per_class
+    )
+
+
+def training_settings(scale: Scale) -> TrainingSettings:
+    """Return what params.yaml would say of training: the paper's, with ImageNet's crops."""
+    return TrainingSettings(
+        batch_size=scale.training_batch, momentum=0.9, weight_decay=5e-4,
+        image_size=CLASSIFIER_SIZE, resize_size=256, min_crop_area=0.08, max_stretch=4 / 3,
+    )  # fmt: skip
+
+
+def stage_one_settings(scale: Scale) -> dict[str, StageOneSettings]:
+    """Return what params.yaml would say of stage one."""
+    steps = scale.training_steps
+    return {"plain": StageOneSettings(num_steps=steps, learning_rate=RATE, mixup=0.0)}
+
+
+def write_real_images(folder: Path) -> None:
+    """Write a folder of coarse noise, a train, validation and test image a class; prepare it."""
+    from synthbridge.stages.prepare import prepare
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in CLASS_NAMES:
+            path = folder / "raw" / split / name / "image.png"
+            path.parent.mkdir(parents=True)
+            small = Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
+            small.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC).save(path)
+    settings = DatasetSettings(source="folder", flip=False, validation_per_class=1, seed=0)
+    prepare(settings, raw=folder / "raw", out=folder / "real")
+
+
+def run_invert(folder: Path, scale: Scale) -> None:
+    """Learn the style token."""
+    from synthbridge.stages.invert import InvertParams, invert
+
+    params = InvertParams(
+        inversion_settings(scale, scale.inversion_batch), sampling_settings(scale),
+        synthetic_settings(scale), seeds=[0],
+    )  # fmt: skip
+    invert(params, real=folder / "real", generator=folder / "generator", out=folder / "styles")
+    check_finite(folder / "styles")
+
+
+def run_generate(folder: Path, scale: Scale) -> None:
+    """Draw the synthetic set, which has one block."""
+    from synthbridge.stages.generate import generate
+    from synthbridge.stages.plan import plan
+
+    block = folder / "plan/b0.json"
+    plan(
+        synthetic_settings(scale), images_per_block=scale.images_per_class,
+        real=folder / "real", style=folder / "styles", blocks=[block],
+    )  # fmt: skip
+    generate(
+        sampling_settings(scale), plan=block, style=folder / "styles",
+        generator=folder / "generator", out=folder / "block",
+    )  # fmt: skip
+
+
+def run_bridge(folder: Path, scale: Scale, name: str) -> None:
+    """Train a classifier on the synthetic set."""
+    from synthbridge.stages.bridge import bridge
+
+    bridge(
+        stage_one_settings(scale), training_settings(scale), [0], real=folder / "real",
+        backbone=folder / name, blocks=[folder / "block"], out=folder / "stage_one" / name,
+    )  # fmt: skip
+    check_finite(folder / "stage_one" / name)
+
+
+def run_finetune(folder: Path, scale: Scale, name: str) -> None:
+    """Train it further on a real image a class, and let it read the test images."""
+    from synthbridge.stages.arm_trainer import FinetuneInputs, FinetuneParams
+    from synthbridge.stages.finetune import finetune
+
+    rates, results = folder / "results" / f"{name}.json", folder / "results" / name
+    write_json(rates, {"1": {"learning_rate": RATE, "held_out_accuracy": None}})
+    steps = scale.training_steps  # an epoch of one image a class is one step
+    params = FinetuneParams(
+        arms={"bridged": [LegSettings(stage_one="plain"), LegSettings(train_on="real")]},
+        shots=[1], seeds=[0], training=training_settings(scale),
+        real_leg=RealLegSettings(
+            learning_rates=[RATE], num_epochs=steps, num_epochs_few_shot=steps
+        ),
+        stage_one=stage_one_settings(scale),
+    )  # fmt: skip
+    inputs = FinetuneInputs(
+        folder / "real", folder / name, rates, stage_one=folder / "stage_one" / name
+    )
+    labels = {"dataset": "noise", "set": "dsi_1", "source": "dsi"}
+    finetune(params, inputs, labels=labels, models=folder / "models" / name, results=results)
+    check_finite(folder / "models" / name)
+    check_finite(results)
+
+
+def check_finite(folder: Path) -> None:
+    """Check every number that a stage left.
+
+    Raises:
+        ValueError: naming the file and what in it is no number.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118  (safetensors' own handle)
+                    _demand(bool(torch.isfinite(file.get_tensor(name)).all()), path, name)
+        elif path.suffix == ".npz":
+            with np.load(path) as arrays:
+                for name in arrays.files:
+                    _demand(bool(np.isfinite(arrays[name]).all()), path, name)
+        elif path.suffix == ".json":
+            text = path.read_text(encoding="utf-8")
+            json.loads(text, parse_constant=lambda name: _demand(False, path, name))  # noqa: B023
+        elif path.suffix == ".csv":
+            with path.open(newline="") as file:
+                values = [float(cell) for row in list(csv.reader(file))[1:] for cell in row if cell]
+            _demand(bool(np.isfinite(values).all()), path, "a column")
+        elif path.suffix == ".png":  # an image with a number that is none is drawn all black
+            _demand(np.asarray(Image.open(path)).std() > 0, path, "the picture")
+
+
+def _demand(is_finite: bool, path: Path, name: str) -> None:
+    if not is_finite:
+        raise ValueError(f"{path}: {name} holds what is no finite number")

@@ -1,0 +1,43 @@
+import full_size_stages as stages
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from synthbridge.data.real import read_dataset
+
+
+def test_the_small_data_set_has_an_image_a_class_in_every_split(tmp_path):
+    stages.write_real_images(tmp_path)
+    dataset = read_dataset(tmp_path / "real")
+    assert dataset.class_names == stages.CLASS_NAMES
+    for split in ("train", "validation", "test"):
+        assert [sample.label for sample in dataset.samples(split)] == [0, 1]
+    assert len(dataset.train_samples(1, 0)) == 2
+
+
+def _write(folder, value):
+    """Write `value` into a file of every kind that stages leave."""
+    folder.mkdir()
+    save_file({"weight": torch.tensor([1.0, value])}, folder / "a.safetensors")
+    np.savez(folder / "b.npz", probabilities=np.array([1.0, value]))
+    (folder / "c.csv").write_text(f"step,loss\n0,\n1,{value}\n")
+    (folder / "d.json").write_text(f'{{"curve": [{str(value).replace("nan", "NaN")}]}}')
+    pixels = np.zeros((4, 4, 3), np.uint8) if np.isnan(value) else np.arange(48).reshape(4, 4, 3)
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / "e.png")
+
+
+def test_finite_numbers_pass(tmp_path):
+    _write(tmp_path / "good", 2.0)
+    stages.check_finite(tmp_path / "good")
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "b.npz", "c.csv", "d.json", "e.png"])
+def test_what_is_no_number_is_found_in_every_kind_of_file(tmp_path, name):
+    _write(tmp_path / "bad", float("nan"))
+    for path in (tmp_path / "bad").iterdir():
+        if path.name != name:
+            path.unlink()
+    with pytest.raises(ValueError, match=name):
+        stages.check_finite(tmp_path / "bad")
