@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 
+from synthbridge.diffusion import sampling
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import image_seed
 from synthbridge.diffusion.sampling import (
@@ -136,6 +137,12 @@ def test_batches_come_in_order(generator: TextToImage):
     assert [batch.shape for batch in batches] == [(3, 16, 16, 3), (1, 16, 16, 3)]
     assert {batch.dtype for batch in batches} == {np.dtype("uint8")}
     assert np.abs(np.concatenate(batches).astype(int) - draw(generator)).max() <= 1
+
+
+def test_large_images_come_in_smaller_batches(generator: TextToImage, monkeypatch):
+    monkeypatch.setattr(sampling, "MAX_PIXELS_DENOISED", 3 * 16 * 16)
+    batches = list(sample_images(generator, PROMPTS, SEEDS, **SETTING, batch_size=4))
+    assert [len(batch) for batch in batches] == [3, 1]
 
 
 def test_no_guidance_halves_the_batch(generator: TextToImage):

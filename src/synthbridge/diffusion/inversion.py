@@ -81,7 +81,7 @@ class StyleObjective:
         classes, index = draw.classes.unique(return_inverse=True)  # each prompt encoded once
         text = encode_with_style(
             self.generator.text_encoder, self.ids[classes], self.is_style[classes], vector
-        )
+        ).to(unet.dtype)
         level = self.levels[draw.timesteps][:, None, None, None]
         noisy = level.sqrt() * draw.latents + (1 - level).sqrt() * draw.noise
         with attend_to_prompts(unet, text, send(index, device)):

@@ -89,7 +89,7 @@ def _load(generator: Path, placeholder: str, device):
     from synthbridge.diffusion.loading import load_text_to_image
     from synthbridge.diffusion.style_token import check_placeholder
 
-    model = load_text_to_image(generator).to(device)
+    model = load_text_to_image(generator).to_fastest(device)
     check_placeholder(model.tokenizer, placeholder)
     return model
 
