@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 Shots = int | str  # a number of images per class, or "full"
 
-FEW_SHOTS = (1, 2, 4, 8, 16)
+MAX_SHOTS = 64  # the length of a ranking; more shots than that are no longer few
 NUM_FEW_SHOT_SEEDS = 10
 
 
@@ -39,11 +39,11 @@ def few_shot_rankings(names_by_class: list[list[str]], seed: int) -> list[list[l
     The k shots of a seed are the first k of each class, so that subsets are nested over k.
 
     Returns:
-        For each few-shot seed, for each class, up to 16 names.
+        For each few-shot seed, for each class, up to 64 names.
     """
     return [
         [
-            rank_by_hash(names, f"shots-{seed}-{few_shot_seed}")[: max(FEW_SHOTS)]
+            rank_by_hash(names, f"shots-{seed}-{few_shot_seed}")[:MAX_SHOTS]
             for names in names_by_class
         ]
         for few_shot_seed in range(NUM_FEW_SHOT_SEEDS)

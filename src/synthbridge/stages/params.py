@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from synthbridge.data.manifests import FEW_SHOTS, NUM_FEW_SHOT_SEEDS
+from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.evidence.settings import ReportSettings
@@ -33,7 +33,7 @@ STAGES = (
     "report",
 )
 
-SHOTS_RULE = f"1 to {max(FEW_SHOTS)}, or full"
+SHOTS_RULE = f"1 to {MAX_SHOTS}, or full"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
 Legs = Annotated[list[LegSettings], Field(min_length=1)]
 
@@ -124,8 +124,8 @@ class Params(Settings):
 
 
 def _are_shots(shots: int | str) -> bool:
-    """Say whether a run can see so many images: a ranking lists the first 16 of each class."""
-    return shots == "full" or (isinstance(shots, int) and 1 <= shots <= max(FEW_SHOTS))
+    """Say whether a run can see so many images: a ranking lists the first 64 of each class."""
+    return shots == "full" or (isinstance(shots, int) and 1 <= shots <= MAX_SHOTS)
 
 
 def _check_group(listed_in: str, name: str, section: str, groups: Mapping) -> None:
