@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 Shots = int | str  # a number of images per class, or "full"
 
-MAX_SHOTS = 64  # a run that may see more images a class takes them all: "full"
+MAX_SHOTS = 64  # the length of a ranking; more shots than that are no longer few
 NUM_FEW_SHOT_SEEDS = 10
 
 
@@ -39,7 +39,7 @@ def few_shot_rankings(names_by_class: list[list[str]], seed: int) -> list[list[l
     The k shots of a seed are the first k of each class, so that subsets are nested over k.
 
     Returns:
-        For each few-shot seed, for each class, up to MAX_SHOTS names.
+        For each few-shot seed, for each class, up to 64 names.
     """
     return [
         [

@@ -54,7 +54,7 @@ class Params(Settings):
     data: dict[Name, DatasetSettings]
     shots: Annotated[list[int | str], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
-    sets: Annotated[list[Name], Field(min_length=1)]
+    sets: list[Name]  # none: real images alone
     synthetic: dict[Name, SyntheticSettings]
     invert: InversionSettings
     generate: SamplingSettings

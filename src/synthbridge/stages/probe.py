@@ -131,5 +131,5 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--stage-one", type=Path, required=True, nargs="+")
+    parser.add_argument("--stage-one", type=Path, nargs="*", default=[])
     probe(read_params(), **vars(parser.parse_args(arguments)))

@@ -119,7 +119,8 @@ class UpstreamSettings(Settings):
 
     pool: PoolSettings | None  # null: not drawn
     clip: Annotated[ClipSettings | HubModel, ChosenBy(_clip)] | None  # null: not there
-    generator: Annotated[GeneratorSettings | HubModel, ChosenBy(_generator)]
+    # null: real images alone, with no synthetic set
+    generator: Annotated[GeneratorSettings | HubModel, ChosenBy(_generator)] | None
     backbone: Annotated[BackboneSettings | HubBackbone | BackboneFile, ChosenBy(_backbone)]
 
     @model_validator(mode="after")
