@@ -16,7 +16,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Repository:
-    """A model at one commit, with what goes wrong when it is asked for."""
+    """A model or a data set at one commit, with what goes wrong when it is asked for."""
 
     folder: Path
     commit: str = COMMIT
@@ -68,11 +68,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         parts = urlsplit(self.path)
         words = parts.path.strip("/").split("/")
-        is_api = words[:2] == ["api", "models"]
-        words = words[2:] if is_api else words
+        is_api = words[:1] == ["api"]
+        words = words[1:] if is_api else words
+        words = words[1:] if words[0] in ("models", "datasets") else words
         name, rest = "/".join(words[:2]), words[2:]
         repository = self.hub.repositories.get(name)
         if repository is None:
@@ -86,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
         if not is_api:
             return self._send_file(repository, name, "/".join(rest[2:]))
         query = parse_qs(parts.query)
+        if rest[:1] == ["paths-info"]:
+            return self._send_json(self._describe_paths(repository))
         if rest[:1] == ["tree"]:
             return self._send_json(
                 [
@@ -98,6 +104,20 @@ class Handler(BaseHTTPRequestHandler):
             for file in repository.names()
         ]
         self._send_json({"id": name, "sha": repository.commit, "siblings": siblings})
+
+    def _describe_paths(self, repository: Repository) -> list[dict[str, Any]]:
+        """Describe the files and folders that the request's body names."""
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        is_json = self.headers["Content-Type"] == "application/json"
+        paths = json.loads(body)["paths"] if is_json else parse_qs(body)["paths"]
+        described = []
+        for path in [paths] if isinstance(paths, str) else paths:
+            if (repository.folder / path).is_file():
+                entry = self._describe(repository, path)
+                described.append({"type": "file", "path": path, **entry})
+            elif (repository.folder / path).is_dir():
+                described.append({"type": "directory", "path": path, "oid": "0" * 40})
+        return described
 
     def _describe(self, repository: Repository, file: str) -> dict[str, Any]:
         entry = describe(repository.folder / file)

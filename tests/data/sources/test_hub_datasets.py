@@ -1,12 +1,17 @@
-"""Data sets in the Hub's forms, on local folders: nothing here reaches the network."""
+"""Data sets in the Hub's forms, in local folders and from a hub on 127.0.0.1."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from house import ROOT
 from own_data import CLASSES, class_folders, encoded, photo, settings
 from synthbridge.data.sources.hub_datasets import load_hub_dataset
+from synthbridge.files import hash_value
+from upstream.hub_on_loopback import COMMIT, Hub, Repository, serve
 
 datasets = pytest.importorskip("datasets")
 
@@ -106,41 +111,65 @@ def test_a_row_without_a_label_and_a_missing_file_are_named(tmp_path):
         load_hub_dataset(settings(test_per_class=1), raw)
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """A hub that knows one data set's newest commit."""
+def _load_from(hub: Hub, raw: Path) -> subprocess.CompletedProcess:
+    """Load in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
+    script = """
+import sys
+from pathlib import Path
+from own_data import settings
+from synthbridge.files import hash_value
+from synthbridge.data.sources.hub_datasets import load_hub_dataset
+try:
+    dataset = load_hub_dataset(settings(), Path(sys.argv[1]))
+except ValueError as error:
+    sys.exit(str(error))
+print(dataset.class_names)
+for image in (*dataset.train, *dataset.validation, *dataset.test):
+    print(image.name, image.label, hash_value(image.read().hex()))
+"""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(raw.parent / "home"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")]),
+    }  # fmt: skip
+    return subprocess.run([sys.executable, "-c", script, str(raw)], env=environment,
+                          capture_output=True, text=True, check=False)  # fmt: skip
 
-    def do_GET(self):
-        known = self.path.startswith("/api/datasets/me/birds")
-        body = b'{"id": "me/birds", "sha": "%s"}' % (b"ab" * 20) if known else b"{}"
-        self.send_response(200 if known else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
+def test_a_data_set_is_streamed_from_the_hub_at_its_commit(tmp_path):
+    _parquet(tmp_path / "served", "train", [0, 1, 2, 2])
+    _parquet(tmp_path / "served", "validation", [0, 1, 2], 100)
+    _parquet(tmp_path / "served", "test", [2, 1, 0], 200)
+    lines = (f"revision: {COMMIT}", *COLUMNS[1:], "test: test", "validation: validation")
+    raw = _hub_yaml(tmp_path / "mine", "id: me/birds", *lines)
+    with serve() as hub:
+        hub.repositories["me/birds"] = Repository(tmp_path / "served")
+        loaded = _load_from(hub, raw)
+    assert loaded.returncode == 0, loaded.stderr
+    seeds = {"train": (0, 4), "validation": (100, 3), "test": (200, 3)}
+    labels = {"train": [0, 1, 2, 2], "validation": [0, 1, 2], "test": [2, 1, 0]}
+    expected = [
+        f"{split}/{n:07d} {labels[split][n]} {hash_value(encoded(photo(seed + n)).hex())}"
+        for split, (seed, count) in seeds.items()
+        for n in range(count)
+    ]
+    assert loaded.stdout.splitlines()[-len(expected) :] == expected
+    assert any("data/train-00000-of-00001.parquet" in asked for asked in hub.asked)
+    assert sorted(path.name for path in raw.iterdir()) == ["hub.yaml"]
 
 
-def test_an_id_without_a_commit_is_refused_with_the_commit(tmp_path, monkeypatch):
-    import huggingface_hub
+@pytest.mark.parametrize("line", ["", "revision: main"])
+def test_an_id_without_a_commit_is_refused_with_the_commit(tmp_path, line):
+    _parquet(tmp_path / "served", "train", [0, 1, 2])
+    raw = _hub_yaml(tmp_path / "mine", "id: me/birds", line)
+    with serve() as hub:
+        hub.repositories["me/birds"] = Repository(tmp_path / "served")
+        refused = _load_from(hub, raw).stderr
+    assert "should be a commit" in refused and f"today it is\nrevision: {COMMIT}" in refused
 
-    server = HTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(huggingface_hub.HfApi, "__init__", _at(endpoint))
-    for line in ("", "revision: main"):
-        raw = _hub_yaml(tmp_path / "mine", "id: me/birds", line)
-        with pytest.raises(ValueError, match=f"should be a commit .*\nrevision: {'ab' * 20}"):
-            load_hub_dataset(settings(), raw)
+
+def test_an_id_that_the_hub_does_not_have_is_said(tmp_path):
     raw = _hub_yaml(tmp_path / "mine", "id: me/fish")
-    with pytest.raises(ValueError, match="should be a commit .*, and the hub cannot say it: .*404"):
-        load_hub_dataset(settings(), raw)
-    server.shutdown()
-
-
-def _at(endpoint):
-    from huggingface_hub import HfApi
-
-    original = HfApi.__init__
-    return lambda self, *args, **kwargs: original(self, endpoint, *args, **kwargs)
+    with serve() as hub:
+        refused = _load_from(hub, raw).stderr
+    assert "should be a commit" in refused and "and the hub cannot say it: " in refused
