@@ -68,9 +68,6 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    def do_POST(self) -> None:
-        self._answer()
-
     def _answer(self) -> None:
         parts = urlsplit(self.path)
         words = parts.path.strip("/").split("/")
@@ -90,34 +87,25 @@ class Handler(BaseHTTPRequestHandler):
         if not is_api:
             return self._send_file(repository, name, "/".join(rest[2:]))
         query = parse_qs(parts.query)
-        if rest[:1] == ["paths-info"]:
-            return self._send_json(self._describe_paths(repository))
         if rest[:1] == ["tree"]:
-            return self._send_json(
-                [
-                    {"type": "file", "path": file, **self._describe(repository, file)}
-                    for file in repository.names()
-                ]
-            )
+            return self._send_json(self._list(repository, "/".join(rest[2:]), query))
         siblings = [
             {"rfilename": file, **(self._describe(repository, file) if "blobs" in query else {})}
             for file in repository.names()
         ]
         self._send_json({"id": name, "sha": repository.commit, "siblings": siblings})
 
-    def _describe_paths(self, repository: Repository) -> list[dict[str, Any]]:
-        """Describe the files and folders that the request's body names."""
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        is_json = self.headers["Content-Type"] == "application/json"
-        paths = json.loads(body)["paths"] if is_json else parse_qs(body)["paths"]
-        described = []
-        for path in [paths] if isinstance(paths, str) else paths:
-            if (repository.folder / path).is_file():
-                entry = self._describe(repository, path)
-                described.append({"type": "file", "path": path, **entry})
-            elif (repository.folder / path).is_dir():
-                described.append({"type": "directory", "path": path, "oid": "0" * 40})
-        return described
+    def _list(self, repository: Repository, below: str, query: Any) -> list[dict[str, Any]]:
+        """List a folder: its files and folders, or all that is below it."""
+        pattern = "*" if query.get("recursive", ["true"])[0].lower() == "false" else "**/*"
+        entries = []
+        for path in sorted((repository.folder / below).glob(pattern)):
+            name = path.relative_to(repository.folder).as_posix()
+            if path.is_file():
+                entries.append({"type": "file", "path": name, **self._describe(repository, name)})
+            else:
+                entries.append({"type": "directory", "path": name, "oid": "0" * 40})
+        return entries
 
     def _describe(self, repository: Repository, file: str) -> dict[str, Any]:
         entry = describe(repository.folder / file)
