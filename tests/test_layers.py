@@ -4,12 +4,14 @@ import pytest
 
 from house import PACKAGE, imports
 
-WINGS = ("data", "diffusion", "training", "evidence", "upstream")
+WINGS = ("data", "diffusion", "clip", "training", "evidence", "upstream")
 
 # The foreign libraries that only these wings may know.
 OWNERS = {
     "diffusers": {"diffusion", "upstream"},
-    "transformers": {"diffusion", "upstream"},
+    "transformers": {"clip", "diffusion", "upstream"},
+    "faiss": {"clip"},
+    "torchmetrics": {"evidence"},
     "timm": {"training", "upstream"},
     "huggingface_hub": {"data", "upstream"},
     "accelerate": {"training", "stages"},

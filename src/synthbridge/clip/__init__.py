@@ -1,0 +1,1 @@
+"""CLIP: knows transformers' CLIP and pools of captioned images, no generator and no classifier."""
