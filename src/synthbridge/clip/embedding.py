@@ -55,7 +55,7 @@ class Clip:
                 batch = []
         if batch:
             parts.append(self._embed_batch(batch))
-        width = self.model.config.projection_dim
+        width = int(self.model.config.projection_dim or 0)
         return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
 
     def _embed_batch(self, images: list[np.ndarray]) -> np.ndarray:
