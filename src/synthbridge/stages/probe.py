@@ -18,6 +18,7 @@ from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import my_share, start_accelerator
+from synthbridge.stages.run_metrics import write_probe_metrics
 from synthbridge.stages.trainings import load_samples, make_recipe
 from synthbridge.training.classifier import load_backbone, load_classifier
 from synthbridge.training.features import extract_features, fixed_feature_accuracy
@@ -99,8 +100,12 @@ def probe(
     backbone: Path,
     stage_one: Sequence[Path],
     out: Path,
+    metrics: Path | None = None,
 ) -> None:
-    """Write the measures of the backbone and of the stage-one models of all sets to `out`."""
+    """Write the measures of the backbone and of the stage-one models of all sets to `out`.
+
+    `metrics` is a small file of the same, for git.
+    """
     log = StageLog("probe: LEEP and fixed-feature accuracy of the backbone and stage-one models")
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
@@ -118,6 +123,8 @@ def probe(
             rows += probe_backbone(prober, backbone, params.seeds)
             rows.sort(key=str)  # the same order for any number of processes
             write_json(out, [{"dataset": dataset, **row} for row in rows])
+            if metrics:
+                write_probe_metrics(metrics, rows)
     log.done(f"{len(rows)} measures", out)
 
 
@@ -132,4 +139,5 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--stage-one", type=Path, nargs="*", default=[])
+    parser.add_argument("--metrics", type=Path, help="a small file of the same, for git")
     probe(read_params(), **vars(parser.parse_args(arguments)))
