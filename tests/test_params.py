@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from house import ROOT
 from synthbridge.stages.params import read_params, source_name
 
+ABSENT = object()  # in place of a value: the key is left out
 DSI_65 = {"prompts": "dsi", "shots": 65, "guidance_scale": 1.5, "images_per_class": 60}
 
 
@@ -18,7 +19,7 @@ def _refused(tmp_path, key, value):
     group = params
     for parent in parents:
         group = group[parent]
-    if value is None:
+    if value is ABSENT:
         del group[last]
     else:
         group[last] = value
@@ -33,7 +34,8 @@ def _refused(tmp_path, key, value):
     ("key", "value", "sentence"),
     [
         ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, data"),
-        ("training", None, "training is missing; add it"),
+        ("training", ABSENT, "training is missing; add it"),
+        ("upstream.generator", None, "upstream.generator is null, so that nothing can draw them"),
         ("invert.steps", 3, "invert.steps is not a known key; choose from"),
         (
             "upstream.generator.vae.num_step",

@@ -82,6 +82,12 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _sets_fit(self) -> "Params":
+        if self.sets and self.upstream.generator is None:
+            raise ValueError(
+                f"sets holds {_list(self.sets)}, but upstream.generator is null, so that nothing "
+                "can draw them; name a generator, or write 'sets: []' and take the sets' lines "
+                "out of probe and report in dvc.yaml"
+            )
         for name in self.sets:
             _check_group("sets", name, "synthetic", self.synthetic)
         for name, settings in self.synthetic.items():
