@@ -103,7 +103,7 @@ def test_hardware_is_no_parameter():
 def test_params_fit_their_settings(monkeypatch):
     monkeypatch.chdir(ROOT)
     params = read_params()
-    assert set(params.sets) <= set(params.synthetic)
+    assert set(params.sets) <= {*params.synthetic, *params.retrieved}
 
 
 def test_what_people_read_stays_in_git():

@@ -1,8 +1,6 @@
-import pytest
-
 from synthbridge.diffusion.settings import SyntheticSettings
 from synthbridge.files import read_json, write_json
-from synthbridge.stages.plan import check_volume, plan
+from synthbridge.stages.plan import plan
 
 
 def _plan(tmp_path, **changes):
@@ -35,11 +33,3 @@ def test_blocks_are_ranges_and_empty_ones_say_nothing_else(tmp_path):
 
 def test_a_change_of_volume_leaves_the_blocks_it_shares(tmp_path):
     assert _plan(tmp_path, images_per_class=6)[:2] == _plan(tmp_path)[:2]
-
-
-def test_volume_above_capacity_or_between_blocks_is_refused():
-    check_volume(300, 100, 3)
-    with pytest.raises(ValueError, match="images_per_class is 400, but 3 blocks of 100 hold 300"):
-        check_volume(400, 100, 3)
-    with pytest.raises(ValueError, match="is 150, which is no multiple of.*images_per_block"):
-        check_volume(150, 100, 3)

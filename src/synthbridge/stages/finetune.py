@@ -145,7 +145,7 @@ def _hash_shards(blocks: Sequence[Path], seed: int) -> list[str]:
 
 def _choose_shots(params: Params, set_name: str | None) -> list[Shots]:
     """Return the shots that runs with a set may see: a set learned from k shots serves k alone."""
-    own = params.synthetic[set_name].shots if set_name else None
+    own = params.set_settings(set_name).shots if set_name else None
     return [shots for shots in params.shots if own is None or shots == own]
 
 
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="finetune", description=__doc__)
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
     parser.add_argument("--family", required=True, help="a group below `arms` in params.yaml")
-    parser.add_argument("--set", help="a group below `synthetic` in params.yaml")
+    parser.add_argument("--set", help="one of `sets` in params.yaml")
     for name in ("--real", "--backbone", "--rates", "--models", "--results"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--metrics", type=Path, help="a small file of accuracies, for git")
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stage-one", type=Path, help="for bridged arms")
     args = parser.parse_args(arguments)
     params = read_params()
-    source = source_name(args.set, params.synthetic[args.set]) if args.set else "real"
+    source = source_name(args.set, params.set_settings(args.set)) if args.set else "real"
     finetune(
         FinetuneParams(
             arms=getattr(params.arms, args.family),

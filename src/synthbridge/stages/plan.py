@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from synthbridge.data.real import read_dataset
+from synthbridge.data.synthetic import check_volume
 from synthbridge.diffusion.settings import SyntheticSettings
 from synthbridge.files import read_json, write_json
 from synthbridge.progress import StageLog
@@ -43,27 +44,6 @@ def plan(
             },
         )
     log.done(f"{len(blocks)} block plans", blocks[0].parent)
-
-
-def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) -> None:
-    """Refuse a volume that the blocks cannot hold.
-
-    Raises:
-        ValueError: with the rule and the way out.
-    """
-    capacity = images_per_block * num_blocks
-    if images_per_class > capacity:
-        raise ValueError(
-            f"images_per_class is {images_per_class}, but {num_blocks} blocks of "
-            f"{images_per_block} hold {capacity}; raise generate.images_per_block, "
-            "or add blocks to dvc.yaml"
-        )
-    if images_per_class % images_per_block:
-        raise ValueError(
-            f"images_per_class is {images_per_class}, which is no multiple of "
-            f"generate.images_per_block ({images_per_block}); round it, so that a later change "
-            "of volume keeps every image"
-        )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -115,7 +115,7 @@ def probe(
         mine = my_share(accelerator, found)
         rows: list[Row] = []
         for name, file in progress(mine, total=len(mine), what="probing", unit="model"):
-            settings = params.synthetic[name]
+            settings = params.set_settings(name)
             about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
             rows += [{**about, **row} for row in probe_stage_one(prober, backbone, file)]
         rows = gather_object(rows)
