@@ -4,7 +4,7 @@
 with a device's rates (`costs`). docs/planning.md has the arithmetic.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from synthbridge.data.synthetic import plan_shards, subset_names
@@ -12,8 +12,7 @@ from synthbridge.stages import costs
 from synthbridge.stages.costs import Amounts, Rates
 from synthbridge.stages.params import Params
 from synthbridge.stages.sizes import DatasetSize, read_sizes
-from synthbridge.training.schedule import num_batches
-from synthbridge.training.settings import LegSettings
+from synthbridge.stages.training_counts import TrainingCounts
 from synthbridge.upstream.settings import BackboneSettings, ClipSettings, GeneratorSettings
 
 UPSTREAM_PROCESSES = 2  # the miniature's models are trained two at a time
@@ -112,8 +111,8 @@ def _dataset_stages(params: Params, dataset: str, size: DatasetSize) -> Iterator
     yield StageWork(f"prepare{name}", each=light, stored={"real_image": size.num_images})
     for set_ in params.sets:
         yield from _set_stages(params, f"{name}-{set_}", set_, size)
-    yield StageWork(f"select{name}", tuple(_trials(params, size)), **_TRAINING)
-    runs = _Runs(params, size)
+    runs = TrainingCounts(params, size)
+    yield StageWork(f"select{name}", tuple(runs.trials()), **_TRAINING)
     for set_ in params.sets:
         units = tuple(runs.stage_one(set_))
         stored = {"classifier": len(units)}
@@ -160,73 +159,6 @@ def _set_stages(params: Params, where: str, set_: str, size: DatasetSize) -> Ite
         )
         stored = {"synthetic_image": sum(counts)}
         yield StageWork(f"generate{where}-b{block}", units, {"drawing_start": 1}, stored)
-
-
-def _trials(params: Params, size: DatasetSize) -> Iterator[Amounts]:
-    """The trainings of `select`."""
-    runs = _Runs(params, size)
-    for shots in params.shots:
-        for _ in params.seeds:
-            for _ in params.real_leg.learning_rates:
-                on = getattr(size, f"num_{params.real_leg.select_on}")
-                yield runs.run([LegSettings(train_on="real")], shots, None, on)
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """Counts trainings on one data set."""
-
-    params: Params
-    size: DatasetSize
-
-    def stage_one(self, set_: str) -> Iterator[Amounts]:
-        """Each stage-one model of a set."""
-        num_images = self._volume(set_)
-        for _ in self.params.seeds:
-            for settings in self.params.stage_one.values():
-                fixed = {"training": 1, "read_image": num_images / len(self.params.stage_one)}
-                yield costs.add(fixed, self._leg(num_images, settings.num_steps))
-
-    def finetuned(
-        self, arms: Sequence[Sequence[LegSettings]], set_: str | None
-    ) -> Iterator[Amounts]:
-        """Each run of a family of arms, in the order in which they are dealt."""
-        own = self._shots(set_)
-        for shots in self.params.shots:
-            if own is None or shots == own:
-                for _ in self.params.seeds:
-                    for legs in arms:
-                        yield self.run(legs, shots, set_, self.size.num_test)
-
-    def run(
-        self, legs: Sequence[LegSettings], shots: int | str, set_: str | None, num_judged: int
-    ) -> Amounts:
-        """One model: its legs, and the images that it is then judged on."""
-        num_real = self.size.num_seen(shots)
-        real_leg = self.params.real_leg
-        epochs = real_leg.num_epochs if shots == "full" else real_leg.num_epochs_few_shot
-        parts: list[Amounts] = [{"training": 1, "predicted_row": num_judged}]
-        for leg in legs:
-            if leg.train_on is None:
-                continue
-            seen = num_real + (self._volume(set_) if set_ and leg.train_on == "mixed" else 0)
-            # As training.arms.real_leg_steps, which would load torch.
-            steps = epochs * num_batches(num_real, self.params.training.batch_size)
-            steps += self.params.stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0
-            parts += [{"read_image": seen}, self._leg(seen, steps)]
-        return costs.add(*parts)
-
-    def _leg(self, num_images: int, num_steps: int) -> Amounts:
-        return costs.leg(num_images, num_steps, self.params.training.batch_size)
-
-    def _volume(self, set_: str) -> int:
-        """Images of a set that one run sees."""
-        settings = self.params.synthetic.get(set_)
-        return self.size.num_classes * settings.images_per_class if settings else 0
-
-    def _shots(self, set_: str | None) -> int | str | None:
-        settings = self.params.synthetic.get(set_ or "")
-        return settings.shots if settings else None
 
 
 @dataclass(frozen=True)
