@@ -48,7 +48,8 @@ def test_file_keeps_the_walls(path):
 
 
 SHARED_BY_STAGES = {
-    "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "run_metrics",
+    "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "costs", "sizes",
+    "estimates", "training_counts", "run_metrics",
 }  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from synthbridge.stages.params import STAGES, read_params
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 # They check or print, and decide no byte of any output; values are tracked as params.
-SILENT = {"settings.py", "progress.py", "params.py", "launch.py", "gpus.py", "__init__.py"}
+SILENT = {
+    "settings.py", "progress.py", "params.py", "launch.py", "gpus.py", "costs.py", "__init__.py",
+}  # fmt: skip
 
 
 def _module(stage: str) -> str:
