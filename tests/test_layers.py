@@ -47,7 +47,9 @@ def test_file_keeps_the_walls(path):
         assert wing in OWNERS.get(library, {wing}), f"{path} imports {library}"
 
 
-SHARED_BY_STAGES = {"params", "gpus", "launch", "processes", "trainings", "arm_trainer"}
+SHARED_BY_STAGES = {
+    "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "pool_search"
+}  # fmt: skip
 
 
 def test_stages_do_not_import_one_another():
