@@ -49,7 +49,7 @@ def test_file_keeps_the_walls(path):
 
 SHARED_BY_STAGES = {
     "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "costs", "sizes",
-    "estimates", "training_counts", "run_metrics",
+    "estimates", "training_counts", "run_metrics", "pool_search",
 }  # fmt: skip
 
 

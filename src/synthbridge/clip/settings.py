@@ -21,12 +21,12 @@ class RetrievedSettings(Settings):
     candidates: PositiveInt | None
     keep_share: Annotated[FiniteFloat, Field(gt=0, le=1)]  # best of each class; paper: 0.3
     cap: PositiveInt  # and at most so many of each class; paper: 10,000
-    # Cosine of CLIP embeddings above which a pool's image shows the same as a test image.
+    # Cosine of CLIP embeddings above which an image shows the same as a test image; 1: none does.
     duplicates_above: Annotated[FiniteFloat, Field(gt=0, le=1)]
     images_per_class: PositiveInt  # the best of those that are kept
     pool: Text | None = None  # a folder; null: the upstream's, which the generator was trained on
     # What a class is called in captions, where its name is not: {class name: [words, ...]}.
-    queries: dict[str, Annotated[list[Text], Field(min_length=1)]] = {}
+    queries: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(default={})
     index: Text | None = None  # a folder with the pool's image index, made before
 
     @property
