@@ -4,12 +4,12 @@ import pytest
 
 from house import PACKAGE, imports
 
-WINGS = ("data", "diffusion", "clip", "training", "evidence", "upstream")
+WINGS = ("data", "diffusion", "clip", "prompts", "training", "evidence", "upstream")
 
 # The foreign libraries that only these wings may know.
 OWNERS = {
     "diffusers": {"diffusion", "upstream"},
-    "transformers": {"clip", "diffusion", "upstream"},
+    "transformers": {"clip", "diffusion", "prompts", "upstream"},
     "faiss": {"clip"},
     "torchmetrics": {"evidence"},
     "timm": {"training", "upstream"},
@@ -47,7 +47,15 @@ def test_file_keeps_the_walls(path):
         assert wing in OWNERS.get(library, {wing}), f"{path} imports {library}"
 
 
-SHARED_BY_STAGES = {"params", "gpus", "launch", "processes", "trainings", "arm_trainer"}
+SHARED_BY_STAGES = {
+    "params",
+    "gpus",
+    "launch",
+    "processes",
+    "trainings",
+    "arm_trainer",
+    "candidates",
+}
 
 
 def test_stages_do_not_import_one_another():
