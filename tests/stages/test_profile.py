@@ -206,8 +206,8 @@ def test_dvc_takes_it(repository, shots):
     assert drawn == {name for name in stages if name.startswith("generate@")}
     outs = {out.def_path for stage in stages.values() for out in stage.outs}
     deps = {dep.def_path for stage in stages.values() for dep in stage.deps}
-    assert {dep for dep in deps if dep.startswith("data/")} - outs == {"data/raw/cars",
-                                                                       "data/raw/food"}  # fmt: skip
+    given = {"data/prompts", "data/raw/cars", "data/raw/food"}
+    assert {dep for dep in deps if dep.startswith("data/")} - outs == given
     for name in sets:
         assert f"data/stage_one/cars/{name}" in {dep.def_path for dep in stages["probe@cars"].deps}
         assert {f"data/sets/cars/{name}/{block}" for block in blocks} <= {
