@@ -14,6 +14,7 @@ from synthbridge.evidence.settings import ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
+    ProbeSettings,
     RealLegSettings,
     StageOneSettings,
     TrainingSettings,
@@ -62,6 +63,7 @@ class Params(Settings):
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
     arms: ArmFamilies
+    probe: ProbeSettings
     report: ReportSettings
 
     @model_validator(mode="after")
@@ -90,6 +92,11 @@ class Params(Settings):
             )
         for name in self.sets:
             _check_group("sets", name, "synthetic", self.synthetic)
+        if self.training.normalisation == "synthetic" and not self.sets:
+            raise ValueError(
+                "training.normalisation is 'synthetic', but sets is empty, so there is no "
+                "synthetic image to measure; choose backbone or real"
+            )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
@@ -125,8 +132,10 @@ class Params(Settings):
             raise ValueError(
                 f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
             )
-        if leg.train_on == "mixed" and family != "mixed":
-            raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+        if leg.train_on in ("mixed", "synthetic") and family != "mixed":
+            raise ValueError(
+                f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
+            )
 
 
 def _are_shots(shots: int | str) -> bool:
