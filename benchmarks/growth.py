@@ -137,6 +137,7 @@ def measure_loader(rounds: int) -> dict[str, Any]:
     settings = TrainingSettings(
         batch_size=64, momentum=0.9, weight_decay=0.0, image_size=24, resize_size=24,
         min_crop_area=0.6, max_stretch=1.2,
+        augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
     )  # fmt: skip
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.5,) * 3), Augmentation(0.6, 1.2, False))
     team = Team(Accelerator(cpu=True), rank=0, size=1)

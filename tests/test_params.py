@@ -110,7 +110,11 @@ def _refused(tmp_path, key, value):
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),
-        ("arms.real.vanilla", [{"train_on": "reel"}], "it should be 'real' or 'mixed'"),
+        (
+            "arms.real.vanilla",
+            [{"train_on": "reel"}],
+            "it should be 'real', 'synthetic' or 'mixed'",
+        ),
         ("arms.real.vanilla", [{"fresh_head": True}], "names either stage_one or train_on"),
         ("arms.real.vanilla", [{"train_on": "mixed"}], "move the arm to arms.mixed"),
         ("arms.bridged.bridged", [{"train_on": "real"}], "first leg of a bridged arm names its"),

@@ -15,6 +15,7 @@ from synthbridge.evidence.settings import ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
+    ProbeSettings,
     RealLegSettings,
     StageOneSettings,
     TrainingSettings,
@@ -67,6 +68,7 @@ class Params(Settings):
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
     arms: ArmFamilies
+    probe: ProbeSettings
     report: ReportSettings
 
     @model_validator(mode="after")
@@ -104,6 +106,11 @@ class Params(Settings):
             raise ValueError(
                 f"sets is {self.sets}, but generated_sets and retrieved_sets together are {parts}; "
                 "name each set in sets and in one of the two"
+            )
+        if self.training.normalisation == "synthetic" and not self.sets:
+            raise ValueError(
+                "training.normalisation is 'synthetic', but sets is empty, so there is no "
+                "synthetic image to measure; choose backbone or real"
             )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
@@ -155,8 +162,10 @@ class Params(Settings):
             raise ValueError(
                 f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
             )
-        if leg.train_on == "mixed" and family != "mixed":
-            raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+        if leg.train_on in ("mixed", "synthetic") and family != "mixed":
+            raise ValueError(
+                f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
+            )
 
     def set_settings(self, name: str) -> SyntheticSettings | RetrievedSettings:
         """Return the settings of a set, generated or retrieved."""

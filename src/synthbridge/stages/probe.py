@@ -1,10 +1,12 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
 LEEP on the real training images, and the accuracy of a linear classifier on frozen features, for
-the backbone and for every stage-one model.
+the backbone and for every stage-one model; of these, if params.yaml says so, also the accuracy of
+their own heads on test images with one cue left, texture or shape.
 """
 
 import argparse
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import my_share, start_accelerator
 from synthbridge.stages.run_metrics import write_probe_metrics
-from synthbridge.stages.trainings import load_samples, make_recipe
+from synthbridge.stages.trainings import load_samples, make_recipe, recorded_recipe
+from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, load_classifier
+from synthbridge.training.cues import one_cue_sets
 from synthbridge.training.features import extract_features, fixed_feature_accuracy
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, predict
@@ -41,6 +45,17 @@ class Prober:
             split: load_samples(dataset.samples(split), size, team.device) for split in SPLITS
         }
         self.labels = {split: set_.labels.cpu().numpy() for split, set_ in self.images.items()}
+        self.one_cue: dict[str, ImageSet] = {}
+
+    def add_cues(self) -> None:
+        """Make the test images with texture alone and with shape alone."""
+        self.one_cue = dict(one_cue_sets(self.images["test"], seed=0))
+
+    def under(self, recipe: Recipe) -> "Prober":
+        """Return a prober of the same images that makes inputs by another recipe."""
+        other = copy.copy(self)
+        other.recipe = recipe
+        return other
 
     def leep(self, model: nn.Module) -> float:
         """Return LEEP of the model's own head on the real training images."""
@@ -55,6 +70,15 @@ class Prober:
             for split, images in self.images.items()
         }
         return fixed_feature_accuracy(features, self.labels)
+
+    def cue_accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Return the accuracy of the model's own head on test images with one cue each."""
+        return {
+            f"{cue}_accuracy": top1(
+                predict(model, images, self.recipe, self.team), self.labels["test"]
+            )
+            for cue, images in self.one_cue.items()
+        }
 
 
 def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list[Row]:
@@ -81,15 +105,14 @@ def probe_stage_one(prober: Prober, backbone: Path, checkpoint: Path) -> list[Ro
     seed = int(checkpoint.stem.removeprefix("s"))
     model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
     load_classifier(model, checkpoint)
+    prober = prober.under(recorded_recipe(prober.recipe, checkpoint))
+    values = {
+        "leep": prober.leep(model),
+        "fixed_feature_accuracy": prober.fixed_feature_accuracy(model),
+        **prober.cue_accuracies(model),
+    }
     who = {"model": checkpoint.parent.name, "seed": seed}
-    return [
-        {**who, "measure": "leep", "value": prober.leep(model)},
-        {
-            **who,
-            "measure": "fixed_feature_accuracy",
-            "value": prober.fixed_feature_accuracy(model),
-        },
-    ]
+    return [{**who, "measure": measure, "value": value} for measure, value in values.items()]
 
 
 def probe(
@@ -111,6 +134,8 @@ def probe(
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
         prober = Prober(prepared, recipe, Team(accelerator, rank=0, size=1))
+        if params.probe.cues:
+            prober.add_cues()
         found = [(path.name, file) for path in stage_one for file in _checkpoints(path)]
         mine = my_share(accelerator, found)
         rows: list[Row] = []
