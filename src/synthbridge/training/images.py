@@ -49,6 +49,12 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def at(self, index: Tensor) -> Tensor:
+        """Return the images at `index` (B,): (B, 3, H, W) uint8."""
+        if isinstance(self.images, Tensor):
+            return self.images.index_select(0, index)  # copies rows; `[index]` goes byte by byte
+        return self.images[index]
+
 
 def load_images(
     images: Sequence[Any],
