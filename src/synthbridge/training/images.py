@@ -59,6 +59,12 @@ class ImageSet:
             later = images[start:]
         return ImageSet(later, self.labels[start:])
 
+    def at(self, index: Tensor) -> Tensor:
+        """Return the images at `index` (B,): (B, 3, H, W) uint8."""
+        if isinstance(self.images, Tensor):
+            return self.images.index_select(0, index)  # copies rows; `[index]` goes byte by byte
+        return self.images[index]
+
 
 def load_images(
     images: Sequence[Any],

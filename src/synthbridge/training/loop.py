@@ -163,10 +163,10 @@ def draw_inputs(
 
     def cut(rows: np.ndarray) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch[rows]).to(team.device)
-        cropped = crop(
-            images.images[index], boxes[torch.from_numpy(rows)], recipe.settings.image_size
-        )
-        return recipe.normalisation(cropped), images.labels[index]
+        cropped = crop(images.at(index), boxes[torch.from_numpy(rows)], recipe.settings.image_size)
+        # As the model is: else the first layer turns them round, forward and backward.
+        inputs = recipe.normalisation(cropped).contiguous(memory_format=torch.channels_last)
+        return inputs, images.labels[index]
 
     inputs, labels = cut(mine)
     if mixup == 0:
@@ -197,7 +197,7 @@ def predict(model: nn.Module, images: ImageSet, recipe: Recipe, team: Team) -> n
     parts = []
     for start in range(0, len(rows), TEST_BATCH):
         index = torch.from_numpy(rows[start : start + TEST_BATCH]).to(team.device)
-        inputs = centre_crop(images.images[index], recipe.settings.image_size)
+        inputs = centre_crop(images.at(index), recipe.settings.image_size)
         with team.accelerator.autocast():
             logits = model(recipe.normalisation(inputs))
         parts.append(logits.float().softmax(1).cpu().numpy())
