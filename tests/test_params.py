@@ -32,7 +32,7 @@ def _refused(tmp_path, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, data"),
+        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, clip_tuning, data"),
         ("training", None, "training is missing; add it"),
         ("invert.steps", 3, "invert.steps is not a known key; choose from"),
         (
@@ -63,6 +63,11 @@ def _refused(tmp_path, key, value):
         ("data.digits.source", "digit", "data.digits.source is 'digit'; it should be 'csv'"),
         ("data.digits.test_per_class", 0, "data.digits.test_per_class is 0; it should be greater"),
         ("data.digits.max_side", 0.5, "data.digits.max_side is 0.5; it should be a valid integer"),
+        ("data.digits.imbalance", 0.5, "data.digits.imbalance is 0.5; it should be greater than"),
+        ("data.digits.extra_test", "../there", "is '../there'; name one folder below the data"),
+        ("clip_tuning.sets", ["dsi_8"], "clip_tuning.sets holds 'dsi_8', which sets does not"),
+        ("clip_tuning.weight_decay", -1.0, "clip_tuning.weight_decay is -1.0; it should be"),
+        ("arms.real.clip_mine", [{"train_on": "real"}], "begins with clip_, as the arms of CLIP"),
         ("sets", ["template", "dis_4"], "sets holds 'dis_4', which is no group below synthetic"),
         ("sets", ["template", "template"], "name each one once"),
         ("shots", [65], "shots holds 65; choose from 1 to 64, or full"),
@@ -87,6 +92,15 @@ def _refused(tmp_path, key, value):
 )
 def test_a_fault_is_a_sentence(tmp_path, key, value, sentence):
     assert sentence in _refused(tmp_path, key, value)
+
+
+def test_tuning_clip_on_a_set_wants_a_clip(tmp_path):
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["clip_tuning"]["sets"] = ["template"]
+    params["upstream"] = {**params["upstream"], "pool": None, "clip": None, "generator": None}
+    YAML().dump(params, tmp_path / "params.yaml")
+    with pytest.raises(ValueError, match=r"but upstream.clip is null; name a CLIP there, or write"):
+        read_params(tmp_path / "params.yaml")
 
 
 def _python_src(*arguments, cwd=ROOT):

@@ -81,6 +81,8 @@ class Trainer:
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
         self.test = self._load(self.dataset.samples("test"))
         self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
+        extra = self.dataset.extra_test_samples()
+        self.extra = self._load(extra) if extra else None
 
     def _load(self, samples: Sequence[Sample]) -> ImageSet:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
@@ -89,13 +91,26 @@ class Trainer:
         """Train one run and leave its model, record and predictions in the work folder."""
         trained = self._train(run)
         probabilities = predict(trained.model, self.test, self.recipe, self.team)
+        beside = self._test_extra(trained.model)
         if self.team.rank != 0:
             return
         with whole_unit(run.path) as unit:
             save_classifier(trained.model, unit / MODEL)
-            write_json(unit / RECORD, self._record(run, trained, probabilities))
+            record = self._record(run, trained, probabilities)
+            write_json(unit / RECORD, {**record, **beside})
             with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
+
+    def _test_extra(self, model: nn.Module) -> dict[str, float]:
+        """Return the accuracies on the extra test set; nothing where there is none."""
+        if self.extra is None:
+            return {}
+        probabilities = predict(model, self.extra, self.recipe, self.team)
+        labels = self.extra.labels.cpu().numpy()
+        return {
+            "extra_top1": top1(probabilities, labels),
+            "extra_mean_per_class": mean_per_class(probabilities, labels),
+        }
 
     def _train(self, run: Run) -> TrainedArm:
         legs = self.params.arms[run.arm]

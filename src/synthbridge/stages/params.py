@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from synthbridge.clip.settings import ClipTuningSettings
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
@@ -29,6 +30,7 @@ STAGES = (
     "select",
     "bridge",
     "finetune",
+    "tune_clip",
     "probe",
     "report",
 )
@@ -62,6 +64,7 @@ class Params(Settings):
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
     arms: ArmFamilies
+    clip_tuning: ClipTuningSettings
     report: ReportSettings
 
     @model_validator(mode="after")
@@ -73,7 +76,8 @@ class Params(Settings):
             if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
                 raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
         for name, values in (("datasets", self.datasets), ("sets", self.sets),
-                             ("shots", self.shots), ("seeds", self.seeds)):  # fmt: skip
+                             ("shots", self.shots), ("seeds", self.seeds),
+                             ("clip_tuning.sets", self.clip_tuning.sets)):  # fmt: skip
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} is {values}; name each one once")
         for dataset in self.datasets:
@@ -97,9 +101,29 @@ class Params(Settings):
         return self
 
     @model_validator(mode="after")
+    def _clip_tuning_fits(self) -> "Params":
+        for name in self.clip_tuning.sets:
+            if name not in self.sets:
+                raise ValueError(
+                    f"clip_tuning.sets holds '{name}', which sets does not; add it there, or "
+                    "leave it out here"
+                )
+        if self.clip_tuning.sets and self.upstream.clip is None:
+            raise ValueError(
+                f"clip_tuning.sets is {self.clip_tuning.sets}, but upstream.clip is null; name a "
+                "CLIP there, or write clip_tuning.sets: []"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _arms_fit(self) -> "Params":
         for family, arms in self.arms:
             for arm, legs in arms.items():
+                if arm.startswith("clip_"):
+                    raise ValueError(
+                        f"arms.{family}.{arm} begins with clip_, as the arms of CLIP classifier "
+                        "tuning do; call it otherwise"
+                    )
                 for number, leg in enumerate(legs):
                     self._check_leg(f"arms.{family}.{arm}, leg {number + 1}", family, number, leg)
         names = [arm for _, arms in self.arms for arm in arms]
