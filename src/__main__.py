@@ -13,7 +13,7 @@ import traceback
 from typing import NoReturn
 
 from synthbridge.progress import say
-from synthbridge.stages import launch, params
+from synthbridge.stages import launch, params, pipeline
 
 COMMANDS = ("profile", "write_prompts")
 
@@ -27,7 +27,7 @@ def main() -> int:
             return 0
         if stage not in params.STAGES:
             raise ValueError(f"'{stage}' is no stage; choose from {', '.join(params.STAGES)}")
-        params.check_params()
+        pipeline.check_params()
         launch.check_share(stage)
         if (status := launch.start_processes(stage, sys.argv)) is not None:
             return status

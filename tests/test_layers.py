@@ -51,6 +51,7 @@ SHARED_BY_STAGES = {
     "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "costs", "sizes",
     "estimates", "training_counts", "run_metrics", "pool_search",
     "candidates",
+    "pipeline",
 }  # fmt: skip
 
 

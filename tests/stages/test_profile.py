@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 from house import ROOT
 from synthbridge.data.synthetic import check_volume
 from synthbridge.settings import check_settings
-from synthbridge.stages.params import Params, check_params, read_params
+from synthbridge.stages.params import Params, read_params
+from synthbridge.stages.pipeline import check_params
 from synthbridge.stages.profile import compose, fit_pipeline, profile, repeat_lines
 
 PAPER = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
@@ -123,7 +124,9 @@ def test_all_ten_are_there():
 def test_it_differs_from_the_default_only_where_it_means_to():
     default, paper = _leaves(DEFAULT.model_dump()), _leaves(_composed().model_dump())
     same = {name for name in default.keys() & paper.keys() if default[name] == paper[name]}
-    kept = ("arms.", "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
+    kept = ("arms.", "clip_tuning.num_epochs", "clip_tuning.real_batch_size", "clip_tuning.sets",
+            "clip_tuning.synthetic_batch_size", "clip_tuning.weight_decay",
+            "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
             "generate.guided_share", "generate.jpeg_quality", "training.batch_size",
             "training.momentum", "training.weight_decay", "real_leg.select_on",
             "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
