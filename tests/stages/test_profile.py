@@ -125,7 +125,9 @@ def test_it_differs_from_the_default_only_where_it_means_to():
     same = {name for name in default.keys() & paper.keys() if default[name] == paper[name]}
     kept = ("arms.", "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
             "generate.guided_share", "generate.jpeg_quality", "training.batch_size",
-            "training.momentum", "training.weight_decay", "real_leg.select_on",
+            "training.momentum", "training.weight_decay", "training.augment",
+            "training.normalisation", "training.start", "training.frozen_norm", "probe.",
+            "real_leg.select_on",
             "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
             "report.smallest_gain",
             "report.confidence", "report.num_resamples", "report.seed", "report.grid_",
