@@ -10,6 +10,7 @@ known is not run again; what was killed goes on. docs/studies.md says more.
 
 import argparse
 import csv
+import os
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from synthbridge.progress import say
 from synthbridge.settings import check_settings
 from synthbridge.stages import costs
 from synthbridge.stages.estimates import count_work, predict
+from synthbridge.stages.gpus import visible_gpus
 from synthbridge.stages.launch import num_processes
 from synthbridge.stages.params import Params
 from synthbridge.stages.sizes import read_sizes
@@ -90,10 +92,7 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
             for item in plan
             if item.experiment
         }
-        missing = [experiment for experiment in wanted.values() if not is_known(experiment)]
-        if missing:
-            say(f"study: {len(missing)} experiments, {jobs} at a time")
-        failed = run_experiments(missing, jobs, lock)
+        failed = run_experiments(list(wanted.values()), jobs, lock)
     faults = [_draw(name, studies[name], plan, scale, failed) for name, plan in plans.items()]
     if any(faults):
         raise ValueError("; ".join(fault for fault in faults if fault))
@@ -235,5 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
     jobs = num_processes("bridge") if args.jobs is None else args.jobs
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}; give a whole number above 0")
+    if jobs > 1 and visible_gpus():
+        os.environ.setdefault("SYNTHBRIDGE_GPUS_EACH", "1")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that experiments are ended too
     study(args.names, args.scale, jobs, args.list)

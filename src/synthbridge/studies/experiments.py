@@ -190,27 +190,33 @@ class _Running:
         return "Reproducing" in self.log.read_text() or self.process.poll() is not None
 
 
-def run_experiments(experiments: Sequence[Experiment], jobs: int, lock: int) -> list[str]:
-    """Run experiments, `jobs` at a time; return the names of those that failed.
+def run_experiments(wanted: Sequence[Experiment], jobs: int, lock: int) -> list[str]:
+    """Run those experiments that are not known yet; return the names of those that failed.
 
-    Two that have a stage in common run one after the other, so that it is made once.
+    Of two that need the same stage the second one waits until the first has made it.
 
     Args:
-        experiments: none of them known yet.
+        wanted: the experiments, each once.
         jobs: how many at a time.
         lock: the open file of `only_study`.
     """
+    experiments = [item for item in wanted if not is_known(item)]
+    made = set[str]().union(*(item.keys for item in wanted if item not in experiments))
+    if experiments:
+        say(f"study: {len(experiments)} experiments, {jobs} at a time")
     waiting, running, failed = list(experiments), [], []
     try:
         while waiting or running:
             for ended in [item for item in running if item.process.poll() is not None]:
                 running.remove(ended)
-                if not _has_ended_well(ended):
+                if _has_ended_well(ended):
+                    made |= ended.experiment.keys
+                else:
                     failed.append(ended.experiment.name)
                 done = len(experiments) - len(waiting) - len(running)
                 seconds = time.monotonic() - ended.began
                 say(f"  {done} of {len(experiments)}: {ended.experiment.name}, {seconds:.0f} s")
-            busy = frozenset[str]().union(*(item.experiment.keys for item in running))
+            busy = set[str]().union(*(item.experiment.keys for item in running)) - made
             free = [item for item in waiting if not item.keys & busy]
             if free and len(running) < jobs and all(item.is_under_way() for item in running):
                 waiting.remove(free[0])
