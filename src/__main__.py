@@ -1,7 +1,7 @@
 """Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several.
 
-Commands are no stages: `python src profile NAME` makes a profile params.yaml, `python src
-write_prompts` lets a language model write prompts.
+Commands are no stages: `python src profile NAME` makes a profile params.yaml, `python src study
+NAME` runs experiments, `python src write_prompts` lets a language model write prompts.
 """
 
 import errno
@@ -15,7 +15,7 @@ from typing import NoReturn
 from synthbridge.progress import say
 from synthbridge.stages import launch, params, pipeline
 
-COMMANDS = ("profile", "write_prompts")
+COMMANDS = ("profile", "study", "write_prompts")  # beside the stages
 
 
 def main() -> int:

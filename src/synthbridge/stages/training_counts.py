@@ -67,9 +67,7 @@ class TrainingCounts:
 
     def _volume(self, set_: str) -> int:
         """Images of a set that one run sees."""
-        settings = self.params.synthetic.get(set_)
-        return self.size.num_classes * settings.images_per_class if settings else 0
+        return self.size.num_classes * self.params.set_settings(set_).images_per_class
 
     def _shots(self, set_: str | None) -> int | str | None:
-        settings = self.params.synthetic.get(set_ or "")
-        return settings.shots if settings else None
+        return self.params.set_settings(set_).shots if set_ else None
