@@ -47,7 +47,15 @@ def test_file_keeps_the_walls(path):
         assert wing in OWNERS.get(library, {wing}), f"{path} imports {library}"
 
 
-SHARED_BY_STAGES = {"params", "gpus", "launch", "processes", "trainings", "arm_trainer"}
+SHARED_BY_STAGES = {
+    "params",
+    "gpus",
+    "launch",
+    "processes",
+    "trainings",
+    "arm_trainer",
+    "embeddings",
+}
 
 
 def test_stages_do_not_import_one_another():

@@ -47,6 +47,7 @@ class Run:
     train_accuracy: tuple[float, ...]  # an epoch of the last leg
     correct: np.ndarray  # (N,) bool, per test image
     labels: np.ndarray  # (N,) int
+    stage_one: str | None = None  # the kind of stage-one model that it started from
 
 
 def shots_key(shots: Shots) -> float:
@@ -171,6 +172,7 @@ def _read_run(path: Path) -> Run:
             train_accuracy=tuple(100 * v for v in record["curve"]["train_accuracy"]),
             correct=correct,
             labels=labels,
+            stage_one=record.get("stage_one"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole record of a run ({error!r}); {WAY_OUT}") from None

@@ -51,6 +51,11 @@ class FinetuneInputs:
     rates: Path  # what `select` chose
     blocks: Sequence[Path] = ()  # synthetic shards: mixed arms
     stage_one: Path | None = None  # stage-one models: bridged arms
+    kept: Path | None = None  # what `examine` keeps of the blocks' images; None: all
+
+    def synthetic_samples(self, seed: int) -> list[Sample]:
+        """List the synthetic images that a run with `seed` may see."""
+        return synthetic_samples(self.blocks, seed, self.kept)
 
     def checkpoint(self, legs: Sequence[LegSettings], seed: int) -> Path | None:
         """Return the stage-one model that an arm starts from; None is the backbone itself."""
@@ -102,7 +107,7 @@ class Trainer:
         real = self.dataset.train_samples(run.shots, run.seed)
         mixed = None
         if any(leg.train_on == "mixed" for leg in legs):
-            mixed = self._load([*real, *synthetic_samples(self.inputs.blocks, run.seed)])
+            mixed = self._load([*real, *self.inputs.synthetic_samples(run.seed)])
         return train_arm(
             legs,
             self._start(legs, run.seed),
@@ -127,6 +132,7 @@ class Trainer:
     def _record(self, run: Run, trained: TrainedArm, probabilities: np.ndarray) -> dict:
         return {
             "arm": run.arm,
+            "stage_one": self.params.arms[run.arm][0].stage_one,
             "shots": run.shots,
             "seed": run.seed,
             "learning_rate": run.learning_rate if trained.num_train else None,

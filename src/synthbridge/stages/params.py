@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
-from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.settings import ExamineSettings, ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
@@ -26,6 +26,7 @@ STAGES = (
     "invert",
     "plan",
     "generate",
+    "examine",
     "select",
     "bridge",
     "finetune",
@@ -58,6 +59,7 @@ class Params(Settings):
     synthetic: dict[Name, SyntheticSettings]
     invert: InversionSettings
     generate: SamplingSettings
+    examine: ExamineSettings
     training: TrainingSettings
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
@@ -84,6 +86,11 @@ class Params(Settings):
     def _sets_fit(self) -> "Params":
         for name in self.sets:
             _check_group("sets", name, "synthetic", self.synthetic)
+        if self.sets and self.upstream.generator is not None and self.upstream.clip is None:
+            raise ValueError(
+                "upstream.clip is null, but sets are looked through with it for test images; name "
+                "a CLIP there (docs/models.md)"
+            )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
