@@ -91,7 +91,9 @@ def test_generator_backbone_and_sets_are_the_papers():
     params = _composed()
     assert params.upstream.generator.hub == "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert params.upstream.backbone.hub == "resnet18.tv_in1k"
+    assert params.upstream.clip.hub == "openai/clip-vit-large-patch14"
     assert params.upstream.generator.revision is params.upstream.backbone.revision is None
+    assert params.upstream.clip.revision is None
     assert params.sets == params.generated_sets == ["template", "dsi_full"]
     for settings in params.synthetic.values():
         assert (settings.guidance_scale, settings.images_per_class) == (3.5, 1000)
@@ -132,7 +134,8 @@ def test_it_differs_from_the_default_only_where_it_means_to():
             "training.normalisation", "training.start", "training.frozen_norm", "probe.",
             "real_leg.select_on",
             "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
-            "report.smallest_gain",
+            "report.smallest_gain", "examine.neighbours", "examine.max_images",
+                "examine.kid_subsets", "examine.seed",
             "report.confidence", "report.num_resamples", "report.seed", "report.grid_",
             "synthetic.template.prompts", "synthetic.template.shots")  # fmt: skip
     for name in default.keys() | paper.keys():

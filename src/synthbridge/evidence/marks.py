@@ -14,7 +14,7 @@ SUFFIX = "_selected_on_test"  # of the names in summary.json that hold marked nu
 COLUMN = "learning_rate_selected_on"  # of marked tables: test, or validation for other data sets
 
 # The tables that depend on the selected rate. LEEP, fixed features and style tokens do not.
-TABLES = ("results", "accuracy", "convergence", "differences")
+TABLES = ("results", "accuracy", "convergence", "differences", "forecasts")
 FIGURES = ("accuracy", "convergence", "differences")
 
 

@@ -18,7 +18,9 @@ from synthbridge.evidence.comparisons import (
     spread_words,
     verdict_sentence,
 )
+from synthbridge.evidence.examined import Examined, examined_section
 from synthbridge.evidence.figures import inline_png, inline_svg
+from synthbridge.evidence.forecasts import forecast_sentences
 from synthbridge.evidence.marks import FIGURES, WARNING, mark_figure, marked_datasets
 from synthbridge.evidence.plots import (
     plot_accuracy,
@@ -59,6 +61,8 @@ class Evidence:
     convergence: pd.DataFrame
     losses: pd.DataFrame
     probes: pd.DataFrame
+    forecasts: pd.DataFrame
+    examined: list[Examined]
     pictures: dict[str, np.ndarray]  # source -> (rows, pictures, H, W, 3) uint8
     class_names: list[str]  # of the rows of pictures
     provenance: dict[str, dict[str, str]]  # synthetic set -> what all its images share
@@ -144,6 +148,8 @@ def _section(
             _comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
         ],
         "probes": _probe_rows(evidence.probes),
+        "forecasts": forecast_sentences(evidence.forecasts),
+        "examined": examined_section(evidence.examined),
         "runs": _run_rows(evidence.runs),
         "provenance": evidence.provenance,
         "figures": {
@@ -207,7 +213,7 @@ def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]
 
 def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row a model, with its measures side by side."""
-    measures = {"leep": 2, "leep_random_head": 2, "fixed_feature_accuracy": 1}  # digits
+    measures = {"leep": 2, "leep_random_head": 2, "logme": 3, "fixed_feature_accuracy": 1}  # digits
     rows = []
     for (set_name, model), group in groups_of(probes, ["set", "model"]):
         by_measure = {row["measure"]: row for row in group.to_dict("records")}

@@ -54,6 +54,7 @@ class Run:
     labels: np.ndarray  # (N,) int
     # Other accuracies in percent, by name: on the extra test set, or on classes by frequency.
     beside: Mapping[str, float] = field(default_factory=dict)
+    stage_one: str | None = None  # the kind of stage-one model that it started from
 
 
 def is_clip(arm: str) -> bool:
@@ -188,6 +189,7 @@ def _read_run(path: Path) -> Run:
             correct=correct,
             labels=labels,
             beside={k: 100 * float(record[k]) for k in EXTRA_TEST if k in record},
+            stage_one=record.get("stage_one"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole record of a run ({error!r}); {WAY_OUT}") from None

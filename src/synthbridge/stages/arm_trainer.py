@@ -57,6 +57,11 @@ class FinetuneInputs:
     rates: Path  # what `select` chose
     blocks: Sequence[Path] = ()  # synthetic shards: mixed arms
     stage_one: Path | None = None  # stage-one models: bridged arms
+    kept: Path | None = None  # what `examine` keeps of the blocks' images; None: all
+
+    def synthetic_samples(self, seed: int) -> list[Sample]:
+        """List the synthetic images that a run with `seed` may see."""
+        return synthetic_samples(self.blocks, seed, self.kept)
 
     def checkpoint(self, legs: Sequence[LegSettings], seed: int) -> Path | None:
         """Return the stage-one model that an arm starts from; None is the backbone itself."""
@@ -133,7 +138,7 @@ class Trainer:
         kinds = {leg.train_on for leg in self.params.arms[run.arm]}
         is_measured = self.params.training.normalisation == "synthetic" and self.inputs.blocks
         if kinds & {"mixed", "synthetic"} or is_measured:
-            mixed = self._load([*real, *synthetic_samples(self.inputs.blocks, run.seed)])
+            mixed = self._load([*real, *self.inputs.synthetic_samples(run.seed)])
         return ArmData(self._load(real), mixed, len(self.dataset.class_names))
 
     def _recipe(self, run: Run, data: ArmData) -> Recipe:
@@ -174,6 +179,7 @@ class Trainer:
     def _record(self, run: Run, trained: TrainedArm, probabilities: np.ndarray) -> dict:
         return {
             "arm": run.arm,
+            "stage_one": self.params.arms[run.arm][0].stage_one,
             "shots": run.shots,
             "seed": run.seed,
             "learning_rate": run.learning_rate if trained.num_train else None,

@@ -10,7 +10,7 @@ from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
-from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.settings import ExamineSettings, ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
@@ -28,6 +28,7 @@ STAGES = (
     "plan",
     "generate",
     "retrieve",
+    "examine",
     "select",
     "bridge",
     "finetune",
@@ -64,6 +65,7 @@ class Params(Settings):
     retrieved: dict[Name, RetrievedSettings]
     invert: InversionSettings
     generate: SamplingSettings
+    examine: ExamineSettings
     training: TrainingSettings
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
@@ -113,6 +115,11 @@ class Params(Settings):
             raise ValueError(
                 "training.normalisation is 'synthetic', but sets is empty, so there is no "
                 "synthetic image to measure; choose backbone or real"
+            )
+        if self.sets and self.upstream.generator is not None and self.upstream.clip is None:
+            raise ValueError(
+                "upstream.clip is null, but sets are looked through with it for test images; name "
+                "a CLIP there (docs/models.md)"
             )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):

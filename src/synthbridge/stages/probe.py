@@ -1,8 +1,8 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
-LEEP on the real training images, and the accuracy of a linear classifier on frozen features, for
-the backbone and for every stage-one model; of these, if params.yaml says so, also the accuracy of
-their own heads on test images with one cue left, texture or shape.
+LEEP and LogME on the real training images, and the accuracy of a linear classifier on frozen
+features, for the backbone and for every stage-one model; of these, if params.yaml says so, also the
+accuracy of their own heads on test images with one cue left, texture or shape.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from torch import nn
 
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.evidence.leep import leep
+from synthbridge.evidence.logme import logme
 from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
@@ -62,14 +63,23 @@ class Prober:
         soft = predict(model, self.images["train"], self.recipe, self.team)
         return leep(soft, self.labels["train"], self.num_classes)
 
-    def fixed_feature_accuracy(self, model: nn.Module) -> float:
-        """Return the test accuracy of a linear classifier on the frozen features."""
+    def measures(self, model: nn.Module) -> dict[str, float]:
+        """Return LEEP of the model's own head, and what its frozen features are worth.
+
+        LEEP and LogME are read on the real training images, the accuracy of a linear classifier
+        on the test images.
+        """
+        value = self.leep(model)
         model.to(self.team.device)
         features = {
             split: extract_features(model, images, self.recipe)
             for split, images in self.images.items()
         }
-        return fixed_feature_accuracy(features, self.labels)
+        return {
+            "leep": value,
+            "logme": logme(features["train"], self.labels["train"], self.num_classes),
+            "fixed_feature_accuracy": fixed_feature_accuracy(features, self.labels),
+        }
 
     def cue_accuracies(self, model: nn.Module) -> dict[str, float]:
         """Return the accuracy of the model's own head on test images with one cue each."""
@@ -85,14 +95,7 @@ def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
     pretrained = load_backbone(backbone, num_classes=None, seed=0)
     own = {"set": None, "source": None, "model": "upstream", "seed": None}
-    rows: list[Row] = [
-        {**own, "measure": "leep", "value": prober.leep(pretrained)},
-        {
-            **own,
-            "measure": "fixed_feature_accuracy",
-            "value": prober.fixed_feature_accuracy(pretrained),
-        },
-    ]
+    rows = _rows(own, prober.measures(pretrained))
     for seed in seeds:
         fresh = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
         value = prober.leep(fresh)
@@ -106,13 +109,12 @@ def probe_stage_one(prober: Prober, backbone: Path, checkpoint: Path) -> list[Ro
     model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
     load_classifier(model, checkpoint)
     prober = prober.under(recorded_recipe(prober.recipe, checkpoint))
-    values = {
-        "leep": prober.leep(model),
-        "fixed_feature_accuracy": prober.fixed_feature_accuracy(model),
-        **prober.cue_accuracies(model),
-    }
     who = {"model": checkpoint.parent.name, "seed": seed}
-    return [{**who, "measure": measure, "value": value} for measure, value in values.items()]
+    return _rows(who, {**prober.measures(model), **prober.cue_accuracies(model)})
+
+
+def _rows(who: Row, measures: dict[str, float]) -> list[Row]:
+    return [{**who, "measure": name, "value": value} for name, value in measures.items()]
 
 
 def probe(
@@ -129,7 +131,7 @@ def probe(
 
     `metrics` is a small file of the same, for git.
     """
-    log = StageLog("probe: LEEP and fixed-feature accuracy of the backbone and stage-one models")
+    log = StageLog("probe: LEEP, LogME and fixed features of the backbone and stage-one models")
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
