@@ -129,7 +129,8 @@ def simulate_examined(folder: Path, *, threshold: float = 0.9) -> None:
     gap = {"num_real": 80, "num_images": 60, "fid": 12.3456, "kid": 0.1234, "kid_spread": 0.01,
            "precision": 0.5, "recall": 0.25, "density": 1.1, "coverage": 0.4,
            "needs": {"fid": 50, "kid": 10, "neighbours": 6},
-           "by_class": [{"class": "zero", "num_real": 8, "num_images": 6, "precision": 1.0}]}  # fmt: skip
+           "by_class": [{"class": "zero", "num_real": 8, "num_images": 6,
+                         "precision": 1.0}]}  # fmt: skip
     mean = {
         name: gap[name] for name in ("fid", "kid", "precision", "recall", "density", "coverage")
     }
