@@ -11,7 +11,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 Sampler = Literal["ddpm", "dpm++"]
-PromptSource = Literal["template", "dsi"]
+PromptSource = Literal["template", "dsi", "class_tokens", "oracle"]
+LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 Shots = int | Literal["full"] | None
 
 
@@ -56,9 +57,15 @@ class SamplingSettings(Settings):
 class SyntheticSettings(Settings):
     """One named set below `synthetic` in params.yaml."""
 
-    prompts: PromptSource  # template: the 27 templates; dsi: the style prompt with the style token
-    # Real images a class that the set may see: its style token is learned from them. A number,
-    # 'full', or null (a template set sees none).
+    # template: the 27 templates; dsi: the style prompt with the style token; class_tokens and
+    # oracle: a learned word in the place of each class's name (docs/learned-prompts.md).
+    prompts: PromptSource
+    # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this share
+    # of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 / 0.20 /
+    # 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
+    image_strength: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    # Real images a class that the set may see: its words are learned from them, its images start
+    # from them. A number, 'full' (for words only), or null (the set sees none).
     shots: Shots
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
@@ -66,14 +73,39 @@ class SyntheticSettings(Settings):
     @field_validator("shots", mode="before")
     @classmethod
     def _fit_shots(cls, shots: Any, info: ValidationInfo) -> Any:
-        """Ask for shots where a style token is learned, and only there."""
-        source = info.data.get("prompts")
-        if source == "template" and shots is not None:
-            raise ValueError("a template set sees no real image; write null, or 'prompts: dsi'")
+        """Ask for shots where words are learned or images start from them, and only there."""
+        source, strength = info.data.get("prompts"), info.data.get("image_strength")
         is_count = isinstance(shots, int) and not isinstance(shots, bool) and shots > 0
-        if source == "dsi" and not is_count and shots != "full":
+        if strength is not None and not is_count:
             raise ValueError(
-                "it should be the real images a class that the style token is learned from; "
+                "with image_strength it should be the real images a class that images start from; "
+                "write a number above 0, or leave image_strength out"
+            )
+        if source in LEARNED and not is_count and shots != "full":
+            raise ValueError(
+                "it should be the real images a class that the set's words are learned from; "
                 "write a number above 0, or full"
             )
+        if source == "template" and strength is None and shots is not None:
+            raise ValueError(
+                "a template set sees no real image; write null, 'prompts: dsi', or an "
+                "image_strength"
+            )
         return shots
+
+
+def count_steps(num_steps: int, image_strength: float | None) -> int:
+    """Return how many of `num_steps` denoising steps an image takes: fewer from a real image.
+
+    As diffusers' StableDiffusionImg2ImgPipeline counts them: whole steps, rounded down.
+
+    Raises:
+        ValueError: if none is left.
+    """
+    left = num_steps if image_strength is None else int(num_steps * image_strength)
+    if left < 1:
+        raise ValueError(
+            f"image_strength {image_strength} of {num_steps} denoising steps leaves none; raise it "
+            f"to {1 / num_steps:.2g} or more, or raise generate.num_steps"
+        )
+    return left

@@ -9,7 +9,12 @@ from pydantic import Field, StringConstraints, model_validator
 
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.diffusion.settings import (
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+    count_steps,
+)
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
@@ -85,6 +90,10 @@ class Params(Settings):
         for name in self.sets:
             _check_group("sets", name, "synthetic", self.synthetic)
         for name, settings in self.synthetic.items():
+            try:
+                count_steps(self.generate.num_steps, settings.image_strength)
+            except ValueError as error:
+                raise ValueError(f"synthetic.{name}: {error}") from None
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
                     f"synthetic.{name} sees {settings.shots} shots; "

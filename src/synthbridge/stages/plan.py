@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synthbridge.data.real import read_dataset
 from synthbridge.diffusion.settings import SyntheticSettings
-from synthbridge.files import read_json, write_json
+from synthbridge.files import hash_file, read_json, write_json
 from synthbridge.progress import StageLog
 from synthbridge.stages.params import read_params
 
@@ -26,6 +26,11 @@ def plan(
     log = StageLog(f"plan: {params.images_per_class} images a class, {images_per_block} a block")
     check_volume(params.images_per_class, images_per_block, len(blocks))
     class_names = list(read_dataset(real).class_names)
+    styles = read_json(style / "index.json")  # subset -> hash of its learned words, or null
+    starts = {}  # Real Guidance: subset -> hash of the real images that its images start from
+    if params.image_strength is not None:
+        hashes = {subset: hash_file(style / f"{subset}.tar") for subset in styles}
+        starts = {"image_strength": params.image_strength, "starts": hashes}
     for number, path in enumerate(blocks):
         start = number * images_per_block
         if start >= params.images_per_class:
@@ -39,7 +44,8 @@ def plan(
                 "class_names": class_names,
                 "prompts": params.prompts,
                 "guidance_scale": params.guidance_scale,
-                "styles": read_json(style / "index.json"),  # subset -> token's hash, or null
+                "styles": styles,
+                **starts,
             },
         )
     log.done(f"{len(blocks)} block plans", blocks[0].parent)
