@@ -72,6 +72,11 @@ def _refused(tmp_path, key, value):
         ("seeds", [11], "seeds holds 11; choose from 0 to 9"),
         ("synthetic.dsi_4.shots", 8, "synthetic.dsi_4 sees 8 shots; let its name end in _8"),
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
+        (
+            "synthetic.guided_4",
+            {**DSI_65, "prompts": "template", "shots": 4, "image_strength": 0.05},
+            "synthetic.guided_4: image_strength 0.05 of 15 denoising steps leaves none; raise it",
+        ),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),
         ("arms.real.vanilla", [{"train_on": "reel"}], "it should be 'real' or 'mixed'"),

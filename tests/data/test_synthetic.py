@@ -1,7 +1,12 @@
 import pytest
 
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.data.synthetic import plan_shards, subset_names, synthetic_samples
+from synthbridge.data.synthetic import (
+    plan_shards,
+    read_start_images,
+    subset_names,
+    synthetic_samples,
+)
 
 
 def test_subsets():
@@ -32,3 +37,25 @@ def test_a_seed_sees_its_own_subset_alone(tmp_path):
     assert [s.key for s in synthetic_samples(blocks, 1)] == ["b0s1", "b1s1"]
     with pytest.raises(ValueError, match="no synthetic image for seed 2"):
         synthetic_samples(blocks, 2)
+
+
+def test_real_images_to_start_from_take_turns(tmp_path):
+    import numpy as np
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    write_shard(
+        tmp_path / "s0.tar",
+        [
+            {
+                "__key__": f"k{i}",
+                "png": encode_png(images[i]),
+                "cls": i // 2,
+                "json": {"name": name},
+            }
+            for i, name in enumerate(["a", "b", "c"])
+        ],
+    )
+    starts = read_start_images(tmp_path / "s0.tar")
+    assert [starts.choose(0, index) for index in range(3)] == ["a", "b", "a"]
+    assert starts.choose(1, 5) == "c"
+    assert (starts.read("c") == images[2]).all()

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from synthbridge.diffusion.settings import SyntheticSettings
@@ -12,6 +14,7 @@ def _plan(tmp_path, **changes):
     )
     write_json(tmp_path / "real/few_shot.json", [])
     write_json(tmp_path / "style/index.json", {"all": None})
+    (tmp_path / "style/all.tar").write_bytes(b"shots")
     settings = {"prompts": "template", "shots": None, "guidance_scale": 3.5, "images_per_class": 4}
     blocks = [tmp_path / f"b{number}.json" for number in range(3)]
     plan(
@@ -31,6 +34,13 @@ def test_blocks_are_ranges_and_empty_ones_say_nothing_else(tmp_path):
     assert third == {"start": 0, "stop": 0}
     assert first["class_names"] == ["a", "b"] and first["styles"] == {"all": None}
     assert _plan(tmp_path, guidance_scale=2.0)[2] == third
+
+
+def test_blocks_name_the_real_images_that_theirs_start_from(tmp_path):
+    first, *_ = _plan(tmp_path, shots=1, image_strength=0.5)
+    assert first["image_strength"] == 0.5
+    assert first["starts"] == {"all": hashlib.sha256(b"shots").hexdigest()}
+    assert not {"starts", "image_strength"} & _plan(tmp_path)[0].keys()
 
 
 def test_a_change_of_volume_leaves_the_blocks_it_shares(tmp_path):

@@ -55,9 +55,11 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
         end_share()
         write_json(out / "index.json", {subset: None for subset in subsets})
         return log.done("an index without styles", out)
+    is_learned = params.synthetic.prompts in LEARNED
+    what = f"{params.invert.num_steps} steps each" if is_learned else "to start from"
     log = StageLog(
-        f"invert: {params.synthetic.prompts} for {len(subsets)} subset(s) from "
-        f"{params.synthetic.shots} images a class, {params.invert.num_steps} steps each"
+        f"invert: {params.synthetic.prompts} for {len(subsets)} subset(s), "
+        f"{params.synthetic.shots} images a class, {what}"
     )
     from synthbridge.stages.processes import share_units, start_accelerator
 
@@ -77,7 +79,7 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             for subset, path in paths.items():
                 copy_unit(path, lambda file, subset=subset: out / f"{subset}{file.suffix}")
             styles = {
-                subset: hash_file(path / STYLE) if params.synthetic.prompts in LEARNED else None
+                subset: hash_file(path / STYLE) if is_learned else None
                 for subset, path in paths.items()
             }
             write_json(out / "index.json", styles)
