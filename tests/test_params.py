@@ -140,7 +140,7 @@ def test_retrieval_needs_a_clip_and_a_pool():
 
 def test_clip_search_ends_somewhere():
     values = YAML(typ="safe").load(ROOT / "params.yaml")
-    values["retrieved"]["retrieved"]["candidates"] = None
+    values["retrieved"]["retrieved"].update(search="clip", candidates=None)
     with pytest.raises(ValueError, match="candidates is null, but every image of a pool resembles"):
         check_settings(Params, values, "")
     values["retrieved"]["retrieved"]["search"] = "caption"
