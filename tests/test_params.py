@@ -151,3 +151,16 @@ def test_source_is_the_set_without_its_shots():
     params = read_params(ROOT / "params.yaml")
     sources = {name: source_name(name, settings) for name, settings in params.synthetic.items()}
     assert sources == {"template": "template", "dsi_1": "dsi", "dsi_4": "dsi"}
+
+
+def test_sets_need_a_clip_to_be_examined(tmp_path):
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["upstream"]["generator"] = {"hub": "a/b", "revision": None}
+    params["upstream"]["clip"] = None
+    path = tmp_path / "params.yaml"
+    YAML().dump(params, path)
+    with pytest.raises(ValueError, match=r"upstream.clip is null, but sets are looked through"):
+        read_params(path)
+    params["sets"] = []
+    YAML().dump(params, path)
+    assert read_params(path).sets == []
