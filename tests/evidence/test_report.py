@@ -86,7 +86,7 @@ def test_the_page_shows_leakage_gap_and_forecasts(made):
     assert "a cosine of 0.9 or more" in page
     for cell in ("30 %", "5.00 %", "2.50 %", "12.3", "0.123", "1.10"):
         assert f'<td class="number">{cell}</td>' in page
-    assert "LEEP and the gains of bridged at 4 shots: rank correlation" in page
+    assert "Do they foretell what fine-tuning gains over vanilla?" in page
     assert "FID by class is not computed for 1 class of dsi_4: it needs 50 images" in page
 
 

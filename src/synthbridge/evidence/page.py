@@ -21,7 +21,7 @@ from synthbridge.evidence.comparisons import (
 )
 from synthbridge.evidence.examined import Examined, examined_section
 from synthbridge.evidence.figures import inline_png, inline_svg
-from synthbridge.evidence.forecasts import forecast_sentences
+from synthbridge.evidence.forecasts import forecast_notes, forecast_rows
 from synthbridge.evidence.marks import FIGURES, WARNING, mark_figure, marked_datasets
 from synthbridge.evidence.plots import (
     plot_accuracy,
@@ -155,7 +155,8 @@ def _section(
             _comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
         ],
         "probes": _probe_rows(evidence.probes),
-        "forecasts": forecast_sentences(evidence.forecasts),
+        "forecasts": forecast_rows(evidence.forecasts),
+        "forecast_notes": forecast_notes(evidence.forecasts),
         "examined": examined_section(evidence.examined),
         "runs": _run_rows(evidence.runs),
         "provenance": evidence.provenance,
