@@ -43,3 +43,9 @@ def test_nothing_resembles_nothing(shape):
 def test_a_pair_reads_as_row_row_cosine():
     one = np.ones((1, 1), np.float32)
     assert near_duplicates(one, one, 0.5) == [Pair(query=0, reference=0, similarity=1.0)]
+
+
+def test_a_threshold_of_one_finds_none():
+    vectors = _unit(np.random.default_rng(2), 40)
+    assert near_duplicates(vectors, vectors, 1.0) == []
+    assert len(near_duplicates(vectors, vectors, 0.9999)) == 40

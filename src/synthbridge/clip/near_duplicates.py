@@ -20,7 +20,7 @@ def near_duplicates(queries: np.ndarray, references: np.ndarray, threshold: floa
     Args:
         queries: unit vectors (N, D) float32.
         references: unit vectors (M, D) float32.
-        threshold: the cosine that a pair must exceed.
+        threshold: the cosine that a pair must exceed; 1 finds none.
 
     Returns:
         The pairs, the most alike first; of equals the lower rows.
@@ -30,5 +30,10 @@ def near_duplicates(queries: np.ndarray, references: np.ndarray, threshold: floa
     # Pair p of query q: bounds[q] <= p < bounds[q + 1].
     bounds, similarities, found = index.range_search(queries, threshold)
     rows = np.repeat(np.arange(len(queries)), np.diff(bounds.astype(np.int64)))
+    similarities = np.minimum(similarities, 1)  # rounding may leave it a little above
     order = np.lexsort((found, rows, -similarities))
-    return [Pair(int(rows[p]), int(found[p]), float(similarities[p])) for p in order]
+    return [
+        Pair(int(rows[p]), int(found[p]), float(similarities[p]))
+        for p in order
+        if similarities[p] > threshold
+    ]
