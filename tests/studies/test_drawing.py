@@ -103,7 +103,7 @@ def test_figures_are_the_same_bytes_again(tmp_path):
 def test_curves_are_of_the_lines_arms_and_sources():
     curves = [
         {"dataset": "digits", "source": source, "arm": arm, "shots": "1", "epoch": str(epoch),
-         "train_accuracy": "50"}
+         "train_accuracy": "50", "spread": ""}
         for source, arm in (("real", "vanilla"), ("template", "bridged"), ("dsi", "bridged"))
         for epoch in (1, 2)
     ]  # fmt: skip
