@@ -72,7 +72,8 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
     Raises:
         ValueError: if a name, the scale or the workspace is not as it must be, or a study failed.
     """
-    names = list_studies() if "all" in names else list(dict.fromkeys(names))
+    is_all = "all" in names
+    names = list_studies() if is_all else list(dict.fromkeys(names))
     workspace = Workspace()
     accuracy = workspace.params["report"]["measure"]
     studies = {name: read_study(name).with_accuracy(accuracy) for name in names}
@@ -93,6 +94,9 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
             if item.experiment
         }
         failed = run_experiments(list(wanted.values()), jobs, lock)
+    for record in RECORDS.glob("*.json") if is_all else []:
+        if record.stem not in wanted:  # of older code or settings; git remembers it
+            record.unlink()
     faults = [_draw(name, studies[name], plan, scale, failed) for name, plan in plans.items()]
     if any(faults):
         raise ValueError("; ".join(fault for fault in faults if fault))
