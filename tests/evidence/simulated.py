@@ -86,12 +86,15 @@ def write_run(
     np.savez(path.with_suffix(".npz"), probabilities=probabilities, labels=labels)
 
 
+FIXED = "fixed_feature_accuracy"
+
+
 def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
     """Write LEEP and fixed-feature rows."""
     own = {"dataset": dataset, "set": None, "source": None, "model": "upstream"}
     rows = [
         {**own, "seed": None, "measure": "leep", "value": -1.9},
-        {**own, "seed": None, "measure": "fixed_feature_accuracy", "value": 0.8},
+        *({**own, "seed": seed, "measure": FIXED, "value": 0.8} for seed in range(3)),
         *({**own, "seed": seed, "measure": "leep_random_head", "value": -2.3 + 0.01 * seed}
           for seed in range(3)),
     ]  # fmt: skip
@@ -100,7 +103,8 @@ def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
         for seed in range(3):
             rows += [
                 {**about, "seed": seed, "measure": "leep", "value": leep + 0.01 * seed},
-                {**about, "seed": seed, "measure": "fixed_feature_accuracy", "value": 0.85},
+                {**about, "seed": seed, "measure": FIXED, "value": 0.85},
+                {**about, "seed": seed, "measure": f"{FIXED}_own_head", "value": 0.84},
             ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows))

@@ -11,10 +11,11 @@ from synthbridge.evidence.readings import dataset_of, read_probes, read_style_lo
 def test_reads_probes(tmp_path):
     simulate_probe(tmp_path / "digits.json")
     table = read_probes([tmp_path / "digits.json"])
-    assert len(table) == 5 + 12
+    assert len(table) == 7 + 18
     fixed = table[table["measure"] == "fixed_feature_accuracy"]["value"]
     assert set(fixed) == {80.0, 85.0}
-    assert table["set"].isna().sum() == 5
+    assert set(table[table["measure"] == "fixed_feature_accuracy_own_head"]["value"]) == {84.0}
+    assert table["set"].isna().sum() == 7
 
 
 def test_no_probes_is_an_empty_table():

@@ -14,6 +14,7 @@ from synthbridge.evidence.settings import ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
+    ProbeSettings,
     RealLegSettings,
     StageOneSettings,
     TrainingSettings,
@@ -62,6 +63,7 @@ class Params(Settings):
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
     arms: ArmFamilies
+    probe: ProbeSettings
     report: ReportSettings
 
     @model_validator(mode="after")

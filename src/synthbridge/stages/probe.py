@@ -1,7 +1,7 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
-LEEP on the real training images, and the accuracy of a linear classifier on frozen features, for
-the backbone and for every stage-one model.
+LEEP on the real training images, and the accuracy of linear heads on frozen features, for the
+backbone and for every stage-one model.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.evidence.leep import leep
@@ -20,7 +20,8 @@ from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import my_share, start_accelerator
 from synthbridge.stages.trainings import load_samples, make_recipe
 from synthbridge.training.classifier import load_backbone, load_classifier
-from synthbridge.training.features import extract_features, fixed_feature_accuracy
+from synthbridge.training.features import extract_features, fixed_feature_accuracies
+from synthbridge.training.heads import fresh_head, linear_head
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, predict
 from synthbridge.training.team import Team
@@ -31,64 +32,90 @@ Row = dict[str, Any]
 class Prober:
     """Measures models against one real data set, on all its training images."""
 
-    def __init__(self, dataset: PreparedDataset, recipe: Recipe, team: Team):
+    def __init__(self, params: Params, dataset: PreparedDataset, recipe: Recipe, team: Team):
         """Decode the splits."""
-        self.recipe, self.team = recipe, team
+        self.params, self.recipe, self.team = params, recipe, team
         self.num_classes = len(dataset.class_names)
         size = recipe.settings.resize_size
         self.images: dict[str, ImageSet] = {
             split: load_samples(dataset.samples(split), size, team.device) for split in SPLITS
         }
-        self.labels = {split: set_.labels.cpu().numpy() for split, set_ in self.images.items()}
+        self.labels = {split: set_.labels for split, set_ in self.images.items()}
 
     def leep(self, model: nn.Module) -> float:
         """Return LEEP of the model's own head on the real training images."""
         soft = predict(model, self.images["train"], self.recipe, self.team)
-        return leep(soft, self.labels["train"], self.num_classes)
+        return leep(soft, self.labels["train"].cpu().numpy(), self.num_classes)
 
-    def fixed_feature_accuracy(self, model: nn.Module) -> float:
-        """Return the test accuracy of a linear classifier on the frozen features."""
+    def features(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the frozen features of every split."""
         model.to(self.team.device)
-        features = {
+        return {
             split: extract_features(model, images, self.recipe)
             for split, images in self.images.items()
         }
-        return fixed_feature_accuracy(features, self.labels)
+
+    def fixed_features(
+        self, features: Sequence[dict[str, Tensor]], starts: Sequence[Tensor], seeds: Sequence[int]
+    ) -> list[float]:
+        """Return the test accuracy of a linear head on the frozen features, for every seed."""
+        return fixed_feature_accuracies(
+            features,
+            self.labels,
+            [start.to(self.team.device) for start in starts],
+            self.recipe.settings,
+            learning_rates=self.params.real_leg.learning_rates,
+            num_epochs=self.params.probe.num_epochs,
+            seeds=seeds,
+        )
+
+    def fresh_heads(self, features: dict[str, Tensor], seeds: Sequence[int]) -> list[Tensor]:
+        """Draw a new head for every seed."""
+        num_features = features["train"].shape[1]
+        return [fresh_head(num_features, self.num_classes, seed) for seed in seeds]
 
 
 def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list[Row]:
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
     pretrained = load_backbone(backbone, num_classes=None, seed=0)
-    own = {"set": None, "source": None, "model": "upstream", "seed": None}
-    rows: list[Row] = [
-        {**own, "measure": "leep", "value": prober.leep(pretrained)},
-        {
-            **own,
-            "measure": "fixed_feature_accuracy",
-            "value": prober.fixed_feature_accuracy(pretrained),
-        },
-    ]
-    for seed in seeds:
+    own = {"set": None, "source": None, "model": "upstream"}
+    rows: list[Row] = [{**own, "seed": None, "measure": "leep", "value": prober.leep(pretrained)}]
+    features = prober.features(pretrained)
+    starts = prober.fresh_heads(features, seeds)
+    fixed = prober.fixed_features([features] * len(seeds), starts, seeds)
+    for seed, accuracy in zip(seeds, fixed, strict=True):
         fresh = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
-        value = prober.leep(fresh)
-        rows.append({**own, "seed": seed, "measure": "leep_random_head", "value": value})
+        rows += [
+            {**own, "seed": seed, "measure": "leep_random_head", "value": prober.leep(fresh)},
+            {**own, "seed": seed, "measure": "fixed_feature_accuracy", "value": accuracy},
+        ]
     return rows
 
 
-def probe_stage_one(prober: Prober, backbone: Path, checkpoint: Path) -> list[Row]:
-    """Measure one stage-one model, named by its file NAME/sSEED.safetensors."""
-    seed = int(checkpoint.stem.removeprefix("s"))
-    model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
-    load_classifier(model, checkpoint)
-    who = {"model": checkpoint.parent.name, "seed": seed}
-    return [
-        {**who, "measure": "leep", "value": prober.leep(model)},
-        {
-            **who,
-            "measure": "fixed_feature_accuracy",
-            "value": prober.fixed_feature_accuracy(model),
-        },
-    ]
+def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
+    """Measure the stage-one models NAME/sSEED.safetensors of one name, seed by seed.
+
+    Their linear heads are trained together: a new one (Bridged's table 6, FC reinit), and their
+    own further, where it is a plain layer.
+    """
+    seeds = sorted(int(file.stem.removeprefix("s")) for file in folder.glob("*.safetensors"))
+    rows: list[Row] = []
+    features, own_heads = [], []
+    for seed in seeds:
+        model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
+        load_classifier(model, folder / f"s{seed}.safetensors")
+        rows.append({"seed": seed, "measure": "leep", "value": prober.leep(model)})
+        features.append(prober.features(model))
+        if (head := linear_head(model)) is not None:
+            own_heads.append(head)
+    starts = {"fixed_feature_accuracy": prober.fresh_heads(features[0], seeds)}
+    if own_heads:
+        starts["fixed_feature_accuracy_own_head"] = own_heads
+    for measure, heads in starts.items():
+        accuracies = prober.fixed_features(features, heads, seeds)
+        for seed, accuracy in zip(seeds, accuracies, strict=True):
+            rows.append({"seed": seed, "measure": measure, "value": accuracy})
+    return [{"model": folder.name, **row} for row in rows]
 
 
 def probe(
@@ -105,14 +132,14 @@ def probe(
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
-        prober = Prober(prepared, recipe, Team(accelerator, rank=0, size=1))
-        found = [(path.name, file) for path in stage_one for file in _checkpoints(path)]
+        prober = Prober(params, prepared, recipe, Team(accelerator, rank=0, size=1))
+        found = [(path.name, folder) for path in stage_one for folder in _models(path)]
         mine = my_share(accelerator, found)
         rows: list[Row] = []
-        for name, file in progress(mine, total=len(mine), what="probing", unit="model"):
+        for name, folder in progress(mine, total=len(mine), what="probing", unit="model"):
             settings = params.synthetic[name]
             about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
-            rows += [{**about, **row} for row in probe_stage_one(prober, backbone, file)]
+            rows += [{**about, **row} for row in probe_stage_one(prober, backbone, folder)]
         rows = gather_object(rows)
         if accelerator.is_main_process:
             rows += probe_backbone(prober, backbone, params.seeds)
@@ -121,8 +148,9 @@ def probe(
     log.done(f"{len(rows)} measures", out)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*.safetensors"))
+def _models(folder: Path) -> list[Path]:
+    """List the folders of stage-one models of a set, one a name."""
+    return sorted({file.parent for file in folder.glob("*/*.safetensors")})
 
 
 def main(arguments: list[str] | None = None) -> None:

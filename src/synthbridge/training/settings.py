@@ -44,6 +44,12 @@ class RealLegSettings(Settings):
         return self
 
 
+class ProbeSettings(Settings):
+    """`probe` in params.yaml: linear heads on frozen features."""
+
+    num_epochs: int = Field(ge=1)  # over the training images, at each of real_leg.learning_rates
+
+
 class StageOneSettings(Settings):
     """`stage_one.<name>` in params.yaml: a first leg on synthetic images alone."""
 
