@@ -4,12 +4,12 @@ import pytest
 
 from house import PACKAGE, imports
 
-WINGS = ("data", "diffusion", "clip", "training", "evidence", "upstream")
+WINGS = ("data", "diffusion", "clip", "prompts", "training", "evidence", "upstream")
 
 # The foreign libraries that only these wings may know.
 OWNERS = {
     "diffusers": {"diffusion", "upstream"},
-    "transformers": {"clip", "diffusion", "upstream"},
+    "transformers": {"clip", "diffusion", "prompts", "upstream"},
     "faiss": {"clip"},
     "torchmetrics": {"evidence"},
     "timm": {"training", "upstream"},
@@ -49,7 +49,8 @@ def test_file_keeps_the_walls(path):
 
 SHARED_BY_STAGES = {
     "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "costs", "sizes",
-    "estimates", "training_counts",
+    "estimates", "training_counts", "run_metrics", "pool_search",
+    "candidates",
 }  # fmt: skip
 
 

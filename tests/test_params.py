@@ -7,8 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from house import ROOT
-from synthbridge.stages.params import read_params, source_name
+from synthbridge.settings import check_settings
+from synthbridge.stages.params import Params, read_params, source_name
 
+ABSENT = object()  # in place of a value: the key is left out
 DSI_65 = {"prompts": "dsi", "shots": 65, "guidance_scale": 1.5, "images_per_class": 60}
 
 
@@ -18,7 +20,7 @@ def _refused(tmp_path, key, value):
     group = params
     for parent in parents:
         group = group[parent]
-    if value is None:
+    if value is ABSENT:
         del group[last]
     else:
         group[last] = value
@@ -33,7 +35,8 @@ def _refused(tmp_path, key, value):
     ("key", "value", "sentence"),
     [
         ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, data"),
-        ("training", None, "training is missing; add it"),
+        ("training", ABSENT, "training is missing; add it"),
+        ("upstream.generator", None, "upstream.generator is null, so that nothing can draw them"),
         ("invert.steps", 3, "invert.steps is not a known key; choose from"),
         (
             "upstream.generator.vae.num_step",
@@ -63,7 +66,40 @@ def _refused(tmp_path, key, value):
         ("data.digits.source", "digit", "data.digits.source is 'digit'; it should be 'csv'"),
         ("data.digits.test_per_class", 0, "data.digits.test_per_class is 0; it should be greater"),
         ("data.digits.max_side", 0.5, "data.digits.max_side is 0.5; it should be a valid integer"),
-        ("sets", ["template", "dis_4"], "sets holds 'dis_4', which is no group below synthetic"),
+        (
+            "sets",
+            ["template", "dis_4"],
+            "sets is ['template', 'dis_4'], but generated_sets and retr",
+        ),
+        (
+            "generated_sets",
+            ["dis_4"],
+            "generated_sets holds 'dis_4', which is no group below synth",
+        ),
+        (
+            "retrieved_sets",
+            ["pool"],
+            "retrieved_sets holds 'pool', which is no group below retriev",
+        ),
+        (
+            "retrieved_sets",
+            [],
+            "together are ['template', 'dsi_1', 'dsi_4']; name each set in sets",
+        ),
+        ("retrieved.retrieved.serch", "clip", "serch is not a known key; remove it or"),
+        (
+            "retrieved.retrieved.search",
+            "text",
+            "search is 'text'; it should be 'caption' or 'clip'",
+        ),
+        ("retrieved.retrieved.candidates", None, "candidates is missing; add it"),
+        ("retrieved.retrieved.keep_share", 30, "keep_share is 30; it should be less than or equal"),
+        ("retrieved.retrieved.queries", {"one": []}, "retrieved.retrieved.queries.one is []; "),
+        (
+            "synthetic.retrieved",
+            DSI_65,
+            "'retrieved' is a group of synthetic and of retrieved; ren",
+        ),
         ("sets", ["template", "template"], "name each one once"),
         ("shots", [65], "shots holds 65; choose from 1 to 64, or full"),
         ("shots", [0], "shots holds 0; choose from"),
@@ -74,7 +110,11 @@ def _refused(tmp_path, key, value):
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),
-        ("arms.real.vanilla", [{"train_on": "reel"}], "it should be 'real' or 'mixed'"),
+        (
+            "arms.real.vanilla",
+            [{"train_on": "reel"}],
+            "it should be 'real', 'synthetic' or 'mixed'",
+        ),
         ("arms.real.vanilla", [{"fresh_head": True}], "names either stage_one or train_on"),
         ("arms.real.vanilla", [{"train_on": "mixed"}], "move the arm to arms.mixed"),
         ("arms.bridged.bridged", [{"train_on": "real"}], "first leg of a bridged arm names its"),
@@ -87,6 +127,30 @@ def _refused(tmp_path, key, value):
 )
 def test_a_fault_is_a_sentence(tmp_path, key, value, sentence):
     assert sentence in _refused(tmp_path, key, value)
+
+
+def test_retrieval_needs_a_clip_and_a_pool():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    hub = {"hub": "a/b", "revision": "c" * 40}
+    values["upstream"].update(generator=hub, clip=None, pool=None)
+    with pytest.raises(ValueError, match=r"retrieved\.retrieved is ranked by CLIP, but upstream"):
+        check_settings(Params, values, "")
+    values["upstream"]["clip"] = hub
+    with pytest.raises(
+        ValueError, match=r"retrieved\.retrieved\.pool is null, the upstream's, but"
+    ):
+        check_settings(Params, values, "")
+    values["retrieved"]["retrieved"]["pool"] = "data/raw/pool"
+    check_settings(Params, values, "")
+
+
+def test_clip_search_ends_somewhere():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values["retrieved"]["retrieved"]["candidates"] = None
+    with pytest.raises(ValueError, match="candidates is null, but every image of a pool resembles"):
+        check_settings(Params, values, "")
+    values["retrieved"]["retrieved"]["search"] = "caption"
+    check_settings(Params, values, "")
 
 
 def _python_src(*arguments, cwd=ROOT):
@@ -149,5 +213,7 @@ def test_processes_must_be_a_number(monkeypatch):
 
 def test_source_is_the_set_without_its_shots():
     params = read_params(ROOT / "params.yaml")
-    sources = {name: source_name(name, settings) for name, settings in params.synthetic.items()}
-    assert sources == {"template": "template", "dsi_1": "dsi", "dsi_4": "dsi"}
+    sources = {name: source_name(name, params.set_settings(name)) for name in params.sets}
+    assert sources == {
+        "template": "template", "dsi_1": "dsi", "dsi_4": "dsi", "retrieved": "retrieved"
+    }  # fmt: skip

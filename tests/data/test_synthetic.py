@@ -1,7 +1,12 @@
 import pytest
 
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.data.synthetic import plan_shards, subset_names, synthetic_samples
+from synthbridge.data.synthetic import (
+    check_volume,
+    plan_shards,
+    subset_names,
+    synthetic_samples,
+)
 
 
 def test_subsets():
@@ -32,3 +37,11 @@ def test_a_seed_sees_its_own_subset_alone(tmp_path):
     assert [s.key for s in synthetic_samples(blocks, 1)] == ["b0s1", "b1s1"]
     with pytest.raises(ValueError, match="no synthetic image for seed 2"):
         synthetic_samples(blocks, 2)
+
+
+def test_volume_above_capacity_or_between_blocks_is_refused():
+    check_volume(300, 100, 3)
+    with pytest.raises(ValueError, match="images_per_class is 400, but 3 blocks of 100 hold 300"):
+        check_volume(400, 100, 3)
+    with pytest.raises(ValueError, match="is 150, which is no multiple of.*images_per_block"):
+        check_volume(150, 100, 3)

@@ -104,7 +104,12 @@ def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
             rows += [
                 {**about, "seed": seed, "measure": "leep", "value": leep + 0.01 * seed},
                 {**about, "seed": seed, "measure": FIXED, "value": 0.85},
-                {**about, "seed": seed, "measure": f"{FIXED}_own_head", "value": 0.84},
+                {
+                    **about,
+                    "seed": seed,
+                    "measure": "fixed_feature_own_head_accuracy",
+                    "value": 0.84,
+                },
             ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows))

@@ -75,7 +75,7 @@ def test_the_summary_keeps_marked_numbers_under_names_of_their_own(both, neither
         assert marked.pop(f"{name}_selected_on_test") == clean.pop(name)
     fixed = "fixed_feature_accuracy"
     assert marked == clean
-    assert set(clean) == {"leep", "leep_random_head", fixed, f"{fixed}_own_head"}
+    assert set(clean) == {"leep", "leep_random_head", fixed, "fixed_feature_own_head_accuracy"}
 
 
 def test_the_page_says_so_at_its_top_in_each_verdict_and_over_each_table_and_plot(both):

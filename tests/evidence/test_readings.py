@@ -14,7 +14,7 @@ def test_reads_probes(tmp_path):
     assert len(table) == 7 + 18
     fixed = table[table["measure"] == "fixed_feature_accuracy"]["value"]
     assert set(fixed) == {80.0, 85.0}
-    assert set(table[table["measure"] == "fixed_feature_accuracy_own_head"]["value"]) == {84.0}
+    assert set(table[table["measure"] == "fixed_feature_own_head_accuracy"]["value"]) == {84.0}
     assert table["set"].isna().sum() == 7
 
 

@@ -27,6 +27,10 @@ def main(backbone: Path, out: Path) -> None:
         resize_size=16,
         min_crop_area=0.8,
         max_stretch=1.1,
+        augment=True,
+        normalisation="backbone",
+        start="backbone",
+        frozen_norm="eval",
     )
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.25,) * 3), Augmentation(0.8, 1.1, False))
     model = load_backbone(backbone, num_classes=4, seed=0)

@@ -203,7 +203,7 @@ def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]
 def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row a model, with its measures side by side."""
     digits = {"leep": 2, "leep_random_head": 2,
-              "fixed_feature_accuracy": 1, "fixed_feature_accuracy_own_head": 1}  # fmt: skip
+              "fixed_feature_accuracy": 1, "fixed_feature_own_head_accuracy": 1}  # fmt: skip
     rows = []
     for (set_name, model), group in groups_of(probes, ["set", "model"]):
         by_measure = {row["measure"]: row for row in group.to_dict("records")}

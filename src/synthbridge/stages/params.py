@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from synthbridge.clip.settings import RetrievedSettings
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
@@ -27,6 +28,7 @@ STAGES = (
     "invert",
     "plan",
     "generate",
+    "retrieve",
     "select",
     "bridge",
     "finetune",
@@ -43,8 +45,8 @@ class ArmFamilies(Settings):
     """`arms` in params.yaml: named lists of legs, in families that need the same inputs."""
 
     real: dict[Name, Legs]  # real images only
-    mixed: dict[Name, Legs]  # real and synthetic images together, once a synthetic set
-    bridged: dict[Name, Legs]  # start from a stage-one model, once a synthetic set
+    mixed: dict[Name, Legs]  # real images and a set's together, once a set
+    bridged: dict[Name, Legs]  # start from a stage-one model, once a set
 
 
 class Params(Settings):
@@ -55,8 +57,11 @@ class Params(Settings):
     data: dict[Name, DatasetSettings]
     shots: Annotated[list[int | str], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
-    sets: list[Name]  # none: real images alone
+    sets: list[Name]  # all that train models; none: real images alone
+    generated_sets: list[Name]
+    retrieved_sets: list[Name]
     synthetic: dict[Name, SyntheticSettings]
+    retrieved: dict[Name, RetrievedSettings]
     invert: InversionSettings
     generate: SamplingSettings
     training: TrainingSettings
@@ -84,8 +89,29 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _sets_fit(self) -> "Params":
-        for name in self.sets:
-            _check_group("sets", name, "synthetic", self.synthetic)
+        if self.generated_sets and self.upstream.generator is None:
+            raise ValueError(
+                f"generated_sets holds {_list(self.generated_sets)}, but upstream.generator is "
+                "null, so that nothing can draw them; name a generator, or write "
+                "'generated_sets: []' and take the sets' lines out of probe and report in dvc.yaml"
+            )
+        for name in self.generated_sets:
+            _check_group("generated_sets", name, "synthetic", self.synthetic)
+        for name in self.retrieved_sets:
+            _check_group("retrieved_sets", name, "retrieved", self.retrieved)
+            if name in self.synthetic:
+                raise ValueError(f"'{name}' is a group of synthetic and of retrieved; rename one")
+        parts = [*self.generated_sets, *self.retrieved_sets]
+        if sorted(parts) != sorted(self.sets):
+            raise ValueError(
+                f"sets is {self.sets}, but generated_sets and retrieved_sets together are {parts}; "
+                "name each set in sets and in one of the two"
+            )
+        if self.training.normalisation == "synthetic" and not self.sets:
+            raise ValueError(
+                "training.normalisation is 'synthetic', but sets is empty, so there is no "
+                "synthetic image to measure; choose backbone or real"
+            )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
@@ -95,6 +121,21 @@ class Params(Settings):
             if settings.shots is not None and not _are_shots(settings.shots):
                 raise ValueError(
                     f"synthetic.{name}.shots is {settings.shots}; choose from {SHOTS_RULE}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _retrieval_has_what_it_needs(self) -> "Params":
+        for name in self.retrieved_sets:
+            if self.upstream.clip is None:
+                raise ValueError(
+                    f"retrieved.{name} is ranked by CLIP, but upstream.clip is null; "
+                    "name one there (docs/models.md)"
+                )
+            if self.retrieved[name].pool is None and self.upstream.pool is None:
+                raise ValueError(
+                    f"retrieved.{name}.pool is null, the upstream's, but upstream.pool is null "
+                    "too; name a folder of captioned images (docs/retrieval.md)"
                 )
         return self
 
@@ -121,8 +162,14 @@ class Params(Settings):
             raise ValueError(
                 f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
             )
-        if leg.train_on == "mixed" and family != "mixed":
-            raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+        if leg.train_on in ("mixed", "synthetic") and family != "mixed":
+            raise ValueError(
+                f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
+            )
+
+    def set_settings(self, name: str) -> SyntheticSettings | RetrievedSettings:
+        """Return the settings of a set, generated or retrieved."""
+        return self.retrieved[name] if name in self.retrieved_sets else self.synthetic[name]
 
 
 def _are_shots(shots: int | str) -> bool:
@@ -142,7 +189,7 @@ def _list(names) -> str:
     return ", ".join(str(name) for name in names)
 
 
-def source_name(set_name: str, settings: SyntheticSettings) -> str:
+def source_name(set_name: str, settings: SyntheticSettings | RetrievedSettings) -> str:
     """Return what a set is called whatever its shots: `dsi` for `dsi_4`."""
     suffix = "" if settings.shots is None else f"_{settings.shots}"
     return set_name.removesuffix(suffix)
@@ -174,7 +221,7 @@ def check_pipeline(params: Params, pipeline: str) -> None:
     """
     for stage in ("probe", "report"):
         text = _stage_text(pipeline, stage)
-        for name in params.synthetic:
+        for name in (*params.synthetic, *params.retrieved):
             is_read = re.search(rf"/{name}\b", text) is not None
             if name in params.sets and not is_read:
                 raise ValueError(

@@ -1,10 +1,12 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
 LEEP on the real training images, and the accuracy of linear heads on frozen features, for the
-backbone and for every stage-one model.
+backbone and for every stage-one model; of these, if params.yaml says so, also the accuracy of
+their own heads on test images with one cue left, texture or shape.
 """
 
 import argparse
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,11 @@ from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import my_share, start_accelerator
-from synthbridge.stages.trainings import load_samples, make_recipe
+from synthbridge.stages.run_metrics import write_probe_metrics
+from synthbridge.stages.trainings import load_samples, make_recipe, recorded_recipe
+from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, load_classifier
+from synthbridge.training.cues import one_cue_sets
 from synthbridge.training.features import extract_features, fixed_feature_accuracies
 from synthbridge.training.heads import fresh_head, linear_head
 from synthbridge.training.images import ImageSet
@@ -41,6 +46,17 @@ class Prober:
             split: load_samples(dataset.samples(split), size, team.device) for split in SPLITS
         }
         self.labels = {split: set_.labels for split, set_ in self.images.items()}
+        self.one_cue: dict[str, ImageSet] = {}
+
+    def add_cues(self) -> None:
+        """Make the test images with texture alone and with shape alone."""
+        self.one_cue = dict(one_cue_sets(self.images["test"], seed=0))
+
+    def under(self, recipe: Recipe) -> "Prober":
+        """Return a prober of the same images that makes inputs by another recipe."""
+        other = copy.copy(self)
+        other.recipe = recipe
+        return other
 
     def leep(self, model: nn.Module) -> float:
         """Return LEEP of the model's own head on the real training images."""
@@ -74,6 +90,14 @@ class Prober:
         num_features = features["train"].shape[1]
         return [fresh_head(num_features, self.num_classes, seed) for seed in seeds]
 
+    def cue_accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Return the accuracy of the model's own head on test images with one cue each."""
+        labels = self.labels["test"].cpu().numpy()
+        return {
+            f"{cue}_accuracy": top1(predict(model, images, self.recipe, self.team), labels)
+            for cue, images in self.one_cue.items()
+        }
+
 
 def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list[Row]:
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
@@ -95,22 +119,25 @@ def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list
 def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
     """Measure the stage-one models NAME/sSEED.safetensors of one name, seed by seed.
 
-    Their linear heads are trained together: a new one (Bridged's table 6, FC reinit), and their
-    own further, where it is a plain layer.
+    Their linear heads are trained together: new ones (Bridged's table 6, FC reinit), and their
+    own further, where they are plain layers.
     """
     seeds = sorted(int(file.stem.removeprefix("s")) for file in folder.glob("*.safetensors"))
     rows: list[Row] = []
     features, own_heads = [], []
     for seed in seeds:
+        checkpoint = folder / f"s{seed}.safetensors"
         model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
-        load_classifier(model, folder / f"s{seed}.safetensors")
-        rows.append({"seed": seed, "measure": "leep", "value": prober.leep(model)})
-        features.append(prober.features(model))
+        load_classifier(model, checkpoint)
+        of_model = prober.under(recorded_recipe(prober.recipe, checkpoint))
+        values = {"leep": of_model.leep(model), **of_model.cue_accuracies(model)}
+        rows += [{"seed": seed, "measure": name, "value": value} for name, value in values.items()]
+        features.append(of_model.features(model))
         if (head := linear_head(model)) is not None:
             own_heads.append(head)
     starts = {"fixed_feature_accuracy": prober.fresh_heads(features[0], seeds)}
     if own_heads:
-        starts["fixed_feature_accuracy_own_head"] = own_heads
+        starts["fixed_feature_own_head_accuracy"] = own_heads
     for measure, heads in starts.items():
         accuracies = prober.fixed_features(features, heads, seeds)
         for seed, accuracy in zip(seeds, accuracies, strict=True):
@@ -126,18 +153,24 @@ def probe(
     backbone: Path,
     stage_one: Sequence[Path],
     out: Path,
+    metrics: Path | None = None,
 ) -> None:
-    """Write the measures of the backbone and of the stage-one models of all sets to `out`."""
+    """Write the measures of the backbone and of the stage-one models of all sets to `out`.
+
+    `metrics` is a small file of the same, for git.
+    """
     log = StageLog("probe: LEEP and fixed-feature accuracy of the backbone and stage-one models")
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
         prober = Prober(params, prepared, recipe, Team(accelerator, rank=0, size=1))
+        if params.probe.cues:
+            prober.add_cues()
         found = [(path.name, folder) for path in stage_one for folder in _models(path)]
         mine = my_share(accelerator, found)
         rows: list[Row] = []
         for name, folder in progress(mine, total=len(mine), what="probing", unit="model"):
-            settings = params.synthetic[name]
+            settings = params.set_settings(name)
             about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
             rows += [{**about, **row} for row in probe_stage_one(prober, backbone, folder)]
         rows = gather_object(rows)
@@ -145,6 +178,8 @@ def probe(
             rows += probe_backbone(prober, backbone, params.seeds)
             rows.sort(key=str)  # the same order for any number of processes
             write_json(out, [{"dataset": dataset, **row} for row in rows])
+            if metrics:
+                write_probe_metrics(metrics, rows)
     log.done(f"{len(rows)} measures", out)
 
 
@@ -160,4 +195,5 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--stage-one", type=Path, nargs="*", default=[])
+    parser.add_argument("--metrics", type=Path, help="a small file of the same, for git")
     probe(read_params(), **vars(parser.parse_args(arguments)))
