@@ -1,7 +1,7 @@
 """Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several.
 
-Commands are no stages: `python src profile NAME` makes a profile params.yaml, `python src
-write_prompts` lets a language model write prompts.
+Commands are no stages: `python src profile NAME` makes a profile params.yaml, `python src study
+NAME` runs experiments, `python src write_prompts` lets a language model write prompts.
 """
 
 import errno
@@ -13,9 +13,9 @@ import traceback
 from typing import NoReturn
 
 from synthbridge.progress import say
-from synthbridge.stages import launch, params
+from synthbridge.stages import launch, params, pipeline
 
-COMMANDS = ("profile", "write_prompts")
+COMMANDS = ("profile", "study", "write_prompts")  # beside the stages
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
             return 0
         if stage not in params.STAGES:
             raise ValueError(f"'{stage}' is no stage; choose from {', '.join(params.STAGES)}")
-        params.check_params()
+        pipeline.check_params()
         launch.check_share(stage)
         if (status := launch.start_processes(stage, sys.argv)) is not None:
             return status

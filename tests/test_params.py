@@ -34,7 +34,7 @@ def _refused(tmp_path, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, data"),
+        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, clip_tuning, data"),
         ("training", ABSENT, "training is missing; add it"),
         ("upstream.generator", None, "upstream.generator is null, so that nothing can draw them"),
         ("invert.steps", 3, "invert.steps is not a known key; choose from"),
@@ -92,7 +92,7 @@ def _refused(tmp_path, key, value):
             "text",
             "search is 'text'; it should be 'caption' or 'clip'",
         ),
-        ("retrieved.retrieved.candidates", None, "candidates is missing; add it"),
+        ("retrieved.retrieved.candidates", ABSENT, "candidates is missing; add it"),
         ("retrieved.retrieved.keep_share", 30, "keep_share is 30; it should be less than or equal"),
         ("retrieved.retrieved.queries", {"one": []}, "retrieved.retrieved.queries.one is []; "),
         (
@@ -100,6 +100,11 @@ def _refused(tmp_path, key, value):
             DSI_65,
             "'retrieved' is a group of synthetic and of retrieved; ren",
         ),
+        ("data.digits.imbalance", 0.5, "data.digits.imbalance is 0.5; it should be greater than"),
+        ("data.digits.extra_test", "../there", "is '../there'; name one folder below the data"),
+        ("clip_tuning.sets", ["dsi_8"], "clip_tuning.sets holds 'dsi_8', which sets does not"),
+        ("clip_tuning.weight_decay", -1.0, "clip_tuning.weight_decay is -1.0; it should be"),
+        ("arms.real.clip_mine", [{"train_on": "real"}], "begins with clip_, as the arms of CLIP"),
         ("sets", ["template", "template"], "name each one once"),
         ("shots", [65], "shots holds 65; choose from 1 to 64, or full"),
         ("shots", [0], "shots holds 0; choose from"),
@@ -119,6 +124,40 @@ def _refused(tmp_path, key, value):
         ("arms.real.vanilla", [{"train_on": "mixed"}], "move the arm to arms.mixed"),
         ("arms.bridged.bridged", [{"train_on": "real"}], "first leg of a bridged arm names its"),
         ("arms.bridged.bridged", [{"stage_one": "plane"}], "names stage one 'plane'; choose from"),
+        (
+            "arms.bridged.bridged",
+            [{"stage_one": "plain"}, {"train_on": "synthetic"}],
+            "leg 2, trains on synthetic images; move the arm to arms.mixed",
+        ),
+        (
+            "arms.bridged.bridged",
+            [{"stage_one": "plain", "frozen_units": 2}],
+            "takes that model as it is, but has frozen_units; move it to a leg that trains",
+        ),
+        (
+            "arms.real.vanilla",
+            [{"train_on": "real", "synthetic_weight": 0.5}],
+            "synthetic_weight says how real and synthetic images share a batch; it goes with",
+        ),
+        (
+            "arms.mixed.mixed",
+            [{"train_on": "mixed", "auxiliary_norm": True, "mixup": 0.2}],
+            "auxiliary_norm treats real and synthetic images apart, and mixup 0.2 blends one",
+        ),
+        (
+            "arms.mixed.mixed",
+            [{"train_on": "mixed", "synthetic_share": 1.0}],
+            "arms.mixed.mixed.0.synthetic_share is 1.0; it should be less than 1",
+        ),
+        (
+            "arms.mixed.mixed",
+            [{"train_on": "mixed", "synthetic_weight": 0.0}],
+            "arms.mixed.mixed.0.synthetic_weight is 0.0; it should be greater than 0",
+        ),
+        ("training.normalisation", "own", "it should be 'backbone', 'real' or 'synthetic'"),
+        ("training.start", "zero", "it should be 'backbone' or 'random'"),
+        ("training.frozen_norm", "frozen", "it should be 'eval' or 'train'"),
+        ("probe.cues", "yes", "probe.cues is 'yes'; it should be a valid boolean"),
         ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
         ("report.primary_arm", "bridgd", "report.primary_arm is 'bridgd'; choose from"),
         ("real_leg.learning_rates", [0.0], "must all be above 0"),
@@ -151,6 +190,18 @@ def test_clip_search_ends_somewhere():
         check_settings(Params, values, "")
     values["retrieved"]["retrieved"]["search"] = "caption"
     check_settings(Params, values, "")
+
+
+def test_tuning_clip_on_a_set_wants_a_clip(tmp_path):
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["clip_tuning"]["sets"] = ["template"]
+    params["retrieved_sets"] = []
+    params["sets"] = params["generated_sets"]
+    hub = {"hub": "a/b", "revision": "c" * 40}
+    params["upstream"] = {**params["upstream"], "pool": None, "clip": None, "generator": hub}
+    YAML().dump(params, tmp_path / "params.yaml")
+    with pytest.raises(ValueError, match=r"but upstream.clip is null; name a CLIP there, or write"):
+        read_params(tmp_path / "params.yaml")
 
 
 def _python_src(*arguments, cwd=ROOT):
@@ -189,7 +240,7 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
 
 def test_a_set_that_is_left_out_but_read_is_refused(tmp_path, monkeypatch):
     """`-S 'sets=[template]'` would otherwise fail at the end, in probe."""
-    from synthbridge.stages.params import check_params
+    from synthbridge.stages.pipeline import check_params
 
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     text = (ROOT / "params.yaml").read_text()

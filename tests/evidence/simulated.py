@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from synthbridge.data.shards import encode_png
+
 NUM_CLASSES, NUM_TEST = 10, 900
 BASE = {1: 0.68, 4: 0.86, "full": 0.97}  # vanilla's accuracy
 REAL_GAINS = {"vanilla": 0.0, "vanilla_equal_steps": 0.01, "vanilla_fc_reinit": -0.03}
@@ -66,6 +68,7 @@ def write_run(
         "set": None if source == "real" else name,
         "source": source,
         "arm": arm,
+        "stage_one": "plain" if bridged or arm == "synthetic_only" else None,
         "shots": shots,
         "seed": seed,
         "learning_rate": None if arm == "synthetic_only" else 0.03,
@@ -86,7 +89,7 @@ def write_run(
     np.savez(path.with_suffix(".npz"), probabilities=probabilities, labels=labels)
 
 
-FIXED = "fixed_feature_accuracy"
+FIXED, OWN_HEAD = "fixed_feature_accuracy", "fixed_feature_own_head_accuracy"
 
 
 def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
@@ -103,13 +106,9 @@ def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
         for seed in range(3):
             rows += [
                 {**about, "seed": seed, "measure": "leep", "value": leep + 0.01 * seed},
+                {**about, "seed": seed, "measure": "logme", "value": 0.3 + 0.02 * leep * seed},
                 {**about, "seed": seed, "measure": FIXED, "value": 0.85},
-                {
-                    **about,
-                    "seed": seed,
-                    "measure": "fixed_feature_own_head_accuracy",
-                    "value": 0.84,
-                },
+                {**about, "seed": seed, "measure": OWN_HEAD, "value": 0.84},
             ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows))
@@ -127,3 +126,24 @@ def simulate_style(folder: Path, subsets: Iterable[str] = ("s0", "s1", "s2")) ->
                 level = 0.25 + 0.15 * np.exp(-step / 60)
                 loss = f"{level * rng.lognormal(0, 0.4):.5f}" if step else ""
                 writer.writerow([step, loss, f"{level:.5f}" if step % 50 == 0 else ""])
+
+
+def simulate_examined(folder: Path, *, threshold: float = 0.9) -> None:
+    """Write the findings of examine, with a class too small for FID."""
+    gap = {"num_real": 80, "num_images": 60, "fid": 12.3456, "kid": 0.1234, "kid_spread": 0.01,
+           "precision": 0.5, "recall": 0.25, "density": 1.1, "coverage": 0.4,
+           "needs": {"fid": 50, "kid": 10, "neighbours": 6},
+           "by_class": [{"class": "zero", "num_real": 8, "num_images": 6,
+                         "precision": 1.0}]}  # fmt: skip
+    mean = {
+        name: gap[name] for name in ("fid", "kid", "precision", "recall", "density", "coverage")
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gap.json").write_text(
+        json.dumps({"subsets": {"all": gap}, "mean": mean, "clip": "a/clip", "kept_share": 0.3})
+    )
+    real_train = {"num_images": 80, "num_near_duplicates": 2, "share": 0.025}
+    leakage = {"threshold": threshold, "num_images": 60, "num_near_duplicates": 3, "share": 0.05,
+               "real_train": real_train, "pairs": []}  # fmt: skip
+    (folder / "leakage.json").write_text(json.dumps(leakage))
+    (folder / "pairs.png").write_bytes(encode_png(np.zeros((2, 4, 3), np.uint8)))

@@ -11,7 +11,7 @@ from synthbridge.evidence.readings import dataset_of, read_probes, read_style_lo
 def test_reads_probes(tmp_path):
     simulate_probe(tmp_path / "digits.json")
     table = read_probes([tmp_path / "digits.json"])
-    assert len(table) == 7 + 18
+    assert len(table) == 7 + 24
     fixed = table[table["measure"] == "fixed_feature_accuracy"]["value"]
     assert set(fixed) == {80.0, 85.0}
     assert set(table[table["measure"] == "fixed_feature_own_head_accuracy"]["value"]) == {84.0}

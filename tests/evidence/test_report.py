@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from evidence.simulated import simulate_probe, simulate_runs, simulate_style
+from evidence.simulated import simulate_examined, simulate_probe, simulate_runs, simulate_style
 
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.stages.report import main, report
 
-TABLES = {"results", "accuracy", "differences", "probe", "convergence", "style_loss"}
+TABLES = {"results", "accuracy", "differences", "probe", "convergence", "style_loss", "forecasts"}
 PLOTS = {"accuracy", "differences", "convergence", "style_loss", "grid"}
 
 
@@ -32,6 +32,7 @@ def inputs(tmp_path_factory):
     simulate_runs(root / "final", num_test=300)
     simulate_probe(root / "probe/digits.json")
     simulate_style(root / "styles/digits/dsi_4")
+    simulate_examined(root / "examined/digits/dsi_4/findings")
     write_pictures(root / "real/digits/train-00000.tar", 10)
     record = {"prompt": "a photo of <one>", "sampler": "dpm++"}
     write_pictures(root / "synthetic/digits/dsi_4/b0/s0-00000.tar", 99, **record)
@@ -41,6 +42,7 @@ def inputs(tmp_path_factory):
         "styles": [root / "styles"],
         "real": [root / "real/digits"],
         "synthetic": [root / "synthetic/digits/dsi_4/b0"],
+        "examined": [root / "examined/digits/dsi_4/findings"],
     }
 
 
@@ -72,9 +74,19 @@ def test_the_page_needs_no_network_and_opens_with_the_verdicts(made):
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
     assert "@import" not in page and "<script" not in page
     assert page.index("With dsi images on digits, ") < page.index("<svg")
-    assert page.count("<svg") == 4 and page.count("data:image/png") == 1
+    assert page.count("<svg") == 4 and page.count("data:image/png") == 2
     assert "a photo of &lt;one&gt;" in page  # a prompt is text, never markup
     assert "NaN" not in page and "nan" not in re.sub("[a-z]*nan[a-z]+", "", page)
+
+
+def test_the_page_shows_leakage_gap_and_forecasts(made):
+    page = (made / "report.html").read_text()
+    assert page.index("do images of a set look like test images?") < page.index("The gap to real")
+    assert "a cosine of 0.9 or more" in page
+    for cell in ("30 %", "5.00 %", "2.50 %", "12.3", "0.123", "1.10"):
+        assert f'<td class="number">{cell}</td>' in page
+    assert "LEEP and the gains of bridged at 4 shots: rank correlation" in page
+    assert "FID by class is not computed for 1 class of dsi_4: it needs 50 images" in page
 
 
 def test_svg_ids_are_used_once(made):

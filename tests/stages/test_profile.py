@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 from house import ROOT
 from synthbridge.data.synthetic import check_volume
 from synthbridge.settings import check_settings
-from synthbridge.stages.params import Params, check_params, read_params
+from synthbridge.stages.params import Params, read_params
+from synthbridge.stages.pipeline import check_params
 from synthbridge.stages.profile import compose, fit_pipeline, profile, repeat_lines
 
 PAPER = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
@@ -90,7 +91,9 @@ def test_generator_backbone_and_sets_are_the_papers():
     params = _composed()
     assert params.upstream.generator.hub == "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert params.upstream.backbone.hub == "resnet18.tv_in1k"
+    assert params.upstream.clip.hub == "openai/clip-vit-large-patch14"
     assert params.upstream.generator.revision is params.upstream.backbone.revision is None
+    assert params.upstream.clip.revision is None
     assert params.sets == params.generated_sets == ["template", "dsi_full"]
     for settings in params.synthetic.values():
         assert (settings.guidance_scale, settings.images_per_class) == (3.5, 1000)
@@ -123,11 +126,16 @@ def test_all_ten_are_there():
 def test_it_differs_from_the_default_only_where_it_means_to():
     default, paper = _leaves(DEFAULT.model_dump()), _leaves(_composed().model_dump())
     same = {name for name in default.keys() & paper.keys() if default[name] == paper[name]}
-    kept = ("arms.", "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
+    kept = ("arms.", "clip_tuning.num_epochs", "clip_tuning.real_batch_size", "clip_tuning.sets",
+            "clip_tuning.synthetic_batch_size", "clip_tuning.weight_decay",
+            "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
             "generate.guided_share", "generate.jpeg_quality", "training.batch_size",
-            "training.momentum", "training.weight_decay", "real_leg.select_on",
+            "training.momentum", "training.weight_decay", "training.augment",
+            "training.normalisation", "training.start", "training.frozen_norm", "probe.",
+            "real_leg.select_on",
             "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
-            "report.smallest_gain",
+            "report.smallest_gain", "examine.neighbours", "examine.max_images",
+                "examine.kid_subsets", "examine.seed",
             "report.confidence", "report.num_resamples", "report.seed", "report.grid_",
             "synthetic.template.prompts", "synthetic.template.shots")  # fmt: skip
     for name in default.keys() | paper.keys():

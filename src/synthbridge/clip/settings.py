@@ -1,4 +1,4 @@
-"""What params.yaml says about the sets that are retrieved from a pool."""
+"""What params.yaml says about retrieved sets and about CLIP classifier tuning."""
 
 from typing import Annotated, Literal
 
@@ -42,3 +42,14 @@ class RetrievedSettings(Settings):
                 "give the number that one query may find (paper: 500)"
             )
         return self
+
+
+class ClipTuningSettings(Settings):
+    """`clip_tuning` in params.yaml: a linear classifier on CLIP's frozen image encoder."""
+
+    sets: list[str]  # of `sets`, those that clip_mixed and clip_bridged tune on; or none
+    num_epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)  # AdamW's peak; cosine decay, no warm-up
+    weight_decay: float = Field(ge=0)
+    real_batch_size: int = Field(ge=1)  # real images a gradient step
+    synthetic_batch_size: int = Field(ge=1)  # synthetic images a gradient step

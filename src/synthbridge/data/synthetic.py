@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthbridge.data.manifests import Shots
-from synthbridge.data.shards import Sample, index_shards
+from synthbridge.data.shards import Sample, index_shard, index_shards
+from synthbridge.files import hash_file, hash_value, read_json
 
 ALL = "all"
 
@@ -75,8 +76,13 @@ def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) 
         )
 
 
-def synthetic_samples(blocks: Sequence[Path], seed: int) -> list[Sample]:
+def synthetic_samples(blocks: Sequence[Path], seed: int, kept: Path | None = None) -> list[Sample]:
     """List the synthetic images that a run with `seed` may see, over all blocks.
+
+    Args:
+        blocks: folders of shards.
+        seed: of the run.
+        kept: what `examine` keeps of the set; None: all.
 
     Raises:
         ValueError: if the blocks hold none for this seed.
@@ -89,4 +95,40 @@ def synthetic_samples(blocks: Sequence[Path], seed: int) -> list[Sample]:
     if not samples:
         folders = ", ".join(str(block) for block in blocks)
         raise ValueError(f"no synthetic image for seed {seed} in {folders}; run 'dvc repro'")
+    keys = read_json(kept)["keys"] if kept else None
+    if keys is None:
+        return samples
+    wanted = set(keys)
+    return [sample for sample in samples if sample.key in wanted]
+
+
+def set_samples(blocks: Sequence[Path]) -> list[Sample]:
+    """List all images of a set, those of every seed, in order of blocks and shards.
+
+    Raises:
+        ValueError: if the blocks hold none.
+    """
+    shards = [shard for block in blocks for shard in sorted(block.glob("*.tar"))]
+    samples = [sample for shard in shards for sample in index_shard(shard)]
+    if not samples:
+        folders = ", ".join(str(block) for block in blocks)
+        raise ValueError(f"no image in {folders}; run 'dvc repro'")
     return samples
+
+
+def subset_of(sample: Sample) -> str:
+    """Return the subset that an image belongs to: its shard is named for it."""
+    return sample.shard.name.rpartition("-")[0]
+
+
+def hash_samples(samples: Sequence[Sample]) -> list[str]:
+    """Hash what decides the bytes of `samples`: their shards and, if not all is used, their keys.
+
+    Args:
+        samples: what `synthetic_samples` lists.
+    """
+    shards = sorted({sample.shard for sample in samples})
+    hashes = [hash_file(shard) for shard in shards]
+    if len(samples) < sum(len(index_shard(shard)) for shard in shards):
+        hashes.append(hash_value([sample.key for sample in samples]))
+    return hashes

@@ -71,6 +71,8 @@ class SyntheticSettings(Settings):
     shots: Shots
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
+    # Of each class, the share that trains: the images that CLIP finds most like it; 1 = all.
+    keep_share: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
 
     @field_validator("class_names", "superclass")
     @classmethod

@@ -1,4 +1,4 @@
-"""Settings of the report: `report` in params.yaml."""
+"""Settings of the evidence: `report` and `examine` in params.yaml."""
 
 from typing import Literal
 
@@ -18,3 +18,15 @@ class ReportSettings(Settings):
     seed: int = Field(ge=0)  # draws the resamples
     grid_classes: int = Field(ge=1)  # rows of the picture grid, spread evenly over the classes
     grid_images: int = Field(ge=1)  # pictures per class and source in the grid
+
+
+class ExamineSettings(Settings):
+    """`examine` in params.yaml: how a set is compared with real images, in CLIP's image space."""
+
+    # A cosine from which on an image of a set counts as a near-duplicate of a test image.
+    threshold: float = Field(gt=0, le=1)
+    neighbours: int = Field(ge=1)  # k of precision, recall, density and coverage
+    max_images: int = Field(ge=2)  # of either side for these four, drawn at random: they cost N^2
+    kid_subset_size: int = Field(ge=2)  # images of either side in a subset
+    kid_subsets: int = Field(ge=1)
+    seed: int = Field(ge=0)  # draws subsets and images

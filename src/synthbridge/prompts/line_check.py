@@ -34,6 +34,13 @@ class LineRules:
     needs_link: bool  # one of LINKS: a prompt has, a sense such as `crane bird` may lack it
 
 
+RULES = {  # of the lines that a language model is asked for
+    "contextual": LineRules(min_words=5, max_words=30, needs_link=True),
+    "stylised": LineRules(min_words=5, max_words=30, needs_link=True),
+    "senses": LineRules(min_words=2, max_words=8, needs_link=False),
+}
+
+
 def clean_line(line: str) -> str:
     """Take list marks, quotes, the full stop at the end and double spaces off a line."""
     line = line.replace("\u2019", "'").replace("\u2013", "-").replace("\u2014", "-")

@@ -7,22 +7,15 @@ the model's folder runs as code.
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from synthbridge.files import hash_value
-from synthbridge.prompts.line_check import LineRules, clean_line, find_fault
+from synthbridge.prompts.line_check import RULES, clean_line, find_fault
 
-Kind = Literal["contextual", "stylised", "senses"]
-
-RULES = {
-    "contextual": LineRules(min_words=5, max_words=30, needs_link=True),
-    "stylised": LineRules(min_words=5, max_words=30, needs_link=True),
-    "senses": LineRules(min_words=2, max_words=8, needs_link=False),
-}
 TOKENS_PER_LINE = 48  # which the model may write; a caption of 30 words takes about 40
 TOP_P, TEMPERATURE = 0.95, 0.9  # chosen: nucleus sampling (arXiv:1904.09751)
 NUM_ROUNDS = 4  # times that a class is asked for
@@ -66,17 +59,20 @@ def load_language_model(folder: Path, device: torch.device) -> LanguageModel:
             f"{folder} is no language model that transformers loads without running its code "
             f"({' '.join(str(error).split())}); take another"
         ) from None
-    return LanguageModel(model.to(device).eval(), tokenizer)
+    return LanguageModel(
+        model.to(device).eval(),  # pyright: ignore[reportArgumentType]
+        tokenizer,
+    )
 
 
-def read_instruction(kind: Kind) -> str:
-    """Read the instruction for lines of a kind; {class} and {count} are still to be filled."""
+def read_instruction(kind: str) -> str:
+    """Read the instruction for a kind of RULES; {class} and {count} are still to be filled."""
     path = Path(__file__).parent / "instructions" / f"{kind}.txt"
     return path.read_text(encoding="utf-8")
 
 
 def write_lines(
-    writer: LanguageModel, kind: Kind, class_name: str, *, count: int, seed: int
+    writer: LanguageModel, kind: str, class_name: str, *, count: int, seed: int
 ) -> Lines:
     """Let the model write until `count` lines of a class are good, in four rounds at most.
 

@@ -57,6 +57,11 @@ class FinetuneInputs:
     rates: Path  # what `select` chose
     blocks: Sequence[Path] = ()  # synthetic shards: mixed arms
     stage_one: Path | None = None  # stage-one models: bridged arms
+    kept: Path | None = None  # what `examine` keeps of the blocks' images; None: all
+
+    def synthetic_samples(self, seed: int) -> list[Sample]:
+        """List the synthetic images that a run with `seed` may see."""
+        return synthetic_samples(self.blocks, seed, self.kept)
 
     def checkpoint(self, legs: Sequence[LegSettings], seed: int) -> Path | None:
         """Return the stage-one model that an arm starts from; None is the backbone itself."""
@@ -93,6 +98,8 @@ class Trainer:
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
         self.test = self._load(self.dataset.samples("test"))
         self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
+        extra = self.dataset.extra_test_samples()
+        self.extra = self._load(extra) if extra else None
 
     def _load(self, samples: Sequence[Sample]) -> ImageSet:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
@@ -103,14 +110,26 @@ class Trainer:
         recipe = self._recipe(run, data)
         trained = self._train(run, data, recipe)
         probabilities = predict(trained.model, self.test, recipe, self.team)
+        beside = self._test_extra(trained.model, recipe)
         if self.team.rank != 0:
             return
         with whole_unit(run.path) as unit:
             save_classifier(trained.model, unit / MODEL)
             record = self._record(run, trained, probabilities)
-            write_json(unit / RECORD, {**record, **describe_normalisation(recipe)})
+            write_json(unit / RECORD, {**record, **describe_normalisation(recipe), **beside})
             with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
+
+    def _test_extra(self, model: nn.Module, recipe: Recipe) -> dict[str, float]:
+        """Return the accuracies on the extra test set; nothing where there is none."""
+        if self.extra is None:
+            return {}
+        probabilities = predict(model, self.extra, recipe, self.team)
+        labels = self.extra.labels.cpu().numpy()
+        return {
+            "extra_top1": top1(probabilities, labels),
+            "extra_mean_per_class": mean_per_class(probabilities, labels),
+        }
 
     def _load_run(self, run: Run) -> ArmData:
         """Decode what a run trains on; synthetic images only where a leg or a measurement asks."""
@@ -119,7 +138,7 @@ class Trainer:
         kinds = {leg.train_on for leg in self.params.arms[run.arm]}
         is_measured = self.params.training.normalisation == "synthetic" and self.inputs.blocks
         if kinds & {"mixed", "synthetic"} or is_measured:
-            mixed = self._load([*real, *synthetic_samples(self.inputs.blocks, run.seed)])
+            mixed = self._load([*real, *self.inputs.synthetic_samples(run.seed)])
         return ArmData(self._load(real), mixed, len(self.dataset.class_names))
 
     def _recipe(self, run: Run, data: ArmData) -> Recipe:
@@ -160,6 +179,7 @@ class Trainer:
     def _record(self, run: Run, trained: TrainedArm, probabilities: np.ndarray) -> dict:
         return {
             "arm": run.arm,
+            "stage_one": self.params.arms[run.arm][0].stage_one,
             "shots": run.shots,
             "seed": run.seed,
             "learning_rate": run.learning_rate if trained.num_train else None,

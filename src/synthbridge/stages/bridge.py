@@ -7,8 +7,8 @@ from pathlib import Path
 
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample
-from synthbridge.data.synthetic import synthetic_samples
-from synthbridge.files import hash_file, hash_folder, hash_value, write_json
+from synthbridge.data.synthetic import hash_samples, synthetic_samples
+from synthbridge.files import hash_folder, hash_value, write_json
 from synthbridge.progress import StageLog
 from synthbridge.stages.params import read_params
 from synthbridge.stages.processes import start_accelerator
@@ -45,6 +45,7 @@ def bridge(
     real: Path,
     backbone: Path,
     blocks: Sequence[Path],
+    kept: Path | None = None,
     out: Path,
 ) -> None:
     """Train every stage-one model of a set, for every seed, on synthetic images alone."""
@@ -53,7 +54,7 @@ def bridge(
     dataset = read_dataset(real)
     num_classes = len(dataset.class_names)
     recipe = make_recipe(training, backbone, dataset.flip)
-    samples = {seed: synthetic_samples(blocks, seed) for seed in seeds}
+    samples = {seed: synthetic_samples(blocks, seed, kept) for seed in seeds}
     measured = hash_folder(real) if training.normalisation == "real" else None
     shared = [training.model_dump(), hash_folder(backbone), num_classes, dataset.flip, measured]
     with start_accelerator() as accelerator:
@@ -91,8 +92,7 @@ def _recipe(recipe: Recipe, dataset: PreparedDataset, images: ImageSet, seed: in
 
 
 def _unit(settings: StageOneSettings, seed: int, samples: Sequence[Sample], shared: list) -> Path:
-    shards = sorted({sample.shard for sample in samples})
-    inputs = hash_value([hash_file(shard) for shard in shards])
+    inputs = hash_value(hash_samples(samples))
     key = unit_key(settings=settings.model_dump(), seed=seed, synthetic=inputs, shared=shared)
     return unit_path("bridge", key)
 
@@ -136,6 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, required=True, nargs="+")
+    parser.add_argument("--kept", type=Path, help="what examine keeps of the set (default: all)")
     args = parser.parse_args(arguments)
     params = read_params()
     bridge(params.stage_one, params.training, params.seeds, **vars(args))

@@ -6,12 +6,12 @@ probabilities of every test image, so that no later statistic needs the model.
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from synthbridge.data.manifests import Shots
-from synthbridge.data.synthetic import synthetic_samples
+from synthbridge.data.synthetic import hash_samples
 from synthbridge.files import hash_file, hash_folder, read_json, write_json
 from synthbridge.progress import StageLog
 from synthbridge.stages.arm_trainer import (
@@ -111,7 +111,10 @@ def list_runs(
         "training": params.training.model_dump(),
         "epochs": params.real_leg.model_dump(exclude={"learning_rates", "select_on"}),
     }
-    synthetic = {seed: _hash_shards(inputs.blocks, seed) for seed in params.seeds}
+    synthetic = {
+        seed: hash_samples(inputs.synthetic_samples(seed)) if inputs.blocks else []
+        for seed in params.seeds
+    }
 
     def unit(arm: str, shots: Shots, seed: int) -> Path:
         legs = params.arms[arm]
@@ -138,11 +141,6 @@ def list_runs(
     ]
 
 
-def _hash_shards(blocks: Sequence[Path], seed: int) -> list[str]:
-    shards = {sample.shard for sample in synthetic_samples(blocks, seed)} if blocks else set()
-    return [hash_file(shard) for shard in sorted(shards)]
-
-
 def _choose_shots(params: Params, set_name: str | None) -> list[Shots]:
     """Return the shots that runs with a set may see: a set learned from k shots serves k alone."""
     own = params.set_settings(set_name).shots if set_name else None
@@ -159,6 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--metrics", type=Path, help="a small file of accuracies, for git")
     parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="for mixed arms")
+    parser.add_argument("--kept", type=Path, help="what examine keeps of the set (default: all)")
     parser.add_argument("--stage-one", type=Path, help="for bridged arms")
     args = parser.parse_args(arguments)
     params = read_params()
@@ -172,7 +171,9 @@ def main(arguments: list[str] | None = None) -> None:
             real_leg=params.real_leg,
             stage_one=params.stage_one,
         ),
-        FinetuneInputs(args.real, args.backbone, args.rates, args.blocks, args.stage_one),
+        FinetuneInputs(
+            args.real, args.backbone, args.rates, args.blocks, args.stage_one, args.kept
+        ),
         labels={"dataset": args.dataset, "set": args.set, "source": source},
         models=args.models,
         results=args.results,

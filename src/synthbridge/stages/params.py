@@ -1,17 +1,16 @@
 """params.yaml as a whole: every section checked, and what one section says of another."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from synthbridge.clip.settings import RetrievedSettings
+from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
-from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.settings import ExamineSettings, ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
@@ -29,9 +28,11 @@ STAGES = (
     "plan",
     "generate",
     "retrieve",
+    "examine",
     "select",
     "bridge",
     "finetune",
+    "tune_clip",
     "probe",
     "report",
 )
@@ -64,10 +65,12 @@ class Params(Settings):
     retrieved: dict[Name, RetrievedSettings]
     invert: InversionSettings
     generate: SamplingSettings
+    examine: ExamineSettings
     training: TrainingSettings
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
     arms: ArmFamilies
+    clip_tuning: ClipTuningSettings
     probe: ProbeSettings
     report: ReportSettings
 
@@ -80,7 +83,8 @@ class Params(Settings):
             if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
                 raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
         for name, values in (("datasets", self.datasets), ("sets", self.sets),
-                             ("shots", self.shots), ("seeds", self.seeds)):  # fmt: skip
+                             ("shots", self.shots), ("seeds", self.seeds),
+                             ("clip_tuning.sets", self.clip_tuning.sets)):  # fmt: skip
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} is {values}; name each one once")
         for dataset in self.datasets:
@@ -112,6 +116,11 @@ class Params(Settings):
                 "training.normalisation is 'synthetic', but sets is empty, so there is no "
                 "synthetic image to measure; choose backbone or real"
             )
+        if self.sets and self.upstream.generator is not None and self.upstream.clip is None:
+            raise ValueError(
+                "upstream.clip is null, but sets are looked through with it for test images; name "
+                "a CLIP there (docs/models.md)"
+            )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
@@ -140,9 +149,29 @@ class Params(Settings):
         return self
 
     @model_validator(mode="after")
+    def _clip_tuning_fits(self) -> "Params":
+        for name in self.clip_tuning.sets:
+            if name not in self.sets:
+                raise ValueError(
+                    f"clip_tuning.sets holds '{name}', which sets does not; add it there, or "
+                    "leave it out here"
+                )
+        if self.clip_tuning.sets and self.upstream.clip is None:
+            raise ValueError(
+                f"clip_tuning.sets is {self.clip_tuning.sets}, but upstream.clip is null; name a "
+                "CLIP there, or write clip_tuning.sets: []"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _arms_fit(self) -> "Params":
         for family, arms in self.arms:
             for arm, legs in arms.items():
+                if arm.startswith("clip_"):
+                    raise ValueError(
+                        f"arms.{family}.{arm} begins with clip_, as the arms of CLIP classifier "
+                        "tuning do; call it otherwise"
+                    )
                 for number, leg in enumerate(legs):
                     self._check_leg(f"arms.{family}.{arm}, leg {number + 1}", family, number, leg)
         names = [arm for _, arms in self.arms for arm in arms]
@@ -202,40 +231,3 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         ValueError: a sentence a fault: the key, its value, the rule, the way out.
     """
     return check_settings(Params, read_yaml(path), "")
-
-
-def check_params() -> None:
-    """Check params.yaml, and that the pipeline reads the sets that it names and no other.
-
-    Raises:
-        ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
-    """
-    check_pipeline(read_params(), Path("dvc.yaml").read_text(encoding="utf-8"))
-
-
-def check_pipeline(params: Params, pipeline: str) -> None:
-    """Check that `pipeline`, the text of dvc.yaml, reads the sets that `params` names, no other.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    for stage in ("probe", "report"):
-        text = _stage_text(pipeline, stage)
-        for name in (*params.synthetic, *params.retrieved):
-            is_read = re.search(rf"/{name}\b", text) is not None
-            if name in params.sets and not is_read:
-                raise ValueError(
-                    f"params.yaml: sets holds '{name}', but stage {stage} in dvc.yaml does not "
-                    f"read it; copy the lines of another set there and rename them to {name}"
-                )
-            if name not in params.sets and is_read:
-                raise ValueError(
-                    f"params.yaml: sets lacks '{name}', which stage {stage} in dvc.yaml reads; "
-                    "add it, or remove its lines there"
-                )
-
-
-def _stage_text(pipeline: str, stage: str) -> str:
-    """Cut one stage out of dvc.yaml: from its name to the next line as little indented."""
-    match = re.search(rf"^  {stage}:\n((?:(?:   .*|\s*)\n)*)", pipeline, re.MULTILINE)
-    return match.group(1) if match else ""

@@ -1,7 +1,7 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
-LEEP on the real training images, and the accuracy of linear heads on frozen features, for the
-backbone and for every stage-one model; of these, if params.yaml says so, also the accuracy of
+LEEP and LogME on the real training images, and the accuracy of linear heads on frozen features, for
+the backbone and for every stage-one model; of these, if params.yaml says so, also the accuracy of
 their own heads on test images with one cue left, texture or shape.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.evidence.leep import leep
+from synthbridge.evidence.logme import logme
 from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
@@ -37,9 +38,18 @@ Row = dict[str, Any]
 class Prober:
     """Measures models against one real data set, on all its training images."""
 
-    def __init__(self, params: Params, dataset: PreparedDataset, recipe: Recipe, team: Team):
-        """Decode the splits."""
-        self.params, self.recipe, self.team = params, recipe, team
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        recipe: Recipe,
+        team: Team,
+        *,
+        learning_rates: Sequence[float],
+        num_epochs: int,
+    ):
+        """Decode the splits; rates and epochs are those of linear heads on frozen features."""
+        self.recipe, self.team = recipe, team
+        self.learning_rates, self.num_epochs = learning_rates, num_epochs
         self.num_classes = len(dataset.class_names)
         size = recipe.settings.resize_size
         self.images: dict[str, ImageSet] = {
@@ -63,6 +73,11 @@ class Prober:
         soft = predict(model, self.images["train"], self.recipe, self.team)
         return leep(soft, self.labels["train"].cpu().numpy(), self.num_classes)
 
+    def logme(self, features: dict[str, Tensor]) -> float:
+        """Return LogME of the frozen features of the real training images."""
+        labels = self.labels["train"].cpu().numpy()
+        return logme(features["train"].cpu().numpy(), labels, self.num_classes)
+
     def features(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the frozen features of every split."""
         model.to(self.team.device)
@@ -80,8 +95,8 @@ class Prober:
             self.labels,
             [start.to(self.team.device) for start in starts],
             self.recipe.settings,
-            learning_rates=self.params.real_leg.learning_rates,
-            num_epochs=self.params.probe.num_epochs,
+            learning_rates=self.learning_rates,
+            num_epochs=self.num_epochs,
             seeds=seeds,
         )
 
@@ -103,8 +118,9 @@ def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
     pretrained = load_backbone(backbone, num_classes=None, seed=0)
     own = {"set": None, "source": None, "model": "upstream"}
-    rows: list[Row] = [{**own, "seed": None, "measure": "leep", "value": prober.leep(pretrained)}]
     features = prober.features(pretrained)
+    measures = {"leep": prober.leep(pretrained), "logme": prober.logme(features)}
+    rows = _rows({**own, "seed": None}, measures)
     starts = prober.fresh_heads(features, seeds)
     fixed = prober.fixed_features([features] * len(seeds), starts, seeds)
     for seed, accuracy in zip(seeds, fixed, strict=True):
@@ -123,6 +139,7 @@ def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
     own further, where they are plain layers.
     """
     seeds = sorted(int(file.stem.removeprefix("s")) for file in folder.glob("*.safetensors"))
+    who = {"model": folder.name}
     rows: list[Row] = []
     features, own_heads = [], []
     for seed in seeds:
@@ -130,9 +147,9 @@ def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
         model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
         load_classifier(model, checkpoint)
         of_model = prober.under(recorded_recipe(prober.recipe, checkpoint))
-        values = {"leep": of_model.leep(model), **of_model.cue_accuracies(model)}
-        rows += [{"seed": seed, "measure": name, "value": value} for name, value in values.items()]
         features.append(of_model.features(model))
+        measures = {"leep": of_model.leep(model), "logme": prober.logme(features[-1])}
+        rows += _rows({**who, "seed": seed}, {**measures, **of_model.cue_accuracies(model)})
         if (head := linear_head(model)) is not None:
             own_heads.append(head)
     starts = {"fixed_feature_accuracy": prober.fresh_heads(features[0], seeds)}
@@ -141,8 +158,12 @@ def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
     for measure, heads in starts.items():
         accuracies = prober.fixed_features(features, heads, seeds)
         for seed, accuracy in zip(seeds, accuracies, strict=True):
-            rows.append({"seed": seed, "measure": measure, "value": accuracy})
-    return [{"model": folder.name, **row} for row in rows]
+            rows += _rows({**who, "seed": seed}, {measure: accuracy})
+    return rows
+
+
+def _rows(who: Row, measures: dict[str, float]) -> list[Row]:
+    return [{**who, "measure": name, "value": value} for name, value in measures.items()]
 
 
 def probe(
@@ -159,11 +180,17 @@ def probe(
 
     `metrics` is a small file of the same, for git.
     """
-    log = StageLog("probe: LEEP and fixed-feature accuracy of the backbone and stage-one models")
+    log = StageLog("probe: LEEP, LogME and fixed features of the backbone and stage-one models")
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
-        prober = Prober(params, prepared, recipe, Team(accelerator, rank=0, size=1))
+        prober = Prober(
+            prepared,
+            recipe,
+            Team(accelerator, rank=0, size=1),
+            learning_rates=params.real_leg.learning_rates,
+            num_epochs=params.probe.num_epochs,
+        )
         if params.probe.cues:
             prober.add_cues()
         found = [(path.name, folder) for path in stage_one for folder in _models(path)]

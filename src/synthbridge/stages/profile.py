@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from synthbridge.data.sources.named.facts import FACTS
 from synthbridge.progress import say
 from synthbridge.settings import check_settings, read_yaml
-from synthbridge.stages.params import Params, check_pipeline
+from synthbridge.stages.params import Params
+from synthbridge.stages.pipeline import check_pipeline
 
 T = TypeVar("T")
 

@@ -9,7 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
+from synthbridge.evidence.examined import read_examined
 from synthbridge.evidence.figures import write_png
+from synthbridge.evidence.forecasts import forecast_table
+from synthbridge.evidence.frequency import with_frequencies
 from synthbridge.evidence.marks import TABLES, mark_table, marked_datasets
 from synthbridge.evidence.page import Evidence, draw_figures, render_page
 from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
@@ -27,7 +30,7 @@ from synthbridge.evidence.tables import (
     with_series,
     write_csv,
 )
-from synthbridge.files import write_json, write_text
+from synthbridge.files import read_json, write_json, write_text
 from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
 
@@ -51,6 +54,7 @@ def report(
     styles: Sequence[Path] = (),
     real: Sequence[Path] = (),
     synthetic: Sequence[Path] = (),
+    examined: Sequence[Path] = (),
     out: Path,
 ) -> None:
     """Write tables, plots and the page to `out`.
@@ -62,6 +66,7 @@ def report(
         styles: folders of invert, with a loss curve <subset>.csv for each token.
         real: prepared data sets, for the pictures.
         synthetic: folders of synthetic shards, for the pictures.
+        examined: folders `findings` of examine.
         out: the folder to fill.
 
     Raises:
@@ -69,12 +74,17 @@ def report(
     """
     runs = read_runs(final)
     datasets = list(dict.fromkeys(run.dataset for run in runs))
+    counts = _train_counts(real, datasets)
+    runs = [with_frequencies(run, counts[run.dataset]) if run.dataset in counts else run
+            for run in runs]  # fmt: skip
     log = StageLog(f"report: comparing {len(runs)} runs on {', '.join(datasets)}")
+    probes, findings = read_probes(probe), read_examined(examined, datasets)
     tables = {
         "results": results_table(runs),
         "accuracy": accuracy_table(runs),
         "convergence": convergence_table(runs, params.primary_arm),
-        "probe": probe_table(read_probes(probe)),
+        "probe": probe_table(probes),
+        "forecasts": forecast_table(probes, runs, params.measure),
         "style_loss": smooth_losses(read_style_losses(styles, datasets)),
     }
     comparisons = compare_runs(runs, params)
@@ -96,6 +106,8 @@ def report(
             convergence=rows_with(tables["convergence"], "dataset", [dataset]),
             losses=rows_with(tables["style_loss"], "dataset", [dataset]),
             probes=rows_with(tables["probe"], "dataset", [dataset]),
+            forecasts=rows_with(tables["forecasts"], "dataset", [dataset]),
+            examined=[found for found in findings if found.dataset == dataset],
             pictures=pictures,
             class_names=class_names,
             provenance=provenance,
@@ -110,6 +122,17 @@ def report(
     write_json(out / "summary.json", numbers)
     _write_page(parts, params, out)
     log.done(f"a report of {len(runs)} runs", out / "report.html")
+
+
+def _train_counts(real: Sequence[Path], datasets: list[str]) -> dict[str, list[int]]:
+    """Read how many training images each class has, of the data sets that are long-tailed."""
+    counts = {}
+    for folder in real:
+        path = folder / "manifest.json"
+        manifest = read_json(path) if path.is_file() else {}
+        if "train_counts" in manifest:
+            counts[dataset_of(folder, datasets)] = manifest["train_counts"]
+    return counts
 
 
 def _write_page(
@@ -213,6 +236,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--styles", type=Path, nargs="*", default=[], help="folders of invert")
     parser.add_argument("--real", type=Path, nargs="+", default=[], help="prepared data sets")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="folders of shards")
+    parser.add_argument("--examined", type=Path, nargs="*", default=[], help="of examine")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     report(read_section(ReportSettings, "report"), **vars(args))

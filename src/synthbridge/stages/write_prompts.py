@@ -16,10 +16,10 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from synthbridge.data.real import read_dataset
-from synthbridge.files import hash_file, hash_folder, hash_value, write_text
+from synthbridge.files import hash_folder, hash_value, write_text
 from synthbridge.progress import StageLog, progress, say
+from synthbridge.prompts.line_check import RULES
 
-KINDS = ("contextual", "stylised", "senses")
 FEWEST_SENSES = 2  # of a name: less is no choice
 
 
@@ -27,7 +27,7 @@ FEWEST_SENSES = 2  # of a name: less is no choice
 class Wish:
     """What is asked of the language model."""
 
-    kind: str  # one of KINDS
+    kind: str  # one of RULES
     count: int  # lines a class
     at_least: int  # lines without which a class, and so the file, is refused
     seed: int
@@ -113,14 +113,9 @@ def _head(wish: Wish, model: Path, instruction: str, refused: Counter[str]) -> s
     return (
         f"# Written by a language model for this project's prompts ({wish.kind}); not yet read by\n"
         "# a person unless a line here says so.\n"
-        f"# model {model.resolve().name} {_hash_model(model)[:12]}; seed {wish.seed}; {told}\n"
+        f"# model {model.resolve().name} {hash_folder(model)[:12]}; seed {wish.seed}; {told}\n"
         f"# {_count(refused)}\n"
     )
-
-
-def _hash_model(model: Path) -> str:
-    """Hash a model's folder; a large one is read once, in less time than it takes to load."""
-    return hash_folder(model) if model.is_dir() else hash_file(model)
 
 
 def _as_yaml(kind: str, lines: dict[str, list[str]]) -> str:
@@ -137,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a transformers folder")
     parser.add_argument("--dataset", required=True, help="prepared: data/real/DATASET")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--kind", choices=KINDS, default="contextual")
+    parser.add_argument("--kind", choices=list(RULES), default="contextual")
     parser.add_argument("--count", type=int, default=20, help="lines a class")
     parser.add_argument("--at-least", type=int, default=10, help="usable lines a class needs")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,45 @@
+"""How well images show what their class is called, by CLIP; and the best share of each class."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from synthbridge.clip.embedding import Clip
+
+
+def class_vectors(clip: Clip, class_names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+    """Return a unit vector a class, (C, D): the mean over its filled templates.
+
+    That is CLIP's own way to ensemble prompts (arXiv:2103.00020, section 3.1.4).
+
+    Args:
+        clip: the model.
+        class_names: C names.
+        templates: each with one `{}` for the name.
+    """
+    texts = [template.format(name) for name in class_names for template in templates]
+    means = clip.embed_texts(texts).reshape(len(class_names), len(templates), -1).mean(axis=1)
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def keep_best(scores: np.ndarray, groups: Sequence[object], share: float) -> np.ndarray:
+    """Say which images are among the best `share` of their group: (N,) bool.
+
+    A share of n images is rounded up, so that every group keeps at least one; of equal scores the
+    earlier one is kept.
+
+    Args:
+        scores: (N,) cosine of each image to its class.
+        groups: of each image, such as its class.
+        share: in (0, 1]; 1 keeps all.
+    """
+    kept = np.zeros(len(scores), bool)
+    members: dict[object, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    for indices in members.values():
+        order = np.argsort(-scores[indices], kind="stable")
+        num_kept = math.ceil(share * len(indices) - 1e-9)  # 0.3 x 10 is 3 in floats too
+        kept[np.array(indices)[order[:num_kept]]] = True
+    return kept

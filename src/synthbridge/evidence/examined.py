@@ -1,0 +1,129 @@
+"""What `examine` found of each set: leakage and gap, as the page shows them.
+
+A set's findings are FOLDER/<dataset>/<set>/findings/{leakage.json, pairs.png, gap.json}.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synthbridge.evidence.readings import dataset_of
+from synthbridge.evidence.results import WAY_OUT, read_whole_json
+
+DASH = "\N{EN DASH}"  # not computed
+DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The findings of one set."""
+
+    dataset: str
+    set: str
+    leakage: dict[str, Any]
+    gap: dict[str, Any]
+    pairs: bytes  # PNG: the set's images above, the test images nearest to them below
+
+
+def read_examined(folders: Iterable[Path], datasets: list[str]) -> list[Examined]:
+    """Read the folders `findings`.
+
+    Raises:
+        ValueError: if one is not there or broken.
+    """
+    found = []
+    for folder in folders:
+        try:
+            found.append(
+                Examined(
+                    dataset=dataset_of(folder, datasets),
+                    set=folder.parent.name,
+                    leakage=read_whole_json(folder / "leakage.json"),
+                    gap=read_whole_json(folder / "gap.json"),
+                    pairs=(folder / "pairs.png").read_bytes(),
+                )
+            )
+        except OSError as error:
+            raise ValueError(f"{folder} is not whole ({error}); {WAY_OUT}") from None
+    return found
+
+
+def leakage_rows(examined: Sequence[Examined]) -> list[dict[str, str]]:
+    """Return a row a set: near-duplicates of test images, and how many real images have one."""
+    return [
+        {
+            "set": item.set,
+            "images": f"{item.leakage['num_images']:,}",
+            "kept": f"{100 * item.gap['kept_share']:.0f} %",
+            "found": f"{item.leakage['num_near_duplicates']:,}",
+            "share": f"{100 * item.leakage['share']:.2f} %",
+            "real": f"{100 * item.leakage['real_train']['share']:.2f} %",
+        }
+        for item in examined
+    ]
+
+
+def gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+    """Return a row a set: its measures in the order of DIGITS, means over subsets."""
+    return [
+        {
+            "set": item.set,
+            "images": ", ".join(
+                f"{gap['num_images']:,}" for gap in _first(item.gap["subsets"].values())
+            ),
+            "cells": [_number(item.gap["mean"].get(name), DIGITS[name]) for name in DIGITS],
+        }
+        for item in examined
+    ]
+
+
+def _first(gaps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one gap of each number of images."""
+    return list({gap["num_images"]: gap for gap in gaps}.values())
+
+
+def _number(value: float | None, digits: int) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def gap_holes(examined: Sequence[Examined]) -> list[str]:
+    """Say which measures were not computed for want of images, a sentence a set and measure."""
+    sentences = []
+    for item in examined:
+        for name, needed in next(iter(item.gap["subsets"].values()))["needs"].items():
+            key = "precision" if name == "neighbours" else name
+            gaps = list(item.gap["subsets"].values())
+            what = "precision to coverage" if name == "neighbours" else name.upper()
+            if any(key not in gap for gap in gaps):
+                sentences.append(
+                    f"{what} of {item.set} is not computed: it needs {needed:,} images of either "
+                    "side."
+                )
+            classes = [row for gap in gaps for row in gap["by_class"]]
+            without = {row["class"] for row in classes if key not in row}
+            if without:
+                number = "1 class" if len(without) == 1 else f"{len(without)} classes"
+                sentences.append(
+                    f"{what} by class is not computed for {number} of {item.set}: it needs "
+                    f"{needed:,} images of either side."
+                )
+    return sentences
+
+
+def examined_section(examined: Sequence[Examined]) -> dict[str, Any]:
+    """Return what the page's template needs of all sets of a data set; empty if there is none."""
+    if not examined:
+        return {}
+    return {
+        "clip": examined[0].gap["clip"],
+        "threshold": f"{examined[0].leakage['threshold']:g}",
+        "leakage": leakage_rows(examined),
+        "gap": gap_rows(examined),
+        "holes": gap_holes(examined),
+        "pictures": [
+            (item.set, "data:image/png;base64," + base64.b64encode(item.pairs).decode())
+            for item in examined
+        ],
+    }

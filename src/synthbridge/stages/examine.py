@@ -1,0 +1,210 @@
+"""Stage `examine`: a set beside the real images, in CLIP's image space, before anything trains.
+
+Which of its images train (the CLIP filter), which look like test images (leakage), and how far the
+set as a whole lies from the real training images (the gap). Test images are read here to be found
+again, and for nothing else: nothing is chosen by them.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthbridge.clip.class_scores import class_vectors, keep_best
+from synthbridge.clip.embedding import load_clip
+from synthbridge.clip.near_duplicates import near_duplicates
+from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
+from synthbridge.data.synthetic import set_samples, subset_of
+from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.evidence.gap import describe_gap, mean_gap
+from synthbridge.evidence.settings import ExamineSettings
+from synthbridge.files import whole_file, write_json
+from synthbridge.progress import StageLog, say
+from synthbridge.stages.embeddings import embed_shards
+from synthbridge.stages.params import read_params
+from synthbridge.stages.processes import start_accelerator
+
+NUM_PICTURES = 16  # of the pairs of images that are most alike
+TILE = 64  # pixels: the side of a picture
+MAX_PAIRS = 1000  # written out
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Images and their embeddings."""
+
+    samples: list[Sample]
+    vectors: np.ndarray  # (N, D) unit vectors
+
+    def where(self, chosen: np.ndarray) -> "Embedded":
+        """Return the images that `chosen` (N,) bool names."""
+        samples = [sample for sample, keep in zip(self.samples, chosen, strict=True) if keep]
+        return Embedded(samples, self.vectors[chosen])
+
+
+def examine(
+    params: ExamineSettings,
+    *,
+    keep_share: float,
+    real: Path,
+    blocks: Sequence[Path],
+    clip: Path,
+    clip_name: str,
+    out: Path,
+    metric: Path,
+) -> None:
+    """Examine one set.
+
+    Args:
+        params: settings.
+        keep_share: of each class, the share of the set's images that trains.
+        real: the prepared data set.
+        blocks: the set's folders of shards.
+        clip: whose image space it is.
+        clip_name: what to call it.
+        out: the folder to fill: kept.json and findings/{leakage.json, pairs.png, gap.json}.
+        metric: a JSON file with the numbers in short.
+
+    Raises:
+        ValueError: if there is no CLIP or no image.
+    """
+    images = set_samples(blocks)
+    log = StageLog(f"examine: {len(images)} images of a set beside the real ones")
+    dataset = read_dataset(real)
+    splits = {"set": images, **{name: dataset.samples(name) for name in ("train", "test")}}
+    with start_accelerator() as accelerator:
+        shards = list(dict.fromkeys(s.shard for split in splits.values() for s in split))
+        vectors = embed_shards(clip, shards, accelerator.device)
+        own, train, test = (_embedded(samples, vectors) for samples in splits.values())
+        kept = _filter(own, keep_share, dataset, clip, accelerator.device)
+        keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
+        write_json(out / "kept.json", {"keep_share": keep_share, "keys": keys})
+        own = own.where(kept)
+        leakage = describe_leakage(own, train, test, params.threshold)
+        write_json(out / "findings" / "leakage.json", leakage)
+        _draw_pairs(own, test, out / "findings" / "pairs.png")
+        gap = _describe_gaps(own, train, dataset, params)
+        share = round(float(kept.mean()), 4)
+        gap = {**gap, "clip": clip_name, "kept_share": share}
+        write_json(out / "findings" / "gap.json", gap)
+        write_json(metric, {"kept_share": share, **_numbers(leakage), **gap["mean"]})
+    found, total = leakage["num_near_duplicates"], leakage["num_images"]
+    say(f"  {found} of {total} images are near-duplicates of a test image")
+    log.done("kept images, near-duplicates and gap", out)
+
+
+def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedded:
+    """Put samples, which are all of their shards, together with their embeddings."""
+    shards = dict.fromkeys(sample.shard for sample in samples)
+    assert len(samples) == sum(len(index_shard(shard)) for shard in shards)
+    return Embedded(samples, np.concatenate([vectors[shard] for shard in shards]))
+
+
+def _filter(
+    own: Embedded, share: float, dataset: PreparedDataset, clip: Path, device
+) -> np.ndarray:
+    """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset.
+
+    An image's score is its cosine to its class's templates.
+    """
+    if share == 1:
+        return np.ones(len(own.samples), bool)
+    classes = class_vectors(load_clip(clip, device), dataset.class_names, TEMPLATES)
+    labels = [sample.label for sample in own.samples]
+    scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
+    groups = [(subset_of(sample), sample.label) for sample in own.samples]
+    return keep_best(scores, groups, share)
+
+
+def describe_leakage(
+    own: Embedded, train: Embedded, test: Embedded, threshold: float
+) -> dict[str, Any]:
+    """Say which images of a set look like a test image, and how many real training images do."""
+    pairs = near_duplicates(own.vectors, test.vectors, threshold)
+    of_train = near_duplicates(train.vectors, test.vectors, threshold)
+
+    def count(found: list, images: Embedded) -> dict[str, Any]:
+        number = len({pair.query for pair in found})
+        share = round(number / len(images.samples), 6)
+        return {"num_images": len(images.samples), "num_near_duplicates": number, "share": share}
+
+    return {
+        "threshold": threshold,
+        **count(pairs, own),
+        "real_train": count(of_train, train),
+        "pairs": [
+            {
+                "image": f"{own.samples[pair.query].shard.parent.name}/"
+                f"{own.samples[pair.query].key}",
+                "test_image": test.samples[pair.reference].record["name"],
+                "similarity": round(pair.similarity, 4),
+            }
+            for pair in pairs[:MAX_PAIRS]
+        ],
+    }
+
+
+def _draw_pairs(own: Embedded, test: Embedded, path: Path) -> None:
+    """Draw the pairs most alike, threshold or not: the set's images above, the test's below.
+
+    An image of the set stands in one pair only, with the nearest test image.
+    """
+    nearest = np.array([row.argmax() for row in own.vectors @ test.vectors.T])
+    cosines = np.einsum("nd,nd->n", own.vectors, test.vectors[nearest])
+    best = np.argsort(-cosines, kind="stable")[:NUM_PICTURES]
+    rows = [
+        np.concatenate([read_square(images.samples[index], TILE) for index in indices], axis=1)
+        for images, indices in ((own, best), (test, nearest[best]))
+    ]
+    with whole_file(path) as partial:
+        partial.write_bytes(encode_png(np.concatenate(rows)))
+
+
+def _describe_gaps(
+    own: Embedded, train: Embedded, dataset: PreparedDataset, params: ExamineSettings
+) -> dict[str, Any]:
+    """Measure the gap of each subset, which is what a run sees, and its mean over subsets."""
+    # KID's kernel expects features of mean square 1; the others do not mind the scale.
+    scale = own.vectors.shape[1] ** 0.5
+    real_labels = np.array([sample.label for sample in train.samples])
+    subsets = {}
+    for subset in dict.fromkeys(subset_of(sample) for sample in own.samples):
+        images = own.where(np.array([subset_of(sample) == subset for sample in own.samples]))
+        subsets[subset] = describe_gap(
+            scale * train.vectors,
+            real_labels,
+            scale * images.vectors,
+            np.array([sample.label for sample in images.samples]),
+            dataset.class_names,
+            params,
+        )
+    return {"subsets": subsets, "mean": mean_gap(subsets.values())}
+
+
+def _numbers(leakage: dict[str, Any]) -> dict[str, Any]:
+    """Return the leakage in short."""
+    return {
+        "num_images": leakage["num_images"],
+        "num_near_duplicates": leakage["num_near_duplicates"],
+        "near_duplicate_share": leakage["share"],
+        "near_duplicate_share_of_real_train": leakage["real_train"]["share"],
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Take the set's name and the paths that dvc.yaml names."""
+    parser = argparse.ArgumentParser(prog="examine", description=__doc__)
+    parser.add_argument("--set", required=True, help="a name of `sets` in params.yaml")
+    for name in ("--real", "--clip", "--out", "--metric"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--blocks", type=Path, required=True, nargs="+")
+    args = vars(parser.parse_args(arguments))
+    params = read_params()
+    generated = params.synthetic.get(args.pop("set"))  # a retrieved set was filtered before
+    named = getattr(params.upstream.clip, "hub", "the miniature's CLIP")
+    share = generated.keep_share if generated else 1.0
+    examine(params.examine, keep_share=share, clip_name=named, **args)

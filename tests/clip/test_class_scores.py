@@ -1,0 +1,31 @@
+import numpy as np
+
+from synthbridge.clip.class_scores import class_vectors, keep_best
+
+
+class Texts:
+    """Embeds a text as the unit vector of its first letter."""
+
+    def embed_texts(self, texts):
+        return np.stack([np.eye(26)[ord(text[0]) - 97] for text in texts])
+
+
+def test_a_class_is_the_mean_of_its_templates():
+    vectors = class_vectors(Texts(), ["a", "b"], ["{} x", "c {}"])
+    assert vectors.shape == (2, 26)
+    np.testing.assert_allclose(vectors[0, [0, 2]], 0.5**0.5)
+    np.testing.assert_allclose(vectors[1, [1, 2]], 0.5**0.5)
+
+
+def test_the_best_share_of_each_group_is_kept():
+    scores = np.array([0.1, 0.9, 0.5, 0.3, 0.2, 0.4])
+    groups = ["x", "x", "x", "y", "y", "y"]
+    assert keep_best(scores, groups, 0.3).tolist() == [False, True, False, False, False, True]
+    assert keep_best(scores, groups, 0.5).tolist() == [False, True, True, True, False, True]
+    assert keep_best(scores, groups, 1.0).all()
+
+
+def test_a_share_of_ten_is_exact_and_of_equals_the_earlier_is_kept():
+    for share, number in ((0.1, 1), (0.3, 3), (0.7, 7), (0.31, 4), (0.01, 1)):
+        kept = keep_best(np.ones(10), [0] * 10, share)
+        assert kept.sum() == number and kept[:number].all()

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+from evidence.simulated import simulate_examined
+
+from synthbridge.evidence.examined import (
+    examined_section,
+    gap_holes,
+    gap_rows,
+    leakage_rows,
+    read_examined,
+)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    simulate_examined(tmp_path / "digits/dsi_4/findings")
+    return tmp_path / "digits/dsi_4/findings"
+
+
+def test_a_set_is_named_by_its_folder(folder):
+    [item] = read_examined([folder], ["digits"])
+    assert (item.dataset, item.set) == ("digits", "dsi_4")
+    [row] = leakage_rows([item])
+    assert row == {"set": "dsi_4", "images": "60", "kept": "30 %", "found": "3",
+                   "share": "5.00 %", "real": "2.50 %"}  # fmt: skip
+    [row] = gap_rows([item])
+    assert row["cells"] == ["12.3", "0.123", "0.50", "0.25", "1.10", "0.40"]
+
+
+def test_what_is_not_computed_is_said(folder):
+    gap = json.loads((folder / "gap.json").read_text())
+    del gap["subsets"]["all"]["fid"], gap["mean"]["fid"]
+    (folder / "gap.json").write_text(json.dumps(gap))
+    items = read_examined([folder], ["digits"])
+    assert gap_rows(items)[0]["cells"][0] == "\N{EN DASH}"
+    assert gap_holes(items) == [
+        "FID of dsi_4 is not computed: it needs 50 images of either side.",
+        "FID by class is not computed for 1 class of dsi_4: it needs 50 images of either side.",
+        "KID by class is not computed for 1 class of dsi_4: it needs 10 images of either side.",
+    ]
+
+
+def test_nothing_examined_shows_nothing():
+    assert examined_section(read_examined([], ["digits"])) == {}
+
+
+def test_broken_findings_are_named(folder):
+    (folder / "pairs.png").unlink()
+    with pytest.raises(ValueError, match="findings is not whole"):
+        read_examined([folder], ["digits"])
+    (folder / "gap.json").write_text("{")
+    with pytest.raises(ValueError, match="gap.json is not whole JSON"):
+        read_examined([folder], ["digits"])
