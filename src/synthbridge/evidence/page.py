@@ -223,14 +223,15 @@ def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]
 
 def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row a model, with its measures side by side."""
-    measures = {"leep": 2, "leep_random_head": 2, "logme": 3, "fixed_feature_accuracy": 1}  # digits
+    digits = {"leep": 2, "leep_random_head": 2, "logme": 3,
+              "fixed_feature_accuracy": 1, "fixed_feature_own_head_accuracy": 1}  # fmt: skip
     rows = []
     for (set_name, model), group in groups_of(probes, ["set", "model"]):
         by_measure = {row["measure"]: row for row in group.to_dict("records")}
         cells = []
-        for measure, digits in measures.items():
+        for measure, places in digits.items():
             row = by_measure.get(measure)
-            cells.append(spread_words(row["mean"], row["spread"], digits) if row else DASH)
+            cells.append(spread_words(row["mean"], row["spread"], places) if row else DASH)
         rows.append({"set": DASH if pd.isna(set_name) else set_name, "model": model,
                      "cells": cells})  # fmt: skip
     return rows
