@@ -89,12 +89,16 @@ def _draw_panel(
                 yerr=[row.spread or 0 for _, row in found],
                 label=line.row, elinewidth=0.8, capsize=2, **looks[line.row],
             )  # fmt: skip
-    _label_axis(panel, study, xs)
+    _label_axis(panel, study.axis, xs)
 
 
-def _label_axis(panel: Axes, study: Study, xs: Sequence[X]) -> None:
-    panel.set_xticks(range(len(xs)), [str(x) for x in xs])
-    panel.set_xlabel("real images a class (shots)" if study.axis == "shots" else study.axis or "")
+def _label_axis(panel: Axes, words: str | None, xs: Sequence[X]) -> None:
+    labels = [str(x) for x in xs]
+    is_long = any(len(label) > 6 for label in labels)
+    panel.set_xticks(
+        range(len(xs)), labels, rotation=25 if is_long else 0, ha="right" if is_long else "center"
+    )
+    panel.set_xlabel("real images a class (shots)" if words == "shots" else words or "")
 
 
 def _draw_paper(panel: Axes, study: Study) -> None:
@@ -106,7 +110,7 @@ def _draw_paper(panel: Axes, study: Study) -> None:
         panel.plot(where, values, label=f"{name} (paper)", color=COLOURS[-1 - index % 6],
                    linestyle=DASHES[2], marker=MARKERS[index % 6])  # fmt: skip
     panel.set_title(f"the paper ({study.paper.scale})")
-    _label_axis(panel, study, xs)
+    _label_axis(panel, study.paper.axis, xs)
 
 
 @matplotlib.rc_context(STYLE)
