@@ -33,6 +33,11 @@ class PlannedShard:
     stop: int
 
     @property
+    def num_images(self) -> int:
+        """Images of all its classes."""
+        return len(self.class_indices) * (self.stop - self.start)
+
+    @property
     def name(self) -> str:
         """The shard's file name."""
         return f"{self.subset}-{self.number:05d}.tar"

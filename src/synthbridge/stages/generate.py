@@ -17,6 +17,7 @@ from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
+from synthbridge.stages.costs import announce, drawing
 from synthbridge.stages.launch import end_share
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
@@ -84,6 +85,14 @@ def generate(
     with start_accelerator() as accelerator:
         paths = {shard: unit_path("generate", _key(params, block, shard)) for shard in shards}
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
+        guidance = block.plan["guidance_scale"]
+        announce(
+            log,
+            [drawing(shard.num_images, params, guidance) for shard in missing],
+            device=accelerator.device.type,
+            processes=accelerator.num_processes,
+            each={"load_generator": 1},
+        )
         mine = my_share(accelerator, missing)
         todo = {shard: paths[shard] for shard in mine}
         _make_shards(params, block, todo, style, generator, accelerator.device)
@@ -122,7 +131,7 @@ def _make_shards(
     device,
 ) -> None:
     """Draw the images of each shard; threads encode and write while the device goes on."""
-    total = sum(len(shard.class_indices) * (shard.stop - shard.start) for shard in paths)
+    total = sum(shard.num_images for shard in paths)
     images = progress(
         _draw(params, block, list(paths), style, generator, device) if paths else (),
         total=total,
@@ -132,10 +141,9 @@ def _make_shards(
     with ThreadPoolExecutor() as encoders, ThreadPoolExecutor(1) as writer:
         writing: Future | None = None
         for shard, path in paths.items():
-            count = len(shard.class_indices) * (shard.stop - shard.start)
             samples = [
                 (image_plan, encoders.submit(encode_jpeg, image, params.jpeg_quality))
-                for image_plan, image in islice(images, count)
+                for image_plan, image in islice(images, shard.num_images)
             ]
             if writing:
                 writing.result()  # memory holds two shards at most; an error shows here

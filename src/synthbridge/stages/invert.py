@@ -15,6 +15,7 @@ from synthbridge.data.synthetic import subset_names
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.files import hash_file, hash_folder, whole_file, write_json
 from synthbridge.progress import StageLog
+from synthbridge.stages.costs import Amounts, announce, drawing, prepared_size, style
 from synthbridge.stages.launch import end_share
 from synthbridge.stages.params import read_params
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
@@ -57,6 +58,14 @@ def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> N
             subset: unit_path("invert", _key(params, seed, inputs))
             for subset, seed in subsets.items()
         }
+        missing = [path for path in paths.values() if not path.is_dir()]
+        announce(
+            log,
+            [_cost(params, dataset)] * len(missing),
+            device=accelerator.device.type,
+            processes=accelerator.num_processes,
+            each={"load_generator": 1},
+        )
         load = cache(partial(_load, generator, params.invert.placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
             _learn(params, dataset, subsets[subset], load(), paths[subset])
@@ -66,6 +75,14 @@ def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> N
             tokens = {subset: hash_file(path / STYLE) for subset, path in paths.items()}
             write_json(out / "index.json", tokens)
     log.done(f"{len(subsets)} style token(s)", out)
+
+
+def _cost(params: InvertParams, dataset: PreparedDataset) -> Amounts:
+    """Return what one style token costs, with its grid of samples."""
+    size = prepared_size(dataset.folder)
+    count = size.num_classes * params.invert.samples_per_class
+    grid = drawing(count, params.generate, params.synthetic.guidance_scale)
+    return style(size.num_seen(params.synthetic.shots), params.invert, grid)
 
 
 def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
