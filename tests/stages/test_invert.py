@@ -65,8 +65,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(8)
     ]
     write_shard(folder / "real/train-00000.tar", samples)
+    counts = {"train": 8, "validation": 0, "test": 0}
     write_json(
-        folder / "real/dataset.json", {"class_names": NAMES, "image_size": 16, "flip": False}
+        folder / "real/dataset.json",
+        {"class_names": NAMES, "image_size": 16, "flip": False, "counts": counts},
     )
     rankings = [[["0", "2", "4", "6"], ["1", "3", "5", "7"]], [["6", "4"], ["7", "5"]]]
     write_json(folder / "real/few_shot.json", rankings)

@@ -93,6 +93,7 @@ def test_hub_models_come_through_the_pipeline_and_a_colleague_asks_no_hub(made, 
     scratch.change(
         {
             "upstream.pool": None,
+            "retrieved.retrieved.pool": "data/raw/pool",  # not the upstream's, which is not there
             "upstream.clip": {"hub": "a/clip", "revision": COMMIT},
             "upstream.generator": {"hub": "a/generator", "revision": COMMIT},
             "upstream.backbone": {"hub": "resnet18.a1_in1k", "revision": COMMIT},
