@@ -23,7 +23,7 @@ from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
 from synthbridge.diffusion.inversion import NUM_EVALUATIONS, invert_style
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
-from synthbridge.diffusion.prompts import image_seed, template_prompt
+from synthbridge.diffusion.prompts import draw_prompt, image_seed, template_prompts
 from synthbridge.diffusion.sampling import check_images, sample_images
 
 NUM_TRAINING_IMAGES = 512  # in memory, as the stages keep them
@@ -100,7 +100,10 @@ def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str,
     """Time `sample_images`: one batch from its prompts to its pixels."""
     model = _load(folder, scale.dtype)
     seeds = [image_seed(0, 0, index) for index in range(batch)]
-    prompts = [template_prompt(CLASS_NAMES[index % 2], seed) for index, seed in enumerate(seeds)]
+    prompts = [
+        draw_prompt(template_prompts(CLASS_NAMES[index % 2]), seed)
+        for index, seed in enumerate(seeds)
+    ]
     settings = sampling_settings(scale)
 
     def run() -> None:

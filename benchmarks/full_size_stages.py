@@ -53,6 +53,7 @@ def training_settings(scale: Scale) -> TrainingSettings:
     return TrainingSettings(
         batch_size=scale.training_batch, momentum=0.9, weight_decay=5e-4,
         image_size=CLASSIFIER_SIZE, resize_size=256, min_crop_area=0.08, max_stretch=4 / 3,
+        augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.data.shards import encode_jpeg, write_shard
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
-from synthbridge.diffusion.prompts import image_seed, template_prompt
+from synthbridge.diffusion.prompts import draw_prompt, image_seed, template_prompts
 from synthbridge.diffusion.sampling import decode, denoise, encode_prompts, sample_images
 from synthbridge.diffusion.schedule import make_steps
 from synthbridge.upstream.pool import CLASS_NAMES
@@ -43,7 +43,7 @@ FULL = {**SETTING, "sampler": "ddpm", "num_steps": 50}
 
 SEEDS = [image_seed(0, 0, index) for index in range(NUM_IMAGES)]
 PROMPTS = [
-    template_prompt(CLASS_NAMES[index * len(CLASS_NAMES) // NUM_IMAGES], seed)
+    draw_prompt(template_prompts(CLASS_NAMES[index * len(CLASS_NAMES) // NUM_IMAGES]), seed)
     for index, seed in enumerate(SEEDS)
 ]
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from synthbridge.diffusion.prompts import template_prompts
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation
 from synthbridge.training.loop import Recipe, draw_inputs
 from synthbridge.training.settings import TrainingSettings
@@ -62,9 +63,10 @@ class Job:
     def prepare(self) -> None:
         """Write its plan and its params.yaml."""
         self.folder.mkdir(parents=True)
+        names = [f"class {index}" for index in range(self.num_classes)]
         plan = {
-            "class_names": [f"class {index}" for index in range(self.num_classes)],
-            "guidance_scale": 1.5, "prompts": "template",
+            "class_names": names, "guidance_scale": 1.5,
+            "prompts": [template_prompts(name) for name in names],
             "start": 0, "stop": self.images_per_class, "styles": {"all": None},
         }  # fmt: skip
         (self.folder / "plan.json").write_text(json.dumps(plan))
@@ -135,6 +137,7 @@ def measure_loader(rounds: int) -> dict[str, Any]:
     settings = TrainingSettings(
         batch_size=64, momentum=0.9, weight_decay=0.0, image_size=24, resize_size=24,
         min_crop_area=0.6, max_stretch=1.2,
+        augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
     )  # fmt: skip
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.5,) * 3), Augmentation(0.6, 1.2, False))
     team = Team(Accelerator(cpu=True), rank=0, size=1)

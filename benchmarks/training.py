@@ -34,6 +34,7 @@ NUM_IMAGES, STORED_SIZE = 1280, 32
 SETTINGS = TrainingSettings(
     batch_size=BATCH, momentum=0.9, weight_decay=5e-4, image_size=SIZE, resize_size=STORED_SIZE,
     min_crop_area=0.6, max_stretch=1.2,
+    augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
 )  # fmt: skip
 MEAN = STD = (0.5, 0.5, 0.5)
 

@@ -1,6 +1,7 @@
 """Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several.
 
-`python src profile NAME` runs no stage: it makes a profile params.yaml.
+Commands are no stages: `python src profile NAME` makes a profile params.yaml, `python src study
+NAME` runs experiments, `python src write_prompts` lets a language model write prompts.
 """
 
 import errno
@@ -12,19 +13,21 @@ import traceback
 from typing import NoReturn
 
 from synthbridge.progress import say
-from synthbridge.stages import launch, params
+from synthbridge.stages import launch, params, pipeline
+
+COMMANDS = ("profile", "study", "write_prompts")  # beside the stages
 
 
 def main() -> int:
     """Check params.yaml as a whole, then run the stage; a user's error is one sentence."""
     stage, *arguments = sys.argv[1:] or [""]
     try:
-        if stage == "profile":
-            importlib.import_module("synthbridge.stages.profile").main(arguments)
+        if stage in COMMANDS:
+            importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
             return 0
         if stage not in params.STAGES:
             raise ValueError(f"'{stage}' is no stage; choose from {', '.join(params.STAGES)}")
-        params.check_params()
+        pipeline.check_params()
         launch.check_share(stage)
         if (status := launch.start_processes(stage, sys.argv)) is not None:
             return status

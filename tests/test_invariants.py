@@ -145,7 +145,7 @@ def test_few_shot_styles_see_their_shots_alone(reproduced):
 def test_shards_say_how_each_image_was_made(reproduced):
     from synthbridge.data.shards import index_shards
 
-    folder = reproduced.folder / "data/synthetic/digits"
+    folder = reproduced.folder / "data/sets/digits"
     samples = index_shards(folder / "dsi_1/b0", "s1-*.tar")
     assert len(samples) == 20
     styles = read_json(reproduced.folder / "data/styles/digits/dsi_1/index.json")
@@ -163,7 +163,7 @@ KILLED = {
     "finetune": {"real_leg.num_epochs_few_shot": 60},
 }
 TARGETS = {
-    "generate": ("generate@digits-template-b0", "data/synthetic/digits/template/b0"),
+    "generate": ("generate@digits-template-b0", "data/sets/digits/template/b0"),
     "invert": ("invert@digits-dsi_1", "data/styles/digits/dsi_1"),
     "finetune": ("finetune_real@digits", "data/results/digits/real"),
 }
@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_nothing_half_written(scratch):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    out = scratch.folder / "data/synthetic/digits/template/b0"
+    out = scratch.folder / "data/sets/digits/template/b0"
     before = scratch.units("generate")
     result = subprocess.run(
         [sys.executable, "src", "generate", "--plan", "data/plan/digits/template/b0.json",
@@ -229,14 +229,14 @@ def test_a_full_disk_leaves_nothing_half_written(scratch):
 
 
 def test_a_truncated_shard_stops_the_run_and_is_named(scratch):
-    shard = scratch.folder / "data/synthetic/digits/template/b0/all-00000.tar"
+    shard = scratch.folder / "data/sets/digits/template/b0/all-00000.tar"
     shard.chmod(0o644)
     shard.write_bytes(shard.read_bytes()[:3000])
     before = hash_folder(scratch.folder / "data/stage_one/digits/template")
     printed = scratch.run(
         sys.executable, "src", "bridge", "--real", "data/real/digits",
         "--backbone", "data/upstream/backbone",
-        "--blocks", "data/synthetic/digits/template/b0", "--out", "data/stage_one/digits/template",
+        "--blocks", "data/sets/digits/template/b0", "--out", "data/stage_one/digits/template",
         ok=False,
     )  # fmt: skip
     assert "template/b0/all-00000.tar is not a whole tar" in printed

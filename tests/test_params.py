@@ -7,8 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from house import ROOT
-from synthbridge.stages.params import read_params, source_name
+from synthbridge.settings import check_settings
+from synthbridge.stages.params import Params, read_params, source_name
 
+ABSENT = object()  # in place of a value: the key is left out
 DSI_65 = {"prompts": "dsi", "shots": 65, "guidance_scale": 1.5, "images_per_class": 60}
 
 
@@ -18,7 +20,7 @@ def _refused(tmp_path, key, value):
     group = params
     for parent in parents:
         group = group[parent]
-    if value is None:
+    if value is ABSENT:
         del group[last]
     else:
         group[last] = value
@@ -32,8 +34,9 @@ def _refused(tmp_path, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, data"),
-        ("training", None, "training is missing; add it"),
+        ("trainnig", {"a": 1}, "trainnig is not a known key; choose from arms, clip_tuning, data"),
+        ("training", ABSENT, "training is missing; add it"),
+        ("upstream.generator", None, "upstream.generator is null, so that nothing can draw them"),
         ("invert.steps", 3, "invert.steps is not a known key; choose from"),
         (
             "upstream.generator.vae.num_step",
@@ -63,7 +66,45 @@ def _refused(tmp_path, key, value):
         ("data.digits.source", "digit", "data.digits.source is 'digit'; it should be 'csv'"),
         ("data.digits.test_per_class", 0, "data.digits.test_per_class is 0; it should be greater"),
         ("data.digits.max_side", 0.5, "data.digits.max_side is 0.5; it should be a valid integer"),
-        ("sets", ["template", "dis_4"], "sets holds 'dis_4', which is no group below synthetic"),
+        (
+            "sets",
+            ["template", "dis_4"],
+            "sets is ['template', 'dis_4'], but generated_sets and retr",
+        ),
+        (
+            "generated_sets",
+            ["dis_4"],
+            "generated_sets holds 'dis_4', which is no group below synth",
+        ),
+        (
+            "retrieved_sets",
+            ["pool"],
+            "retrieved_sets holds 'pool', which is no group below retriev",
+        ),
+        (
+            "retrieved_sets",
+            [],
+            "together are ['template', 'dsi_1', 'dsi_4']; name each set in sets",
+        ),
+        ("retrieved.retrieved.serch", "clip", "serch is not a known key; remove it or"),
+        (
+            "retrieved.retrieved.search",
+            "text",
+            "search is 'text'; it should be 'caption' or 'clip'",
+        ),
+        ("retrieved.retrieved.candidates", ABSENT, "candidates is missing; add it"),
+        ("retrieved.retrieved.keep_share", 30, "keep_share is 30; it should be less than or equal"),
+        ("retrieved.retrieved.queries", {"one": []}, "retrieved.retrieved.queries.one is []; "),
+        (
+            "synthetic.retrieved",
+            DSI_65,
+            "'retrieved' is a group of synthetic and of retrieved; ren",
+        ),
+        ("data.digits.imbalance", 0.5, "data.digits.imbalance is 0.5; it should be greater than"),
+        ("data.digits.extra_test", "../there", "is '../there'; name one folder below the data"),
+        ("clip_tuning.sets", ["dsi_8"], "clip_tuning.sets holds 'dsi_8', which sets does not"),
+        ("clip_tuning.weight_decay", -1.0, "clip_tuning.weight_decay is -1.0; it should be"),
+        ("arms.real.clip_mine", [{"train_on": "real"}], "begins with clip_, as the arms of CLIP"),
         ("sets", ["template", "template"], "name each one once"),
         ("shots", [65], "shots holds 65; choose from 1 to 64, or full"),
         ("shots", [0], "shots holds 0; choose from"),
@@ -74,11 +115,49 @@ def _refused(tmp_path, key, value):
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),
-        ("arms.real.vanilla", [{"train_on": "reel"}], "it should be 'real' or 'mixed'"),
+        (
+            "arms.real.vanilla",
+            [{"train_on": "reel"}],
+            "it should be 'real', 'synthetic' or 'mixed'",
+        ),
         ("arms.real.vanilla", [{"fresh_head": True}], "names either stage_one or train_on"),
         ("arms.real.vanilla", [{"train_on": "mixed"}], "move the arm to arms.mixed"),
         ("arms.bridged.bridged", [{"train_on": "real"}], "first leg of a bridged arm names its"),
         ("arms.bridged.bridged", [{"stage_one": "plane"}], "names stage one 'plane'; choose from"),
+        (
+            "arms.bridged.bridged",
+            [{"stage_one": "plain"}, {"train_on": "synthetic"}],
+            "leg 2, trains on synthetic images; move the arm to arms.mixed",
+        ),
+        (
+            "arms.bridged.bridged",
+            [{"stage_one": "plain", "frozen_units": 2}],
+            "takes that model as it is, but has frozen_units; move it to a leg that trains",
+        ),
+        (
+            "arms.real.vanilla",
+            [{"train_on": "real", "synthetic_weight": 0.5}],
+            "synthetic_weight says how real and synthetic images share a batch; it goes with",
+        ),
+        (
+            "arms.mixed.mixed",
+            [{"train_on": "mixed", "auxiliary_norm": True, "mixup": 0.2}],
+            "auxiliary_norm treats real and synthetic images apart, and mixup 0.2 blends one",
+        ),
+        (
+            "arms.mixed.mixed",
+            [{"train_on": "mixed", "synthetic_share": 1.0}],
+            "arms.mixed.mixed.0.synthetic_share is 1.0; it should be less than 1",
+        ),
+        (
+            "arms.mixed.mixed",
+            [{"train_on": "mixed", "synthetic_weight": 0.0}],
+            "arms.mixed.mixed.0.synthetic_weight is 0.0; it should be greater than 0",
+        ),
+        ("training.normalisation", "own", "it should be 'backbone', 'real' or 'synthetic'"),
+        ("training.start", "zero", "it should be 'backbone' or 'random'"),
+        ("training.frozen_norm", "frozen", "it should be 'eval' or 'train'"),
+        ("probe.cues", "yes", "probe.cues is 'yes'; it should be a valid boolean"),
         ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
         ("report.primary_arm", "bridgd", "report.primary_arm is 'bridgd'; choose from"),
         ("real_leg.learning_rates", [0.0], "must all be above 0"),
@@ -87,6 +166,42 @@ def _refused(tmp_path, key, value):
 )
 def test_a_fault_is_a_sentence(tmp_path, key, value, sentence):
     assert sentence in _refused(tmp_path, key, value)
+
+
+def test_retrieval_needs_a_clip_and_a_pool():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    hub = {"hub": "a/b", "revision": "c" * 40}
+    values["upstream"].update(generator=hub, clip=None, pool=None)
+    with pytest.raises(ValueError, match=r"retrieved\.retrieved is ranked by CLIP, but upstream"):
+        check_settings(Params, values, "")
+    values["upstream"]["clip"] = hub
+    with pytest.raises(
+        ValueError, match=r"retrieved\.retrieved\.pool is null, the upstream's, but"
+    ):
+        check_settings(Params, values, "")
+    values["retrieved"]["retrieved"]["pool"] = "data/raw/pool"
+    check_settings(Params, values, "")
+
+
+def test_clip_search_ends_somewhere():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values["retrieved"]["retrieved"]["candidates"] = None
+    with pytest.raises(ValueError, match="candidates is null, but every image of a pool resembles"):
+        check_settings(Params, values, "")
+    values["retrieved"]["retrieved"]["search"] = "caption"
+    check_settings(Params, values, "")
+
+
+def test_tuning_clip_on_a_set_wants_a_clip(tmp_path):
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["clip_tuning"]["sets"] = ["template"]
+    params["retrieved_sets"] = []
+    params["sets"] = params["generated_sets"]
+    hub = {"hub": "a/b", "revision": "c" * 40}
+    params["upstream"] = {**params["upstream"], "pool": None, "clip": None, "generator": hub}
+    YAML().dump(params, tmp_path / "params.yaml")
+    with pytest.raises(ValueError, match=r"but upstream.clip is null; name a CLIP there, or write"):
+        read_params(tmp_path / "params.yaml")
 
 
 def _python_src(*arguments, cwd=ROOT):
@@ -125,7 +240,7 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
 
 def test_a_set_that_is_left_out_but_read_is_refused(tmp_path, monkeypatch):
     """`-S 'sets=[template]'` would otherwise fail at the end, in probe."""
-    from synthbridge.stages.params import check_params
+    from synthbridge.stages.pipeline import check_params
 
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     text = (ROOT / "params.yaml").read_text()
@@ -149,8 +264,10 @@ def test_processes_must_be_a_number(monkeypatch):
 
 def test_source_is_the_set_without_its_shots():
     params = read_params(ROOT / "params.yaml")
-    sources = {name: source_name(name, settings) for name, settings in params.synthetic.items()}
-    assert sources == {"template": "template", "dsi_1": "dsi", "dsi_4": "dsi"}
+    sources = {name: source_name(name, params.set_settings(name)) for name in params.sets}
+    assert sources == {
+        "template": "template", "dsi_1": "dsi", "dsi_4": "dsi", "retrieved": "retrieved"
+    }  # fmt: skip
 
 
 def test_sets_need_a_clip_to_be_examined(tmp_path):
@@ -161,6 +278,6 @@ def test_sets_need_a_clip_to_be_examined(tmp_path):
     YAML().dump(params, path)
     with pytest.raises(ValueError, match=r"upstream.clip is null, but sets are looked through"):
         read_params(path)
-    params["sets"] = []
+    params["sets"] = params["generated_sets"] = params["retrieved_sets"] = []
     YAML().dump(params, path)
     assert read_params(path).sets == []

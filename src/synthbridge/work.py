@@ -17,7 +17,7 @@ from typing import Any
 
 from synthbridge.files import hash_file, hash_value
 
-SILENT_MODULES = ("settings", "progress", "params", "launch", "gpus")
+SILENT_MODULES = ("settings", "progress", "params", "launch", "gpus", "costs")
 
 
 def work_folder() -> Path:

@@ -1,6 +1,13 @@
 import pytest
 
-from synthbridge.data.manifests import choose_shots, few_shot_rankings, hold_out, rank_by_hash
+from synthbridge.data.manifests import (
+    choose_shots,
+    few_shot_rankings,
+    hold_out,
+    imbalanced_counts,
+    rank_by_hash,
+    trim_to_imbalance,
+)
 
 NAMES = [[f"class{c}/{i}" for i in range(20)] for c in range(3)]
 
@@ -35,3 +42,29 @@ def test_hold_out_takes_as_many_of_each_class_and_leaves_some():
     assert [sum(name in held for name in names) for names in NAMES] == [5, 5, 5]
     with pytest.raises(ValueError, match="validation_per_class is 20, but class 0 has only 20"):
         hold_out(NAMES, 20, seed=0)
+
+
+def test_imbalance_follows_the_exponential_profile():
+    # 100 * 100 ** (-i / 4): 100, 31.6, 10, 3.16, 1
+    assert imbalanced_counts([100] * 5, 100.0) == [100, 32, 10, 3, 1]
+    assert imbalanced_counts([7, 9], 1.0) == [7, 7]
+
+
+def test_imbalance_holds_whatever_the_classes_had():
+    """The second class cannot fill its place below 100: all follow, n_max = 20 * 10 ** .5."""
+    counts = imbalanced_counts([100, 20, 50], 10.0)
+    assert counts == [63, 20, 6]
+
+
+def test_an_imbalance_that_empties_a_class_is_refused():
+    with pytest.raises(ValueError, match="leaves the last class none of its 10 training images"):
+        imbalanced_counts([10] * 3, 40.0)
+
+
+def test_trimming_keeps_order_and_a_part_of_what_less_keeps():
+    some, few = (trim_to_imbalance(NAMES, ratio, seed=3) for ratio in (4.0, 10.0))
+    assert [len(names) for names in few] == [20, 6, 2]
+    for kept, fewer, names in zip(some, few, NAMES, strict=True):
+        assert set(fewer) <= set(kept)
+        assert kept == [name for name in names if name in kept]
+    assert few != trim_to_imbalance(NAMES, 10.0, seed=4)

@@ -3,6 +3,7 @@ import pytest
 
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.data.synthetic import (
+    check_volume,
     hash_samples,
     plan_shards,
     set_samples,
@@ -77,3 +78,11 @@ def test_all_images_are_hashed_by_their_shards_and_a_part_by_its_keys_too(blocks
     part, other = hash_samples(samples[:4]), hash_samples(samples[:3] + samples[4:5])
     assert part[:2] == other[:2] == shards and len(part) == len(other) == 3
     assert part != other
+
+
+def test_volume_above_capacity_or_between_blocks_is_refused():
+    check_volume(300, 100, 3)
+    with pytest.raises(ValueError, match="images_per_class is 400, but 3 blocks of 100 hold 300"):
+        check_volume(400, 100, 3)
+    with pytest.raises(ValueError, match="is 150, which is no multiple of.*images_per_block"):
+        check_volume(150, 100, 3)

@@ -6,10 +6,11 @@ import numpy as np
 
 from synthbridge.diffusion.prompts import (
     TEMPLATES,
+    draw_prompt,
     image_seed,
     step_seed,
     style_prompt,
-    template_prompt,
+    template_prompts,
 )
 
 
@@ -38,6 +39,19 @@ def test_seeds_differ_and_fit_63_bits():
 
 def test_every_template_is_drawn_equally_often():
     seeds = [image_seed(0, 0, index) for index in range(2700)]
-    counts = Counter(template_prompt("cat", seed) for seed in seeds)
+    counts = Counter(draw_prompt(template_prompts("cat"), seed) for seed in seeds)
     assert set(counts) == {template.format("cat") for template in TEMPLATES}
     assert min(counts.values()) > 60 and max(counts.values()) < 140  # 100 each, +- 4 sigma
+
+
+def test_the_prompt_of_a_seed_is_pinned():
+    """Another choice would redraw every image that anyone has ever made."""
+    seeds = [image_seed(0, 1, index) for index in range(3)]
+    drawn = [draw_prompt(template_prompts("one"), seed) for seed in seeds]
+    assert drawn == ["a photo of a small one", "a photo of the cool one", "a rendition of a one"]
+    assert draw_prompt(["A one photo in the style of <style>"], 5).endswith("<style>")
+
+
+def test_every_template_ends_on_its_class():
+    """So that a superclass can follow it: `a photo of a cat, a type of pet`."""
+    assert all(template.endswith(" {}") for template in TEMPLATES)

@@ -41,10 +41,13 @@ TEMPLATE = {**DSI, "prompts": "template", "shots": None}
         (SyntheticSettings, DSI),
         (SyntheticSettings, {**DSI, "shots": "full", "guidance_scale": 3}),
         (SyntheticSettings, TEMPLATE),
+        (SyntheticSettings, {**TEMPLATE, "class_names": "disambiguated", "shots": 4}),
+        (SyntheticSettings, {**TEMPLATE, "prompts": "contextual", "superclass": "pet"}),
+        (SyntheticSettings, {**TEMPLATE, "prompts": "file", "prompt_file": "{dataset}_own.json"}),
     ],
 )
 def test_what_fits_is_taken(cls: Any, values: dict):
-    assert check_settings(cls, values, "here").model_dump() == values
+    assert check_settings(cls, values, "here").model_dump(exclude_unset=True) == values
 
 
 @pytest.mark.parametrize(
@@ -89,13 +92,44 @@ def test_what_fits_is_taken(cls: Any, values: dict):
         (
             SyntheticSettings,
             {**DSI, "prompts": "dsl"},
-            "params.yaml: here.prompts is 'dsl'; it should be 'template' or 'dsi'",
+            "params.yaml: here.prompts is 'dsl'; it should be 'template', 'dsi', "
+            "'contextual', 'stylised' or 'file'",
         ),
         (
             SyntheticSettings,
             {**TEMPLATE, "shots": 4},
             "params.yaml: here.shots is 4; "
             "a template set sees no real image; write null, or 'prompts: dsi'",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "class_names": "disambiguated"},
+            "params.yaml: here.shots is None; it should be the real images a class that class "
+            "names are disambiguated by; write a number above 0, or full",
+        ),
+        (
+            SyntheticSettings,
+            {**DSI, "superclass": "pet"},
+            "params.yaml: here.superclass is 'pet'; dsi prompts take class names as they are; "
+            "leave it out, or choose prompts from template, contextual, stylised",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "prompts": "file"},
+            "params.yaml: here.prompt_file is None; with 'prompts: file', and only there, it "
+            "names the file of prompts; give its name",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "prompt_file": "mine.yaml"},
+            "params.yaml: here.prompt_file is 'mine.yaml'; with 'prompts: file', and only there, "
+            "it names the file of prompts; leave it out",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "prompts": "file", "prompt_file": "../mine.yaml"},
+            "params.yaml: here.prompt_file is '../mine.yaml'; it should be the name of a file in "
+            "data/prompts, where DVC sees its changes: mine.yaml or mine.json",
         ),
         *(
             (

@@ -16,7 +16,7 @@ from synthbridge.evidence.results import Run, read_runs
 
 def make_run(name, seed, top1, arm="bridged", stage_one="plain", shots=4):
     return Run("digits", name, name, arm, shots, seed, 0.1, {}, "validation", 1, 1, top1, top1, (),
-               np.ones(1, bool), np.ones(1, int), stage_one)  # fmt: skip
+               np.ones(1, bool), np.ones(1, int), stage_one=stage_one)  # fmt: skip
 
 
 def vanilla(seed, top1, shots=4):

@@ -1,6 +1,7 @@
 from synthbridge.data.synthetic import PlannedShard
+from synthbridge.diffusion.prompts import template_prompts
 from synthbridge.diffusion.settings import SamplingSettings
-from synthbridge.stages.generate import Block, plan_images
+from synthbridge.stages.generate import Block, _key, plan_images
 
 PARAMS = SamplingSettings(
     sampler="dpm++",
@@ -13,10 +14,14 @@ PARAMS = SamplingSettings(
 )
 
 
-def _images(subset="all", start=0, stop=4, placeholder=""):
-    plan = {"class_names": ["cat", "dog"], "start": start, "stop": stop, "styles": {subset: None}}
+NAMES = ("cat", "dog")
+PROMPTS = [template_prompts(name) for name in NAMES]
+
+
+def _images(subset="all", start=0, stop=4, **prompts):
+    plan = {"class_names": NAMES, "start": start, "stop": stop, "styles": {subset: None}}
     shard = PlannedShard(subset, 0, (0, 1), start, stop)
-    return plan_images(PARAMS, Block(plan, ""), shard, placeholder)
+    return plan_images(PARAMS, Block({**plan, **(prompts or {"prompts": PROMPTS})}, ""), shard)
 
 
 def test_every_image_has_its_own_seed_and_it_stays_with_its_index():
@@ -31,9 +36,28 @@ def test_subsets_draw_other_noise():
     assert not seeds[0] & seeds[1] and not seeds[1] & seeds[2]
 
 
-def test_prompts_name_the_class_and_the_style():
-    for image in _images(placeholder="<style>"):
-        name = ("cat", "dog")[image.label]
-        assert image.prompt == f"A {name} photo in the style of <style>"
-    assert all(("cat", "dog")[image.label] in image.prompt for image in _images())
-    assert len({image.prompt.replace("dog", "cat") for image in _images(stop=40)}) > 10
+def test_each_image_draws_one_of_its_classs_prompts():
+    images = _images(stop=40)
+    assert all(image.prompt in PROMPTS[image.label] for image in images)
+    assert len({image.prompt.replace("dog", "cat") for image in images}) > 10
+    one_each = [["A cat in the style of <style>"], ["A dog in the style of <style>"]]
+    for image in _images(prompts=one_each):
+        assert image.prompt == one_each[image.label][0]
+
+
+def test_a_subset_may_have_prompts_of_its_own():
+    plans = {"s0": [["crane bird"], ["dog"]], "s1": [["construction crane"], ["dog"]]}
+    for subset, first in (("s0", "crane bird"), ("s1", "construction crane")):
+        images = _images(subset, prompts_by_subset=plans)
+        assert {image.prompt for image in images} == {first, "dog"}
+
+
+def test_a_unit_is_keyed_by_the_prompts_of_its_own_classes():
+    def key(prompts, labels=(0,)):
+        plan = {"class_names": NAMES, "guidance_scale": 3.5, "prompts": prompts,
+                "styles": {"all": None}}  # fmt: skip
+        return _key(PARAMS, Block(plan, "hash"), PlannedShard("all", 0, labels, 0, 4))
+
+    assert key([["a cat"], ["a dog"]]) == key([["a cat"], ["my dog"]])
+    assert key([["a cat"], ["a dog"]]) != key([["my cat"], ["a dog"]])
+    assert key([["a cat"], ["a dog"]], (0, 1)) != key([["a cat"], ["my dog"]], (0, 1))

@@ -87,3 +87,31 @@ def test_a_class_that_loses_its_images_as_copies_is_named(raw, tmp_path):
         path.write_bytes((raw / "test" / "house_sparrow" / "0.jpg").read_bytes())
     with pytest.raises(ValueError, match="class 'house_sparrow' has no image in train, only in"):
         prepare(PARAMS, raw=raw, out=tmp_path / "out")
+
+
+def test_an_extra_test_set_changes_no_other_split(raw, tmp_path):
+    prepare(PARAMS, raw=raw, out=tmp_path / "plain")
+    class_folders(raw / "sketches", 2, 4000)
+    prepare(settings(max_side=30, validation_per_class=2, extra_test="sketches"), raw=raw,
+            out=tmp_path / "more")  # fmt: skip
+    assert len(read_dataset(tmp_path / "more").extra_test_samples()) == 6
+    assert read_dataset(tmp_path / "plain").extra_test_samples() == []
+    for path in (tmp_path / "plain").glob("*.tar"):
+        assert path.read_bytes() == (tmp_path / "more" / path.name).read_bytes()
+
+
+def test_a_long_tail_is_cut_from_train_alone(raw, tmp_path):
+    prepare(PARAMS, raw=raw, out=tmp_path / "plain")
+    prepare(settings(max_side=30, validation_per_class=2, imbalance=4.0), raw=raw,
+            out=tmp_path / "tail")  # fmt: skip
+    manifest = read_json(tmp_path / "tail" / "manifest.json")
+    dataset = read_dataset(tmp_path / "tail")
+    # Four, four and six images are left after validation; 4 * 4 ** (-i / 2) = 4, 2, 1.
+    assert manifest["imbalance"] == 4.0 and manifest["train_counts"] == [4, 2, 1]
+    assert np.bincount([sample.label for sample in dataset.samples("train")]).tolist() == [4, 2, 1]
+    assert [len(ranking) for ranking in dataset.few_shot_rankings[0]] == [4, 2, 1]
+    for split in ("validation", "test"):
+        name = f"{split}-00000.tar"
+        assert (tmp_path / "tail" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    with pytest.raises(ValueError, match="class 'house sparrow bird' has only 2 training images"):
+        dataset.train_samples(3, 0)

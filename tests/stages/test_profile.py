@@ -10,9 +10,10 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from house import ROOT
+from synthbridge.data.synthetic import check_volume
 from synthbridge.settings import check_settings
-from synthbridge.stages.params import Params, check_params, read_params
-from synthbridge.stages.plan import check_volume
+from synthbridge.stages.params import Params, read_params
+from synthbridge.stages.pipeline import check_params
 from synthbridge.stages.profile import compose, fit_pipeline, profile, repeat_lines
 
 PAPER = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
@@ -93,7 +94,7 @@ def test_generator_backbone_and_sets_are_the_papers():
     assert params.upstream.clip.hub == "openai/clip-vit-large-patch14"
     assert params.upstream.generator.revision is params.upstream.backbone.revision is None
     assert params.upstream.clip.revision is None
-    assert params.sets == ["template", "dsi_full"]
+    assert params.sets == params.generated_sets == ["template", "dsi_full"]
     for settings in params.synthetic.values():
         assert (settings.guidance_scale, settings.images_per_class) == (3.5, 1000)
 
@@ -125,9 +126,13 @@ def test_all_ten_are_there():
 def test_it_differs_from_the_default_only_where_it_means_to():
     default, paper = _leaves(DEFAULT.model_dump()), _leaves(_composed().model_dump())
     same = {name for name in default.keys() & paper.keys() if default[name] == paper[name]}
-    kept = ("arms.", "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
+    kept = ("arms.", "clip_tuning.num_epochs", "clip_tuning.real_batch_size", "clip_tuning.sets",
+            "clip_tuning.synthetic_batch_size", "clip_tuning.weight_decay",
+            "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
             "generate.guided_share", "generate.jpeg_quality", "training.batch_size",
-            "training.momentum", "training.weight_decay", "real_leg.select_on",
+            "training.momentum", "training.weight_decay", "training.augment",
+            "training.normalisation", "training.start", "training.frozen_norm", "probe.",
+            "real_leg.select_on",
             "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
             "report.smallest_gain", "examine.neighbours", "examine.max_images",
                 "examine.kid_subsets", "examine.seed",
@@ -136,7 +141,7 @@ def test_it_differs_from_the_default_only_where_it_means_to():
     for name in default.keys() | paper.keys():
         if name.startswith(kept) and name != "report.measure":
             assert name in same, name
-        elif not name.startswith(("upstream.", "data.", "synthetic.")):
+        elif not name.startswith(("upstream.", "data.", "synthetic.", "retrieved.")):
             assert name not in same or name == "report.measure", name
 
 
@@ -145,14 +150,15 @@ def test_each_number_of_shots_has_a_style_of_its_own(shots):
     params = _composed("cars", shots=shots)
     assert [str(value) for value in params.shots] == shots
     assert params.sets == ["template", *(f"dsi_{count}" for count in shots)]
-    assert list(params.synthetic) == params.sets
+    assert list(params.synthetic) == params.generated_sets == params.sets
     for name, settings in params.synthetic.items():
         if name != "template":
             full = _composed("cars").synthetic["dsi_full"]
             assert settings == full.model_copy(update={"shots": settings.shots})
             assert name == f"dsi_{settings.shots}"
-    assert _leaves(params.model_dump(exclude={"shots", "sets", "synthetic"})) == _leaves(
-        _composed("cars").model_dump(exclude={"shots", "sets", "synthetic"})
+    lists = {"shots", "sets", "generated_sets", "synthetic"}
+    assert _leaves(params.model_dump(exclude=lists)) == _leaves(
+        _composed("cars").model_dump(exclude=lists)
     )
 
 
@@ -208,11 +214,11 @@ def test_dvc_takes_it(repository, shots):
     assert drawn == {name for name in stages if name.startswith("generate@")}
     outs = {out.def_path for stage in stages.values() for out in stage.outs}
     deps = {dep.def_path for stage in stages.values() for dep in stage.deps}
-    assert {dep for dep in deps if dep.startswith("data/")} - outs == {"data/raw/cars",
-                                                                       "data/raw/food"}  # fmt: skip
+    given = {"data/prompts", "data/raw/cars", "data/raw/food"}
+    assert {dep for dep in deps if dep.startswith("data/")} - outs == given
     for name in sets:
         assert f"data/stage_one/cars/{name}" in {dep.def_path for dep in stages["probe@cars"].deps}
-        assert {f"data/synthetic/cars/{name}/{block}" for block in blocks} <= {
+        assert {f"data/sets/cars/{name}/{block}" for block in blocks} <= {
             dep.def_path for dep in stages[f"bridge@cars-{name}"].deps
         }
         assert f"data/results/cars/mixed/{name}" in stages["report@cars"].cmd
@@ -223,9 +229,18 @@ def test_dvc_takes_it(repository, shots):
 def test_the_default_is_what_its_own_lists_give():
     """So a profile changes no more of dvc.yaml than sets and blocks, and leads back as well."""
     assert repeat_lines(PIPELINE, DEFAULT.sets, DEFAULT.sets) == PIPELINE
-    paper = fit_pipeline(PIPELINE, _composed())
-    back = repeat_lines(paper, ["template", "dsi_full"], DEFAULT.sets)
-    assert repeat_lines(back, [f"b{n}" for n in range(6)], ["b0", "b1", "b2"]) == PIPELINE
+    back = fit_pipeline(fit_pipeline(PIPELINE, _composed()), DEFAULT)
+    blocks = [f"b{number}" for number in range(50)]  # of 60 images, for 3,000
+    assert repeat_lines(back, blocks, ["b0", "b1", "b2"]) == PIPELINE
+
+
+def test_generated_sets_alone_keep_lines_of_styles():
+    """A retrieved set has no style; coming from a pipeline without one, it gets none."""
+    lists = {"sets": ["a", "b"], "generated_sets": ["a"], "retrieved_sets": ["b"]}
+    pipeline = fit_pipeline(fit_pipeline(PIPELINE, _composed()), DEFAULT.model_copy(update=lists))
+    assert "data/styles/${item.dataset}/a\n" in pipeline
+    assert "data/styles/${item.dataset}/b\n" not in pipeline
+    assert "data/results/${item.dataset}/mixed/b\n" in pipeline
 
 
 def test_lines_are_repeated_only_where_all_names_stand_in_order():

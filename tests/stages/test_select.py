@@ -89,7 +89,9 @@ def _run(world, out, split, monkeypatch):
     """Select, fine-tune and report."""
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(world / "work"))
     training = TrainingSettings(batch_size=8, momentum=0.9, weight_decay=0, image_size=16,
-                                resize_size=16, min_crop_area=0.8, max_stretch=1.1)  # fmt: skip
+                                resize_size=16, min_crop_area=0.8, max_stretch=1.1,
+                                augment=True, normalisation="backbone", start="backbone",
+                                frozen_norm="eval")  # fmt: skip
     real_leg = RealLegSettings(learning_rates=[0.05, 1e-6], select_on=split, num_epochs=6,
                                num_epochs_few_shot=1)  # fmt: skip
     real, backbone, rates = world / "digits", world / "backbone", out / "rates.json"

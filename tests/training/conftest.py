@@ -39,6 +39,10 @@ def recipe():
         resize_size=16,
         min_crop_area=0.8,
         max_stretch=1.1,
+        augment=True,
+        normalisation="backbone",
+        start="backbone",
+        frozen_norm="eval",
     )
     normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
     return Recipe(settings, normalisation, Augmentation(0.8, 1.1, flip=False))

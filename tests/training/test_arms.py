@@ -1,9 +1,10 @@
 import pytest
 import torch
+from timm import create_model
 
 from quarters import make_images
-from synthbridge.training.arms import ArmData, train_arm
-from synthbridge.training.classifier import load_backbone
+from synthbridge.training.arms import ArmData, check_arms, describe_legs, train_arm
+from synthbridge.training.classifier import load_backbone, unit_names
 from synthbridge.training.loop import DivergedError
 from synthbridge.training.settings import LegSettings, RealLegSettings, StageOneSettings
 
@@ -66,3 +67,61 @@ def test_a_fresh_head_changes_the_start_of_a_leg_alone(data, backbone, recipe, t
     )
     for name, parameter in trained.model.named_parameters():
         assert torch.allclose(parameter, start[name], atol=1e-6) != name.startswith("fc."), name
+
+
+def test_a_synthetic_leg_sees_the_synthetic_images_alone(data, backbone, recipe, team):
+    """The same weights as a real leg on them; its steps are counted on the run's real images."""
+    assert torch.equal(data.synthetic.images, data.mixed.images[12:])
+    trained = _run([{"train_on": "synthetic"}], data, backbone, recipe, team)
+    assert (trained.num_train, trained.gradient_steps) == (18, 10)
+    again = ArmData(data.synthetic, None, 4)
+    same = _run([{"train_on": "real"}], again, backbone, recipe, team)
+    assert same.gradient_steps == 15  # three steps an epoch
+    assert trained.curve.train_loss[0] == pytest.approx(same.curve.train_loss[0], abs=0.2)
+
+
+def test_units_from_real_images_stay_in_a_leg_on_synthetic_ones(data, backbone, recipe, team):
+    """Gap's layer-wise transfer: real first, then frozen, the rest on the other source."""
+    legs = [{"train_on": "real"}, {"train_on": "synthetic", "frozen_units": 3}]
+    first = _run(legs[:1] * 2, data, backbone, recipe, team).model
+    both = _run(legs, data, backbone, recipe, team).model
+    # The first of two legs is the same in both, so units that it alone trained are comparable.
+    start = load_backbone(backbone, num_classes=4, seed=0)
+    units = unit_names(both)
+    frozen = {name for unit in units[:3] for name in unit}
+    for name, parameter in both.named_parameters():
+        if name in frozen and parameter.dim() == 4:
+            assert not torch.equal(parameter, start.get_parameter(name)), name
+        assert parameter.requires_grad == (name not in frozen)
+    assert first.fc.weight.shape == both.fc.weight.shape
+
+
+@pytest.mark.parametrize(
+    "leg", [{"synthetic_share": 0.5}, {"synthetic_weight": 0.2}, {"auxiliary_norm": True}]
+)
+def test_every_way_to_mix_trains_and_differs(leg, data, backbone, recipe, team):
+    plain = _run([{"train_on": "mixed"}], data, backbone, recipe, team)
+    other = _run([{"train_on": "mixed", **leg}], data, backbone, recipe, team)
+    assert other.gradient_steps == plain.gradient_steps == 10 and other.num_train == 30
+    assert other.curve.train_loss != plain.curve.train_loss
+    assert other.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+def test_what_a_model_cannot_do_is_refused_before_training(backbone, recipe):
+    def legs(**options):
+        return {"mine": [LegSettings(train_on="real"), LegSettings(train_on="mixed", **options)]}
+
+    model = load_backbone(backbone, num_classes=4, seed=0)
+    check_arms(legs(frozen_units=4, auxiliary_norm=True), model, recipe.settings)
+    with pytest.raises(ValueError, match="arm 'mine', leg 2: frozen_units is 6, but the model has"):
+        check_arms(legs(frozen_units=6), model, recipe.settings)
+    with pytest.raises(ValueError, match="leg 2: auxiliary_norm gives synthetic images batch norm"):
+        check_arms(legs(auxiliary_norm=True), create_model("test_vit"), recipe.settings)
+
+
+def test_options_left_alone_are_no_part_of_a_key():
+    legs = [LegSettings(train_on="mixed", synthetic_share=None, synthetic_weight=1.0)]
+    assert describe_legs(legs) == [{"train_on": "mixed"}]
+    assert describe_legs([LegSettings(train_on="mixed", synthetic_share=0.5)]) == [
+        {"train_on": "mixed", "synthetic_share": 0.5}
+    ]

@@ -60,6 +60,64 @@ def test_units_of_a_resnet_and_of_a_vit():
     assert any(name.startswith("head.") for name in vit[-1])
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "first", "last"),
+    [
+        ("resnet50", 18, "conv1.weight", "fc.bias"),  # Gap's 18: stem, 16 bottlenecks, fc
+        ("resnet18", 10, "conv1.weight", "fc.bias"),
+        ("vit_base_patch16_224", 14, "cls_token", "head.bias"),
+        ("vit_large_patch16_224", 26, "cls_token", "head.bias"),
+        ("test_resnet", 6, "conv1.0.weight", "fc.bias"),
+        ("convnext_tiny", 20, "stem.0.weight", "head.fc.bias"),
+        ("mobilenetv3_large_100", 18, "conv_stem.weight", "classifier.bias"),
+    ],
+)
+def test_every_parameter_is_in_one_unit(name, count, first, last):
+    with torch.device("meta"):
+        model = create_model(name)
+    units = unit_names(model)
+    assert (len(units), units[0][0], units[-1][-1]) == (count, first, last)
+    names = [parameter for unit in units for parameter in unit]
+    assert sorted(names) == sorted(parameter for parameter, _ in model.named_parameters())
+
+
+def test_units_15_to_17_of_a_resnet_50_are_its_last_stage():
+    """As Gap says of the layers from which most of the drop stems."""
+    with torch.device("meta"):
+        units = unit_names(create_model("resnet50"))
+    assert all(name.startswith("layer4.") for unit in units[14:17] for name in unit)
+    assert not any(name.startswith("layer4.") for unit in units[:14] for name in unit)
+
+
+def test_a_random_start_has_the_architecture_alone(backbone):
+    own = load_backbone(backbone, num_classes=3, seed=1).state_dict()
+    one, same, other = (
+        load_backbone(backbone, num_classes=3, seed=seed, start="random").state_dict()
+        for seed in (1, 1, 2)
+    )
+    assert own.keys() == one.keys()
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    drawn = [name for name in one if name.endswith("conv1.weight")]
+    assert drawn
+    for name in drawn:
+        assert not torch.equal(one[name], own[name]) and not torch.equal(one[name], other[name])
+    assert torch.equal(one["fc.weight"], own["fc.weight"])  # the same seed, the same head
+
+
+def test_frozen_norms_may_follow_the_batch(backbone):
+    model = load_backbone(backbone, num_classes=3, seed=0)
+    freeze_units(model, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    set_train_mode(model, "train")
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model(torch.randn(4, 3, 16, 16)).square().sum().backward()
+    optimizer.step()
+    frozen = {name for unit in unit_names(model)[:2] for name in unit}
+    after = model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in frozen)
+    assert not any(torch.equal(after[n], before[n]) for n in after if n.endswith("running_mean"))
+
+
 def test_frozen_units_keep_weights_and_batch_statistics(backbone):
     model = load_backbone(backbone, num_classes=3, seed=0)
     freeze_units(model, 2)

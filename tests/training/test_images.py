@@ -6,10 +6,13 @@ from torchvision.transforms import functional as tv
 from synthbridge.training.images import (
     Augmentation,
     DecodedOnDemand,
+    ImageSet,
     Normalisation,
+    WholeView,
     centre_crop,
     crop,
     load_images,
+    measure_normalisation,
 )
 
 
@@ -68,3 +71,42 @@ def test_on_demand_gives_the_same_values_as_decoded():
     assert torch.equal(lazy.images[index], kept.images[index])
     assert lazy.images.shape == kept.images.shape
     assert kept.images[index][:, 0, 0, 0].tolist() == [7, 0, 3]
+
+
+def test_no_augmentation_is_the_centre_crop(images):
+    boxes = WholeView(14).draw(6, 20, np.random.default_rng(0))
+    assert torch.allclose(crop(images, boxes, 14), centre_crop(images, 14), atol=1e-3)
+
+
+def test_measured_statistics_are_numpys(images):
+    images = (images * torch.tensor([1.0, 0.5, 0.1]).view(3, 1, 1)).to(torch.uint8)
+    many = ImageSet(images.repeat(60, 1, 1, 1), torch.zeros(360, dtype=torch.int64))
+    measured = measure_normalisation(many, 16)
+    values = images[:, :, 2:18, 2:18].numpy() / 255
+    assert np.allclose(measured.mean, values.mean((0, 2, 3)), atol=1e-9)
+    assert np.allclose(measured.std, values.std((0, 2, 3)), atol=1e-9)
+    inputs = measured(centre_crop(images, 16))
+    assert torch.allclose(inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(inputs.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-4)
+
+
+def test_constant_images_are_normalised_to_zero():
+    flat = ImageSet(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), torch.zeros(2))
+    inputs = measure_normalisation(flat, 4)(flat.images.float())
+    assert torch.isfinite(inputs).all() and inputs.abs().max() < 1e-2
+
+
+def test_the_tail_is_a_view():
+    def read(number, size):
+        return np.full((size, size, 3), number, np.uint8)
+
+    limits = {"size": 4, "device": torch.device("cpu")}
+    kept = load_images(range(9), list(range(9)), read, memory_limit=10**6, **limits)
+    lazy = load_images(range(9), list(range(9)), read, memory_limit=9, **limits)
+    index = torch.tensor([0, 3])
+    for images in (kept, lazy):
+        tail = images.tail(5)
+        assert len(tail) == 4 and tail.labels.tolist() == [5, 6, 7, 8]
+        assert tail.images[index][:, 0, 0, 0].tolist() == [5, 8]
+        assert tail.images.shape[0] == 4
+    assert kept.tail(5).images.data_ptr() == kept.images[5:].data_ptr()

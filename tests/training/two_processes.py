@@ -10,12 +10,15 @@ from quarters import make_images
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.images import Augmentation, Normalisation
 from synthbridge.training.loop import Recipe, predict, train
+from synthbridge.training.mixture import Mixture
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import form_team
 
 
 def main(backbone: Path, out: Path) -> None:
-    """Train six steps with mixup on 13 images, batches of at most 5, and save the weights."""
+    """Train six steps with mixup on 13 images, batches of at most 5, and an
+    epoch on a mixture with norms apart; save the weights.
+    """
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     team = form_team(accelerator, num_runs=1)
@@ -27,6 +30,10 @@ def main(backbone: Path, out: Path) -> None:
         resize_size=16,
         min_crop_area=0.8,
         max_stretch=1.1,
+        augment=True,
+        normalisation="backbone",
+        start="backbone",
+        frozen_norm="eval",
     )
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.25,) * 3), Augmentation(0.8, 1.1, False))
     model = load_backbone(backbone, num_classes=4, seed=0)
@@ -41,12 +48,18 @@ def main(backbone: Path, out: Path) -> None:
         seed=1,
         team=team,
     )
+    mixed = load_backbone(backbone, num_classes=4, seed=0)
+    # Two real images of 13: batches, and parts of a process, without one or with a single one.
+    mixture = Mixture(num_real=2, synthetic_weight=0.5, auxiliary_norm=True)
+    train(mixed, images, recipe, num_steps=3, learning_rate=0.005, mixup=0.0, seed=1, team=team,
+          mixture=mixture)  # fmt: skip
     probabilities = predict(model, images, recipe, team)
     if team.rank == 0:
         (out / "size").write_text(f"{team.size}")
         (out / "curve").write_text(" ".join(f"{loss:.5f}" for loss in curve.train_loss))
         torch.save(torch.from_numpy(probabilities), out / "probabilities.pt")
         save_classifier(model, out / "model.safetensors")
+        save_classifier(mixed, out / "mixed.safetensors")
     accelerator.end_training()
 
 

@@ -1,32 +1,39 @@
-"""Near-duplicates: pairs of images whose embeddings point the same way."""
+"""Near-duplicates: pairs of images whose CLIP embeddings nearly agree."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
+import faiss
 import numpy as np
 
-ROWS = 4096  # queries compared at once
 
+class Pair(NamedTuple):
+    """Two images that show nearly the same."""
 
-@dataclass(frozen=True)
-class Pair:
-    """Two images as alike as the threshold asks."""
-
-    query: int  # row of the queries
-    reference: int  # row of the references
-    similarity: float  # cosine
+    query: int  # row of the first embeddings
+    reference: int  # row of the second
+    similarity: float  # cosine, at most 1
 
 
 def near_duplicates(queries: np.ndarray, references: np.ndarray, threshold: float) -> list[Pair]:
-    """List the pairs with a cosine of at least `threshold`, the most alike first.
+    """Find all pairs of a query and a reference that are more alike than `threshold`.
 
     Args:
-        queries: (N, D) unit vectors.
-        references: (M, D) unit vectors of the same CLIP.
-        threshold: the smallest cosine that counts.
+        queries: unit vectors (N, D) float32.
+        references: unit vectors (M, D) float32.
+        threshold: the cosine that a pair must exceed; 1 finds none.
+
+    Returns:
+        The pairs, the most alike first; of equals the lower rows.
     """
-    pairs = []
-    for start in range(0, len(queries), ROWS):
-        cosines = queries[start : start + ROWS] @ references.T
-        for row, column in zip(*np.nonzero(cosines >= threshold), strict=True):
-            pairs.append(Pair(start + int(row), int(column), float(cosines[row, column])))
-    return sorted(pairs, key=lambda pair: (-pair.similarity, pair.query, pair.reference))
+    index = faiss.IndexFlatIP(references.shape[1])
+    index.add(references)
+    # Pair p of query q: bounds[q] <= p < bounds[q + 1].
+    bounds, similarities, found = index.range_search(queries, threshold)
+    rows = np.repeat(np.arange(len(queries)), np.diff(bounds.astype(np.int64)))
+    similarities = np.minimum(similarities, 1)  # rounding may leave it a little above
+    order = np.lexsort((found, rows, -similarities))
+    return [
+        Pair(int(rows[p]), int(found[p]), float(similarities[p]))
+        for p in order
+        if similarities[p] > threshold
+    ]

@@ -33,6 +33,47 @@ def hold_out(names_by_class: list[list[str]], per_class: int, seed: int) -> set[
     }
 
 
+def imbalanced_counts(counts: Sequence[int], imbalance: float) -> list[int]:
+    """Return how many images each class keeps: n_i = n_max * imbalance ** (-i / (C - 1)), rounded.
+
+    The exponential profile of long-tailed CIFAR (arXiv:1906.07413): class 0 is the largest, and
+    class C - 1 keeps 1/imbalance of it. n_max is the largest that every class can fill, so that the
+    profile holds whatever the classes had.
+
+    Args:
+        counts: of the classes' images, in the order of their indices.
+        imbalance: the largest class's images to the smallest one's; 1 or more.
+
+    Raises:
+        ValueError: if the last class would keep none.
+    """
+    exponents = [index / max(1, len(counts) - 1) for index in range(len(counts))]
+    largest = min(n * imbalance**e for n, e in zip(counts, exponents, strict=True))  # n_max
+    kept = [min(n, round(largest * imbalance**-e)) for n, e in zip(counts, exponents, strict=True)]
+    if min(kept) < 1:
+        raise ValueError(
+            f"imbalance is {imbalance:g}, which leaves the last class none of its {counts[-1]} "
+            f"training images; choose at most {min(counts)}"
+        )
+    return kept
+
+
+def trim_to_imbalance(
+    names_by_class: list[list[str]], imbalance: float, seed: int
+) -> list[list[str]]:
+    """Keep of every class what `imbalanced_counts` says, chosen by a salted hash; order stays.
+
+    Raises:
+        ValueError: if a class would keep no image.
+    """
+    counts = imbalanced_counts([len(names) for names in names_by_class], imbalance)
+    kept = []
+    for names, count in zip(names_by_class, counts, strict=True):
+        chosen = set(rank_by_hash(names, f"imbalance-{seed}")[:count])
+        kept.append([name for name in names if name in chosen])
+    return kept
+
+
 def few_shot_rankings(names_by_class: list[list[str]], seed: int) -> list[list[list[str]]]:
     """Rank the training images of every class once a few-shot seed.
 

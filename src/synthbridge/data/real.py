@@ -24,6 +24,11 @@ class PreparedDataset:
         """List the samples of a split."""
         return index_shards(self.folder, f"{split}-*.tar")
 
+    def extra_test_samples(self) -> list[Sample]:
+        """List the samples of the extra test set; none where the data set has none."""
+        has_extra = any(self.folder.glob("extra_test-*.tar"))
+        return self.samples("extra_test") if has_extra else []
+
     def train_samples(self, shots: Shots, seed: int) -> list[Sample]:
         """List the training samples that a run may see: all of them, or its k shots.
 

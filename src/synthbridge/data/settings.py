@@ -1,8 +1,9 @@
 """Settings of the data sets: the groups below `data` in params.yaml, and hub.yaml."""
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from synthbridge.settings import Settings
 
@@ -23,6 +24,21 @@ class DatasetSettings(Settings):
     # The two that follow are for one's own data; None where a data set does not need them.
     test_per_class: int | None = Field(default=None, ge=1)  # held out where no test split is given
     max_side: int | None = Field(default=None, ge=1)  # pixels; a longer shorter side is reduced
+    # Train becomes long-tailed: the first class keeps so many times the images of the last one,
+    # with an exponential profile between them. 1: as it is.
+    imbalance: float = Field(default=1.0, ge=1)
+    # A second test set, out of domain: a folder of class folders below data/raw/NAME, or for the
+    # digits `corrupted`, a stand-in made of their own test images. None: there is none.
+    extra_test: str | None = None
+
+    @field_validator("extra_test")
+    @classmethod
+    def _one_folder(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(
+                "name one folder below the data set's raw folder, of letters, digits, _ and -"
+            )
+        return name
 
 
 class HubDataset(Settings):

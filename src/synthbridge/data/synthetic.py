@@ -55,6 +55,27 @@ def plan_shards(
     ]
 
 
+def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) -> None:
+    """Refuse a volume that the blocks cannot hold.
+
+    Raises:
+        ValueError: with the rule and the way out.
+    """
+    capacity = images_per_block * num_blocks
+    if images_per_class > capacity:
+        raise ValueError(
+            f"images_per_class is {images_per_class}, but {num_blocks} blocks of "
+            f"{images_per_block} hold {capacity}; raise generate.images_per_block, "
+            "or add blocks to dvc.yaml"
+        )
+    if images_per_class % images_per_block:
+        raise ValueError(
+            f"images_per_class is {images_per_class}, which is no multiple of "
+            f"generate.images_per_block ({images_per_block}); round it, so that a later change "
+            "of volume keeps every image"
+        )
+
+
 def synthetic_samples(blocks: Sequence[Path], seed: int, kept: Path | None = None) -> list[Sample]:
     """List the synthetic images that a run with `seed` may see, over all blocks.
 

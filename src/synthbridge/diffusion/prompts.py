@@ -1,6 +1,7 @@
 """Prompts: which words describe an image of a class, with or without a style token."""
 
 import hashlib
+from collections.abc import Sequence
 
 # The 27 templates of Bridged, appendix B: the ImageNet templates of the textual inversion paper
 # (arXiv:2208.01618), one drawn at random per image.
@@ -43,10 +44,15 @@ def style_prompt(class_name: str, placeholder: str) -> str:
     return STYLE_PROMPT.format(class_name, placeholder)
 
 
-def template_prompt(class_name: str, seed: int) -> str:
-    """Fill the template that an image's own `seed` draws."""
-    # Hashed again, so that the template says nothing of the noise that the seed also starts.
-    return TEMPLATES[_hash_to_int("template", seed) % len(TEMPLATES)].format(class_name)
+def template_prompts(class_name: str) -> list[str]:
+    """Fill all 27 templates, in their order."""
+    return [template.format(class_name) for template in TEMPLATES]
+
+
+def draw_prompt(candidates: Sequence[str], seed: int) -> str:
+    """Return the one of `candidates` that an image's own `seed` draws."""
+    # Hashed again, so that the prompt says nothing of the noise that the seed also starts.
+    return candidates[_hash_to_int("template", seed) % len(candidates)]
 
 
 def image_seed(run_seed: int, class_index: int, image_index: int) -> int:

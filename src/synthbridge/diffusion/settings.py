@@ -11,7 +11,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 Sampler = Literal["ddpm", "dpm++"]
-PromptSource = Literal["template", "dsi"]
+PromptSource = Literal["template", "dsi", "contextual", "stylised", "file"]
+WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
 Shots = int | Literal["full"] | None
 
 
@@ -56,26 +57,67 @@ class SamplingSettings(Settings):
 class SyntheticSettings(Settings):
     """One named set below `synthetic` in params.yaml."""
 
-    prompts: PromptSource  # template: the 27 templates; dsi: the style prompt with the style token
-    # Real images a class that the set may see: its style token is learned from them. A number,
-    # 'full', or null (a template set sees none).
+    # template: the 27 templates; dsi: the style prompt with the style token; contextual, stylised:
+    # composed from the data set's lists; file: a person's own (docs/prompts.md).
+    prompts: PromptSource
+    # What prompts call a class: its plain name, or, of the senses that the data set's lists give
+    # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
+    class_names: Literal["plain", "disambiguated"] = "plain"
+    superclass: Annotated[str, Field(min_length=1)] | None = None  # pet: "a cat, a type of pet"
+    # In data/prompts, for `prompts: file`; {dataset} stands for the data set's name.
+    prompt_file: str | None = Field(default=None, validate_default=True)
+    # Real images a class that the set may see: its style token is learned from them, or its class
+    # names are disambiguated by them. A number, 'full', or null (the set sees none).
     shots: Shots
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
     # Of each class, the share that trains: the images that CLIP finds most like it; 1 = all.
     keep_share: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
 
+    @field_validator("class_names", "superclass")
+    @classmethod
+    def _fit_words(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Keep to prompts that are written around the class's name."""
+        source = info.data.get("prompts", "template")
+        if value not in (None, "plain") and source not in WORDED:
+            raise ValueError(
+                f"{source} prompts take class names as they are; leave it out, or choose prompts "
+                f"from {', '.join(WORDED)}"
+            )
+        return value
+
+    @field_validator("prompt_file")
+    @classmethod
+    def _fit_file(cls, name: str | None, info: ValidationInfo) -> str | None:
+        """Ask for a file where prompts come from one, and keep it where DVC sees its changes."""
+        if "prompts" not in info.data:  # refused already
+            return name
+        if (name is None) == (info.data["prompts"] == "file"):
+            raise ValueError(
+                "with 'prompts: file', and only there, it names the file of prompts; "
+                + ("give its name" if name is None else "leave it out")
+            )
+        if name is not None and not re.fullmatch(r"[^/\\]+\.(yaml|yml|json)", name):
+            raise ValueError(
+                "it should be the name of a file in data/prompts, where DVC sees its changes: "
+                "mine.yaml or mine.json"
+            )
+        return name
+
     @field_validator("shots", mode="before")
     @classmethod
     def _fit_shots(cls, shots: Any, info: ValidationInfo) -> Any:
-        """Ask for shots where a style token is learned, and only there."""
+        """Ask for shots where something is learned from real images, and only there."""
         source = info.data.get("prompts")
-        if source == "template" and shots is not None:
-            raise ValueError("a template set sees no real image; write null, or 'prompts: dsi'")
+        chooses = info.data.get("class_names") == "disambiguated"
+        if source not in (None, "dsi") and not chooses and shots is not None:
+            raise ValueError(f"a {source} set sees no real image; write null, or 'prompts: dsi'")
         is_count = isinstance(shots, int) and not isinstance(shots, bool) and shots > 0
-        if source == "dsi" and not is_count and shots != "full":
+        if (source == "dsi" or chooses) and not is_count and shots != "full":
+            what = (
+                "class names are disambiguated by" if chooses else "the style token is learned from"
+            )
             raise ValueError(
-                "it should be the real images a class that the style token is learned from; "
-                "write a number above 0, or full"
+                f"it should be the real images a class that {what}; write a number above 0, or full"
             )
         return shots

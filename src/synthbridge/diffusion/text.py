@@ -1,6 +1,7 @@
 """Text: prompts become token ids, and token ids what the UNet attends to."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +10,13 @@ from synthbridge.diffusion.transfer import send
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
+
+
+def load_tokenizer(generator: Path) -> "CLIPTokenizer":
+    """Load the tokenizer of a Stable Diffusion folder alone."""
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(generator / "tokenizer", local_files_only=True)
 
 
 def tokenize(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Tensor:
@@ -23,7 +31,7 @@ def tokenize(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Tensor
         if len(row) > longest:
             raise ValueError(
                 f"prompt '{prompt}' has {len(row)} tokens, and the generator reads {longest}; "
-                "shorten the class name"
+                "shorten it, or the class name"
             )
     return torch.tensor(ids)
 

@@ -4,6 +4,7 @@ Many comparisons find something by chance. So one arm is primary, named in param
 run; the verdicts speak of it alone, and every other interval is there to explore.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthbridge.evidence.marks import WARNING
-from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, Run, Shots
+from synthbridge.evidence.results import (
+    CLIP_REFERENCE,
+    CONTROL,
+    REAL,
+    REFERENCE,
+    ZERO_SHOT,
+    Run,
+    Shots,
+    is_clip,
+)
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.statistics import (
     Interval,
@@ -41,15 +51,16 @@ class Comparison:
 
 
 def compare_runs(runs: list[Run], settings: ReportSettings) -> list[Comparison]:
-    """Compare each arm with vanilla, and the primary arm with vanilla at equal steps too."""
+    """Compare each arm with vanilla, and the primary arm with vanilla at equal steps too.
+
+    Arms on CLIP are compared with vanilla tuning of CLIP.
+    """
     cells: dict[tuple[str, str, str, Shots], dict[int, Run]] = defaultdict(dict)
     for run in runs:
         cells[run.dataset, run.source, run.arm, run.shots][run.seed] = run
     comparisons = []
     for (dataset, _, arm, shots), by_seed in cells.items():
-        references = [REFERENCE] if arm != REFERENCE else []
-        if arm == settings.primary_arm and arm != CONTROL:
-            references.append(CONTROL)
+        references = _references(arm, settings)
         for reference in references:
             beside = cells.get((dataset, REAL, reference, shots), {})
             seeds = sorted(by_seed.keys() & beside.keys())
@@ -57,6 +68,16 @@ def compare_runs(runs: list[Run], settings: ReportSettings) -> list[Comparison]:
                 pairs = [(by_seed[seed], beside[seed]) for seed in seeds]
                 comparisons.append(_compare(pairs, settings))
     return comparisons
+
+
+def _references(arm: str, settings: ReportSettings) -> list[str]:
+    """List what an arm is compared with, on its own model; zero-shot CLIP with nothing."""
+    if arm in (REFERENCE, CLIP_REFERENCE, ZERO_SHOT):
+        return []
+    if is_clip(arm):
+        return [CLIP_REFERENCE]
+    is_controlled = arm == settings.primary_arm and arm != CONTROL
+    return [REFERENCE, CONTROL] if is_controlled else [REFERENCE]
 
 
 def _compare(pairs: list[tuple[Run, Run]], settings: ReportSettings) -> Comparison:
@@ -98,6 +119,12 @@ def interval_words(interval: Interval) -> str:
     low, high = _points(interval.low), _points(interval.high)
     # The space in the brackets does not break over lines.
     return f"{_points(interval.difference)} [{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def spread_words(mean: float, spread: float | None, digits: int) -> str:
+    """Say a mean with its spread: "61.0 ± 9.5"; without one where there is a single value."""
+    text = f"{mean:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text if spread is None or math.isnan(spread) else f"{text} ± {spread:.{digits}f}"
 
 
 def _points(value: float) -> str:

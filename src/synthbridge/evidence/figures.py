@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from synthbridge.evidence.results import REFERENCE, arm_key
+from synthbridge.evidence.results import REFERENCE, arm_key, is_clip
 from synthbridge.files import whole_file
 
 INK = "#1c1c21"  # of text and axes; the page turns it into its own text colour
@@ -20,6 +20,7 @@ FAINT = "#8a8a93"  # legible on white and on black alike
 # Okabe and Ito's palette for all kinds of colour vision, without its yellow, which fades on white.
 # Sorted by use: the first go to the bridged arms.
 COLOURS = ("#56b4e9", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
+CLIP_COLOUR, CLIP_MARKERS = "#9a7b4f", ("x", "+", "1", "2")
 MARKERS = ("o", "s", "D", "^", "v", "P")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
@@ -59,11 +60,17 @@ class Look:
 
 
 def arm_looks(arms: Iterable[str]) -> dict[str, Look]:
-    """Give each arm its look: vanilla and its variants in ink and grey, the rest in colour."""
+    """Give each arm its look: vanilla and its variants in ink and grey, the rest in colour.
+
+    Arms on CLIP, another model, share a colour and dots.
+    """
     looks: dict[str, Look] = {}
-    num_plain = num_coloured = 0
+    num_plain = num_coloured = num_clip = 0
     for arm in sorted(set(arms), key=arm_key):
-        if arm.startswith(REFERENCE):
+        if is_clip(arm):
+            looks[arm] = Look(CLIP_COLOUR, CLIP_MARKERS[num_clip % 4], (0, (1, 1.2)))
+            num_clip += 1
+        elif arm.startswith(REFERENCE):
             colour = INK if arm == REFERENCE else FAINT
             looks[arm] = Look(colour, MARKERS[num_plain % 6], DASHES[num_plain % 4])
             num_plain += 1

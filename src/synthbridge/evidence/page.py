@@ -1,6 +1,5 @@
 """The page: everything known of every data set in one file that needs no network."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from synthbridge.evidence.beside import DASH, beside_table
 from synthbridge.evidence.comparisons import (
     Comparison,
     interval_words,
     shots_words,
+    spread_words,
     verdict_sentence,
 )
 from synthbridge.evidence.examined import Examined, examined_section
@@ -28,11 +29,17 @@ from synthbridge.evidence.plots import (
     plot_grid,
     plot_style_loss,
 )
-from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, SYNTHETIC_ONLY, Run
+from synthbridge.evidence.results import (
+    CONTROL,
+    REAL,
+    REFERENCE,
+    SYNTHETIC_ONLY,
+    ZERO_SHOT,
+    Run,
+    is_clip,
+)
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import groups_of, shots_of
-
-DASH = "\N{EN DASH}"  # nothing was measured
 
 TITLES = {
     "accuracy": "Test accuracy against real training images per class",
@@ -122,7 +129,8 @@ def _section(
 ) -> dict[str, Any]:
     """Return what the template needs of one data set, all numbers as text."""
     first = evidence.runs[0]
-    seeds = sorted({run.seed for run in evidence.runs})
+    seeds = sorted({run.seed for run in evidence.runs if run.arm != ZERO_SHOT})
+    accuracy = _accuracy_rows(evidence.accuracy, settings.measure)
     return {
         "dataset": evidence.dataset,
         "is_marked": bool(marked_datasets(evidence.runs)),
@@ -132,7 +140,9 @@ def _section(
         "one_seed": len(seeds) == 1,
         "verdicts": [_verdict(evidence, source, settings) for source in evidence.sources()],
         "shots": [shots_words(shots) for shots in shots_of(evidence.accuracy)],
-        "accuracy": _accuracy_rows(evidence.accuracy, settings.measure),
+        "accuracy": [row for row in accuracy if not is_clip(row["arm"])],
+        "clip": [row for row in accuracy if is_clip(row["arm"])],
+        "beside": beside_table(evidence.accuracy),
         "comparisons": [_comparison_row(row) for row in evidence.comparisons],
         "controls": [
             _comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
@@ -188,11 +198,6 @@ def _comparison_row(row: Comparison) -> dict[str, str]:
     }
 
 
-def _mean_and_spread(mean: float, spread: float | None, digits: int) -> str:
-    text = f"{mean:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return text if spread is None or math.isnan(spread) else f"{text} ± {spread:.{digits}f}"
-
-
 def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
     """Return a row a source and arm, with a cell a shot count."""
     rows = []
@@ -202,7 +207,7 @@ def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]
         for shots in shots_of(accuracy):
             row = by_shots.get(shots)
             spread = row[f"{measure}_spread"] if row else None
-            cells.append(_mean_and_spread(row[measure], spread, 1) if row else DASH)
+            cells.append(spread_words(row[measure], spread, 1) if row else DASH)
         rows.append({"source": source, "arm": arm, "cells": cells})
     return rows
 
@@ -216,7 +221,7 @@ def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
         cells = []
         for measure, digits in measures.items():
             row = by_measure.get(measure)
-            cells.append(_mean_and_spread(row["mean"], row["spread"], digits) if row else DASH)
+            cells.append(spread_words(row["mean"], row["spread"], digits) if row else DASH)
         rows.append({"set": DASH if pd.isna(set_name) else set_name, "model": model,
                      "cells": cells})  # fmt: skip
     return rows

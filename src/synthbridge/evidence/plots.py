@@ -21,7 +21,7 @@ from synthbridge.evidence.figures import (
     legend_below,
     panels,
 )
-from synthbridge.evidence.results import REAL, REFERENCE
+from synthbridge.evidence.results import REAL, REFERENCE, is_clip
 from synthbridge.evidence.tables import arms_of, groups_of, rows_with, shots_of
 
 WIDTH = 8.0  # inches: text stays legible when a page shows the figure at 700 pixels
@@ -39,7 +39,8 @@ def plot_accuracy(accuracy: pd.DataFrame, *, measure: str, primary_arm: str) -> 
         for arm in arms_of(seen):
             points = rows_with(seen, "arm", [arm])
             points = points.assign(x=[shots.index(value) for value in points["shots"]])
-            _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=arm,
+            label = f"{arm} (another model)" if is_clip(arm) else arm
+            _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=label,
                             bold=arm in (primary_arm, REFERENCE))  # fmt: skip
         panel.set_title(f"with {source} images" if sources else "real images only")
         panel.set_xticks(range(len(shots)), [str(value) for value in shots])

@@ -14,7 +14,7 @@ LOSS_COLUMNS = ["dataset", "set", "subset", "step", "loss", "fixed_noise_loss"]
 
 
 def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
-    """Read the rows of probe below `paths`, fixed-feature accuracy in percent.
+    """Read the rows of probe below `paths`, accuracies in percent.
 
     Returns:
         Columns PROBE_COLUMNS; set is None for the upstream model.
@@ -31,7 +31,7 @@ def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
                     raise ValueError(
                         f"{path}: {row['measure']} of '{row['model']}' is {value}; {WAY_OUT}"
                     )
-                scale = 100 if row["measure"] == "fixed_feature_accuracy" else 1
+                scale = 100 if row["measure"].endswith("_accuracy") else 1
                 rows.append([*(row[name] for name in PROBE_COLUMNS[:-1]), scale * value])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a list of probe rows ({error!r}); {WAY_OUT}") from None

@@ -7,8 +7,8 @@ stay so in every table and picture.
 
 import math
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,13 @@ REAL = "real"  # the source of arms that see no synthetic image
 REFERENCE = "vanilla"  # what every arm is compared with
 CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
 SYNTHETIC_ONLY = "synthetic_only"
+CLIP_PREFIX = "clip_"  # of arms on CLIP: another model, never compared with the backbone's arms
+ZERO_SHOT = "clip_zero_shot"  # CLIP as it is: no training image, so no shots and no seed
+CLIP_REFERENCE = "clip_vanilla"  # what the other tuned arms on CLIP are compared with
 
 Shots = int | str  # images per class, or "full"
+
+EXTRA_TEST = ("extra_top1", "extra_mean_per_class")  # in records, where there is such a set
 
 WAY_OUT = "delete it and run 'dvc repro' to make it again"
 
@@ -47,7 +52,14 @@ class Run:
     train_accuracy: tuple[float, ...]  # an epoch of the last leg
     correct: np.ndarray  # (N,) bool, per test image
     labels: np.ndarray  # (N,) int
+    # Other accuracies in percent, by name: on the extra test set, or on classes by frequency.
+    beside: Mapping[str, float] = field(default_factory=dict)
     stage_one: str | None = None  # the kind of stage-one model that it started from
+
+
+def is_clip(arm: str) -> bool:
+    """Say whether an arm is one on CLIP."""
+    return arm.startswith(CLIP_PREFIX)
 
 
 def shots_key(shots: Shots) -> float:
@@ -56,11 +68,13 @@ def shots_key(shots: Shots) -> float:
 
 
 def arm_key(arm: str) -> tuple[int, str]:
-    """Order arms: the reference, its control, its other variants, then the rest by name."""
+    """Order arms: the reference, its control, its variants, the rest by name, those on CLIP."""
     if arm == REFERENCE:
         return 0, arm
     if arm == CONTROL:
         return 1, arm
+    if is_clip(arm):
+        return (5 if arm == ZERO_SHOT else 6 if arm == CLIP_REFERENCE else 7), arm
     return (2 if arm.startswith(REFERENCE) else 4 if arm == SYNTHETIC_ONLY else 3), arm
 
 
@@ -113,7 +127,9 @@ def _check_runs(runs: list[Run]) -> None:
                 f"arm '{run.arm}', shots {run.shots}, seed {run.seed} on {run.dataset} was tested "
                 "on other images than the rest; run 'dvc repro' to test all on one test set"
             )
-        if run.selected_on != selected_on.setdefault(run.dataset, run.selected_on):
+        if not is_clip(run.arm) and run.selected_on != selected_on.setdefault(
+            run.dataset, run.selected_on
+        ):
             raise ValueError(
                 f"some runs on {run.dataset} have a learning rate selected on test images and "
                 "some have not; run 'dvc repro' to select all in one way"
@@ -172,6 +188,7 @@ def _read_run(path: Path) -> Run:
             train_accuracy=tuple(100 * v for v in record["curve"]["train_accuracy"]),
             correct=correct,
             labels=labels,
+            beside={k: 100 * float(record[k]) for k in EXTRA_TEST if k in record},
             stage_one=record.get("stage_one"),
         )
     except (KeyError, TypeError, AttributeError) as error:

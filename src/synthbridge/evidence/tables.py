@@ -5,15 +5,25 @@ Accuracies are in percent, differences in points, spreads the sample standard de
 """
 
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from synthbridge.evidence.beside import beside_columns
 from synthbridge.evidence.comparisons import Comparison
 from synthbridge.evidence.marks import SUFFIX
-from synthbridge.evidence.results import REFERENCE, Run, arm_key, shots_key
+from synthbridge.evidence.results import (
+    REFERENCE,
+    ZERO_SHOT,
+    Run,
+    Shots,
+    arm_key,
+    is_clip,
+    shots_key,
+)
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.files import whole_file
 
@@ -51,15 +61,21 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
             "num_train": run.num_train,
             "gradient_steps": run.gradient_steps,
             "num_test": len(run.labels),
+            "model": "CLIP" if is_clip(run.arm) else "backbone",
+            **run.beside,
         }
         for run in runs
     )
 
 
 def accuracy_table(runs: list[Run]) -> pd.DataFrame:
-    """Return mean and spread over seeds: a row a data set, source, arm and shot count."""
+    """Return mean and spread over seeds: a row a data set, source, arm and shot count.
+
+    Zero-shot CLIP, which has neither shots nor seeds, stands at every shot count.
+    """
     rows = []
-    for cell, group in groups_of(results_table(runs), CELL):
+    beside = list(dict.fromkeys(name for run in runs for name in run.beside))
+    for cell, group in groups_of(results_table(_at_all_shots(runs)), CELL):
         rows.append(
             {
                 **dict(zip(CELL, cell, strict=True)),
@@ -70,9 +86,29 @@ def accuracy_table(runs: list[Run]) -> pd.DataFrame:
                 "num_seeds": len(group),
                 "num_train": group["num_train"].mean(),
                 "gradient_steps": group["gradient_steps"].mean(),
+                "model": group["model"].iloc[0],
+                **{name: group[name].mean() for name in beside},
+                **{f"{name}_spread": group[name].std(ddof=1) for name in beside},
             }
         )
     return pd.DataFrame(rows)
+
+
+def _at_all_shots(runs: list[Run]) -> list[Run]:
+    """Repeat zero-shot CLIP at every shot count that its data set has otherwise."""
+    found: dict[str, set[Shots]] = {}
+    for run in runs:
+        if run.arm != ZERO_SHOT:
+            found.setdefault(run.dataset, set()).add(run.shots)
+    return [
+        replace(run, shots=shots)
+        for run in runs
+        for shots in (
+            sorted(found.get(run.dataset, {run.shots}), key=shots_key)
+            if run.arm == ZERO_SHOT
+            else [run.shots]
+        )
+    ]
 
 
 def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
@@ -157,10 +193,13 @@ def summary(
     """
     tree: dict[str, Any] = {}
     suffix = {dataset: SUFFIX for dataset in marked}
+    beside = {name: name for name in beside_columns(accuracy)}
     for row in accuracy.to_dict("records"):
-        name = f"accuracy{suffix.get(row['dataset'], '')}"
-        arms = _below(tree, row["dataset"], name, row["source"], row["arm"])
-        arms[str(row["shots"])] = round(row[settings.measure], 2)
+        mark = "" if is_clip(row["arm"]) else suffix.get(row["dataset"], "")
+        for name, column in {"accuracy": settings.measure, **beside}.items():
+            if not pd.isna(row[column]):
+                arms = _below(tree, row["dataset"], f"{name}{mark}", row["source"], row["arm"])
+                arms[str(row["shots"])] = round(row[column], 2)
     for row in comparisons:
         if row.arm == settings.primary_arm:
             kind = f"difference{suffix.get(row.dataset, '')}"

@@ -12,12 +12,18 @@ from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import synthetic_samples
 from synthbridge.files import whole_file, write_json
-from synthbridge.stages.trainings import load_samples, make_recipe
+from synthbridge.stages.trainings import (
+    describe_normalisation,
+    load_samples,
+    make_recipe,
+    measured_recipe,
+    recorded_recipe,
+)
 from synthbridge.training.accuracy import mean_per_class, top1
-from synthbridge.training.arms import ArmData, TrainedArm, curve_record, train_arm
+from synthbridge.training.arms import ArmData, TrainedArm, check_arms, curve_record, train_arm
 from synthbridge.training.classifier import load_backbone, load_classifier, save_classifier
 from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import predict
+from synthbridge.training.loop import Recipe, predict
 from synthbridge.training.settings import (
     LegSettings,
     RealLegSettings,
@@ -72,7 +78,7 @@ class Run:
     arm: str
     shots: Shots
     seed: int
-    learning_rate: float  # of legs on real images
+    learning_rate: float  # of legs that train
     path: Path  # its unit of work
 
 
@@ -80,39 +86,75 @@ class Trainer:
     """Makes runs; keeps what they share: the data set and its test images."""
 
     def __init__(self, params: FinetuneParams, inputs: FinetuneInputs, team: Team):
-        """Decode the test images."""
+        """Decode the test images.
+
+        Raises:
+            ValueError: if a leg asks for what the backbone cannot do.
+        """
         self.params, self.inputs, self.team = params, inputs, team
         self.dataset: PreparedDataset = read_dataset(inputs.real)
+        model = load_backbone(inputs.backbone, num_classes=None, seed=0)
+        check_arms(params.arms, model, params.training)
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
         self.test = self._load(self.dataset.samples("test"))
         self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
+        extra = self.dataset.extra_test_samples()
+        self.extra = self._load(extra) if extra else None
 
     def _load(self, samples: Sequence[Sample]) -> ImageSet:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
 
     def make(self, run: Run) -> None:
         """Train one run and leave its model, record and predictions in the work folder."""
-        trained = self._train(run)
-        probabilities = predict(trained.model, self.test, self.recipe, self.team)
+        data = self._load_run(run)
+        recipe = self._recipe(run, data)
+        trained = self._train(run, data, recipe)
+        probabilities = predict(trained.model, self.test, recipe, self.team)
+        beside = self._test_extra(trained.model, recipe)
         if self.team.rank != 0:
             return
         with whole_unit(run.path) as unit:
             save_classifier(trained.model, unit / MODEL)
-            write_json(unit / RECORD, self._record(run, trained, probabilities))
+            record = self._record(run, trained, probabilities)
+            write_json(unit / RECORD, {**record, **describe_normalisation(recipe), **beside})
             with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
 
-    def _train(self, run: Run) -> TrainedArm:
-        legs = self.params.arms[run.arm]
+    def _test_extra(self, model: nn.Module, recipe: Recipe) -> dict[str, float]:
+        """Return the accuracies on the extra test set; nothing where there is none."""
+        if self.extra is None:
+            return {}
+        probabilities = predict(model, self.extra, recipe, self.team)
+        labels = self.extra.labels.cpu().numpy()
+        return {
+            "extra_top1": top1(probabilities, labels),
+            "extra_mean_per_class": mean_per_class(probabilities, labels),
+        }
+
+    def _load_run(self, run: Run) -> ArmData:
+        """Decode what a run trains on; synthetic images only where a leg or a measurement asks."""
         real = self.dataset.train_samples(run.shots, run.seed)
         mixed = None
-        if any(leg.train_on == "mixed" for leg in legs):
+        kinds = {leg.train_on for leg in self.params.arms[run.arm]}
+        is_measured = self.params.training.normalisation == "synthetic" and self.inputs.blocks
+        if kinds & {"mixed", "synthetic"} or is_measured:
             mixed = self._load([*real, *self.inputs.synthetic_samples(run.seed)])
+        return ArmData(self._load(real), mixed, len(self.dataset.class_names))
+
+    def _recipe(self, run: Run, data: ArmData) -> Recipe:
+        """Return the recipe with the run's statistics: of its start, where that has its own."""
+        if checkpoint := self.inputs.checkpoint(self.params.arms[run.arm], run.seed):
+            return recorded_recipe(self.recipe, checkpoint)
+        synthetic = None if data.mixed is None else data.synthetic
+        return measured_recipe(self.recipe, data.real, synthetic)
+
+    def _train(self, run: Run, data: ArmData, recipe: Recipe) -> TrainedArm:
+        legs = self.params.arms[run.arm]
         return train_arm(
             legs,
             self._start(legs, run.seed),
-            ArmData(self._load(real), mixed, len(self.dataset.class_names)),
-            self.recipe,
+            data,
+            recipe,
             learning_rate=run.learning_rate,
             real_leg=self.params.real_leg,
             stage_one=self.params.stage_one,
@@ -124,7 +166,12 @@ class Trainer:
     def _start(self, legs: Sequence[LegSettings], seed: int) -> nn.Module:
         """Make the model that an arm starts from."""
         num_classes = len(self.dataset.class_names)
-        model = load_backbone(self.inputs.backbone, num_classes=num_classes, seed=seed)
+        model = load_backbone(
+            self.inputs.backbone,
+            num_classes=num_classes,
+            seed=seed,
+            start=self.params.training.start,
+        )
         if checkpoint := self.inputs.checkpoint(legs, seed):
             load_classifier(model, checkpoint)
         return model

@@ -5,14 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthbridge.data.real import read_dataset
+from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import hash_samples, synthetic_samples
 from synthbridge.files import hash_folder, hash_value, write_json
 from synthbridge.progress import StageLog
 from synthbridge.stages.params import read_params
 from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.trainings import load_samples, make_recipe, share_trainings
+from synthbridge.stages.trainings import (
+    describe_normalisation,
+    load_samples,
+    make_recipe,
+    measured_recipe,
+    share_trainings,
+)
 from synthbridge.training.arms import curve_record
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.images import ImageSet
@@ -49,7 +55,8 @@ def bridge(
     num_classes = len(dataset.class_names)
     recipe = make_recipe(training, backbone, dataset.flip)
     samples = {seed: synthetic_samples(blocks, seed, kept) for seed in seeds}
-    shared = [training.model_dump(), hash_folder(backbone), num_classes, dataset.flip]
+    measured = hash_folder(real) if training.normalisation == "real" else None
+    shared = [training.model_dump(), hash_folder(backbone), num_classes, dataset.flip, measured]
     with start_accelerator() as accelerator:
         runs = [
             StageOneRun(name, seed, _unit(settings, seed, samples[seed], shared))
@@ -62,12 +69,26 @@ def bridge(
                 decoded_of = samples[run.seed]
                 images = load_samples(decoded_of, training.resize_size, team.device)
             assert images is not None
-            _train(run, stage_one[run.name], images, recipe, backbone, num_classes, team)
+            own = _recipe(recipe, dataset, images, run.seed)
+            _train(run, stage_one[run.name], images, own, backbone, num_classes, team)
         if accelerator.is_main_process:
             for run in runs:
                 folder, stem = out / run.name, f"s{run.seed}"
                 copy_unit(run.path, lambda file: folder / f"{stem}{file.suffix}")  # noqa: B023
     log.done(f"{num_runs} stage-one models", out)
+
+
+def _recipe(recipe: Recipe, dataset: PreparedDataset, images: ImageSet, seed: int) -> Recipe:
+    """Return the recipe with the statistics that the models of a seed are trained with.
+
+    A stage-one model serves runs of any number of shots. So real statistics are measured on one
+    shot of each class, the first, which every one of these runs may see (chosen).
+    """
+    real = None
+    if recipe.settings.normalisation == "real":
+        samples = dataset.train_samples(1, seed)
+        real = load_samples(samples, recipe.settings.resize_size, images.labels.device)
+    return measured_recipe(recipe, real, images)
 
 
 def _unit(settings: StageOneSettings, seed: int, samples: Sequence[Sample], shared: list) -> Path:
@@ -86,7 +107,8 @@ def _train(
     team: Team,
 ) -> None:
     """Train one stage-one model and leave it in the work folder."""
-    model = load_backbone(backbone, num_classes=num_classes, seed=run.seed)
+    start = recipe.settings.start
+    model = load_backbone(backbone, num_classes=num_classes, seed=run.seed, start=start)
     curve = train(
         model,
         images,
@@ -98,7 +120,11 @@ def _train(
         team=team,
     )
     if team.rank == 0:
-        record = {"num_steps": settings.num_steps, "num_images": len(images)}
+        record = {
+            "num_steps": settings.num_steps,
+            "num_images": len(images),
+            **describe_normalisation(recipe),
+        }
         with whole_unit(run.path) as unit:
             save_classifier(model, unit / "model.safetensors")
             write_json(unit / "record.json", {**record, "curve": curve_record(curve)})

@@ -25,6 +25,7 @@ from synthbridge.stages.arm_trainer import (
 )
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.run_metrics import write_run_metrics
 from synthbridge.stages.trainings import share_trainings
 from synthbridge.training.arms import describe_legs
 from synthbridge.work import unit_key, unit_path
@@ -37,6 +38,7 @@ def finetune(
     labels: Mapping[str, str | None],
     models: Path,
     results: Path,
+    metrics: Path | None = None,
 ) -> None:
     """Train every run of a family of arms.
 
@@ -46,6 +48,7 @@ def finetune(
         labels: dataset, set and source, as the records shall name them.
         models: the folder for the final models.
         results: the folder for records and predictions.
+        metrics: a small file of their accuracies, for git.
     """
     count = len(params.arms) * len(params.shots) * len(params.seeds)
     shots = ", ".join(str(shots) for shots in params.shots) or "no"
@@ -60,9 +63,12 @@ def finetune(
         if accelerator.is_main_process:
             models.mkdir(parents=True, exist_ok=True)
             write_json(results / "index.json", {**labels, "num_runs": len(runs)})
+            records = []
             for run in runs:
                 selection = describe_selection(rates[str(run.shots)])
-                _publish(run, {**labels, **selection}, models, results)
+                records.append(_publish(run, {**labels, **selection}, models, results))
+            if metrics:
+                write_run_metrics(metrics, records)
     log.done(f"{count} final models and their predictions", results)
 
 
@@ -78,13 +84,15 @@ def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {"selection": chosen["held_out_accuracy"]}
 
 
-def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -> None:
-    """Copy a finished run out of the work folder."""
+def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -> dict[str, Any]:
+    """Copy a finished run out of the work folder; return its record."""
     name = f"{run.shots}-s{run.seed}"
-    write_json(results / run.arm / f"{name}.json", {**read_json(run.path / RECORD), **labels})
+    record = {**read_json(run.path / RECORD), **labels}
+    write_json(results / run.arm / f"{name}.json", record)
     shutil.copyfile(run.path / PREDICTIONS, results / run.arm / f"{name}.npz")
     (models / run.arm).mkdir(exist_ok=True)
     shutil.copyfile(run.path / MODEL, models / run.arm / f"{name}.safetensors")
+    return record
 
 
 def list_runs(
@@ -135,7 +143,7 @@ def list_runs(
 
 def _choose_shots(params: Params, set_name: str | None) -> list[Shots]:
     """Return the shots that runs with a set may see: a set learned from k shots serves k alone."""
-    own = params.synthetic[set_name].shots if set_name else None
+    own = params.set_settings(set_name).shots if set_name else None
     return [shots for shots in params.shots if own is None or shots == own]
 
 
@@ -144,15 +152,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="finetune", description=__doc__)
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
     parser.add_argument("--family", required=True, help="a group below `arms` in params.yaml")
-    parser.add_argument("--set", help="a group below `synthetic` in params.yaml")
+    parser.add_argument("--set", help="one of `sets` in params.yaml")
     for name in ("--real", "--backbone", "--rates", "--models", "--results"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, help="a small file of accuracies, for git")
     parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="for mixed arms")
     parser.add_argument("--kept", type=Path, help="what examine keeps of the set (default: all)")
     parser.add_argument("--stage-one", type=Path, help="for bridged arms")
     args = parser.parse_args(arguments)
     params = read_params()
-    source = source_name(args.set, params.synthetic[args.set]) if args.set else "real"
+    source = source_name(args.set, params.set_settings(args.set)) if args.set else "real"
     finetune(
         FinetuneParams(
             arms=getattr(params.arms, args.family),
@@ -168,4 +177,5 @@ def main(arguments: list[str] | None = None) -> None:
         labels={"dataset": args.dataset, "set": args.set, "source": source},
         models=args.models,
         results=args.results,
+        metrics=args.metrics,
     )

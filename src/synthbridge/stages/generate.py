@@ -12,7 +12,7 @@ import numpy as np
 
 from synthbridge.data.shards import encode_jpeg, write_shard
 from synthbridge.data.synthetic import ALL, PlannedShard, plan_shards
-from synthbridge.diffusion.prompts import image_seed, style_prompt, template_prompt
+from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, progress
@@ -34,6 +34,12 @@ class Block:
         """Count the images of all classes and subsets."""
         per_subset = len(self.plan["class_names"]) * (self.plan["stop"] - self.plan["start"])
         return per_subset * len(self.plan["styles"])
+
+    def candidates(self, subset: str, label: int) -> list[str]:
+        """Return the prompts that an image of a class draws one of."""
+        if "prompts_by_subset" in self.plan:  # class names chosen by each seed's own shots
+            return self.plan["prompts_by_subset"][subset][label]
+        return self.plan["prompts"][label]
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def _key(params: SamplingSettings, block: Block, shard: PlannedShard) -> str:
     return unit_key(
         sampling=params.model_dump(exclude={"images_per_block", "classes_per_shard"}),
         guidance_scale=block.plan["guidance_scale"],
-        prompts=block.plan["prompts"],
+        prompts=[block.candidates(shard.subset, label) for label in shard.class_indices],
         classes=[(label, names[label]) for label in shard.class_indices],
         images=[shard.start, shard.stop],
         subset=shard.subset,
@@ -153,11 +159,10 @@ def _draw(
 
     model = load_text_to_image(generator).to_fastest(device)
     for shard in shards:
-        placeholder = ""
         if block.plan["styles"][shard.subset]:
             placeholder, vector = load_style_token(style / f"{shard.subset}.safetensors")
             put_style_token(model.tokenizer, model.text_encoder, placeholder, vector)
-        plans = plan_images(params, block, shard, placeholder)
+        plans = plan_images(params, block, shard)
         batches = sample_images(
             model,
             [image_plan.prompt for image_plan in plans],
@@ -176,19 +181,16 @@ def _draw(
             drawn += len(batch)
 
 
-def plan_images(
-    params: SamplingSettings, block: Block, shard: PlannedShard, placeholder: str
-) -> list[ImagePlan]:
+def plan_images(params: SamplingSettings, block: Block, shard: PlannedShard) -> list[ImagePlan]:
     """List the images of a shard, each with its own seed and prompt."""
     # Every subset draws its own noise: s1's images are no second look at s0's.
     run_seed = params.seed + (0 if shard.subset == ALL else 1 + int(shard.subset[1:]))
     plans = []
     for label in shard.class_indices:
-        name = block.plan["class_names"][label]
+        candidates = block.candidates(shard.subset, label)
         for index in range(shard.start, shard.stop):
             seed = image_seed(run_seed, label, index)
-            prompt = style_prompt(name, placeholder) if placeholder else template_prompt(name, seed)
-            plans.append(ImagePlan(label, index, seed, prompt))
+            plans.append(ImagePlan(label, index, seed, draw_prompt(candidates, seed)))
     return plans
 
 

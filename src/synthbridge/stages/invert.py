@@ -36,11 +36,11 @@ class InvertParams:
 def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> None:
     """Write a style token, its loss curve and a grid of samples for every subset of a set.
 
-    A set without a style (`prompts: template`) sees no real image: its index says just that.
+    A set without a style (all but `prompts: dsi`) has nothing to learn: its index says just that.
     """
     subsets = subset_names(params.synthetic.shots, params.seeds)
-    if params.synthetic.prompts == "template":
-        log = StageLog("invert: a template set has no style to learn")
+    if params.synthetic.prompts != "dsi":
+        log = StageLog(f"invert: a {params.synthetic.prompts} set has no style to learn")
         end_share()
         write_json(out / "index.json", {subset: None for subset in subsets})
         return log.done("an index without styles", out)

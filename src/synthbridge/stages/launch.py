@@ -20,10 +20,10 @@ from synthbridge.stages.gpus import take_gpus, visible_gpus
 
 # Stages whose units of work (shards, training runs) several processes take from one list.
 PARALLEL_STAGES = (
-    "upstream", "invert", "generate", "select", "bridge", "finetune", "probe",
+    "upstream", "invert", "generate", "retrieve", "select", "bridge", "finetune", "probe",
 )  # fmt: skip
 # Those of them that leave every unit in the work folder, where another run finds it.
-SHARED_STAGES = ("invert", "generate", "select", "bridge", "finetune")
+SHARED_STAGES = ("invert", "generate", "retrieve", "select", "bridge", "finetune")
 
 LOST_ANOTHER = 75  # exit status of a process that stops because another one has ended
 SECONDS_FOR_ANOTHER = 5.0  # which that one has for ending first

@@ -1,12 +1,12 @@
 """params.yaml as a whole: every section checked, and what one section says of another."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
@@ -14,6 +14,7 @@ from synthbridge.evidence.settings import ExamineSettings, ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
     LegSettings,
+    ProbeSettings,
     RealLegSettings,
     StageOneSettings,
     TrainingSettings,
@@ -26,10 +27,12 @@ STAGES = (
     "invert",
     "plan",
     "generate",
+    "retrieve",
     "examine",
     "select",
     "bridge",
     "finetune",
+    "tune_clip",
     "probe",
     "report",
 )
@@ -43,8 +46,8 @@ class ArmFamilies(Settings):
     """`arms` in params.yaml: named lists of legs, in families that need the same inputs."""
 
     real: dict[Name, Legs]  # real images only
-    mixed: dict[Name, Legs]  # real and synthetic images together, once a synthetic set
-    bridged: dict[Name, Legs]  # start from a stage-one model, once a synthetic set
+    mixed: dict[Name, Legs]  # real images and a set's together, once a set
+    bridged: dict[Name, Legs]  # start from a stage-one model, once a set
 
 
 class Params(Settings):
@@ -55,8 +58,11 @@ class Params(Settings):
     data: dict[Name, DatasetSettings]
     shots: Annotated[list[int | str], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
-    sets: list[Name]  # none: real images alone
+    sets: list[Name]  # all that train models; none: real images alone
+    generated_sets: list[Name]
+    retrieved_sets: list[Name]
     synthetic: dict[Name, SyntheticSettings]
+    retrieved: dict[Name, RetrievedSettings]
     invert: InversionSettings
     generate: SamplingSettings
     examine: ExamineSettings
@@ -64,6 +70,8 @@ class Params(Settings):
     stage_one: dict[Name, StageOneSettings]
     real_leg: RealLegSettings
     arms: ArmFamilies
+    clip_tuning: ClipTuningSettings
+    probe: ProbeSettings
     report: ReportSettings
 
     @model_validator(mode="after")
@@ -75,7 +83,8 @@ class Params(Settings):
             if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
                 raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
         for name, values in (("datasets", self.datasets), ("sets", self.sets),
-                             ("shots", self.shots), ("seeds", self.seeds)):  # fmt: skip
+                             ("shots", self.shots), ("seeds", self.seeds),
+                             ("clip_tuning.sets", self.clip_tuning.sets)):  # fmt: skip
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} is {values}; name each one once")
         for dataset in self.datasets:
@@ -84,12 +93,28 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _sets_fit(self) -> "Params":
-        for name in self.sets:
-            _check_group("sets", name, "synthetic", self.synthetic)
-        if self.sets and self.upstream.generator is not None and self.upstream.clip is None:
+        if self.generated_sets and self.upstream.generator is None:
             raise ValueError(
-                "upstream.clip is null, but sets are looked through with it for test images; name "
-                "a CLIP there (docs/models.md)"
+                f"generated_sets holds {_list(self.generated_sets)}, but upstream.generator is "
+                "null, so that nothing can draw them; name a generator, or write "
+                "'generated_sets: []' and take the sets' lines out of probe and report in dvc.yaml"
+            )
+        for name in self.generated_sets:
+            _check_group("generated_sets", name, "synthetic", self.synthetic)
+        for name in self.retrieved_sets:
+            _check_group("retrieved_sets", name, "retrieved", self.retrieved)
+            if name in self.synthetic:
+                raise ValueError(f"'{name}' is a group of synthetic and of retrieved; rename one")
+        parts = [*self.generated_sets, *self.retrieved_sets]
+        if sorted(parts) != sorted(self.sets):
+            raise ValueError(
+                f"sets is {self.sets}, but generated_sets and retrieved_sets together are {parts}; "
+                "name each set in sets and in one of the two"
+            )
+        if self.training.normalisation == "synthetic" and not self.sets:
+            raise ValueError(
+                "training.normalisation is 'synthetic', but sets is empty, so there is no "
+                "synthetic image to measure; choose backbone or real"
             )
         for name, settings in self.synthetic.items():
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
@@ -104,9 +129,49 @@ class Params(Settings):
         return self
 
     @model_validator(mode="after")
+    def _retrieval_has_what_it_needs(self) -> "Params":
+        for name in self.retrieved_sets:
+            if self.upstream.clip is None:
+                raise ValueError(
+                    f"retrieved.{name} is ranked by CLIP, but upstream.clip is null; "
+                    "name one there (docs/models.md)"
+                )
+            if self.retrieved[name].pool is None and self.upstream.pool is None:
+                raise ValueError(
+                    f"retrieved.{name}.pool is null, the upstream's, but upstream.pool is null "
+                    "too; name a folder of captioned images (docs/retrieval.md)"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _clip_tuning_fits(self) -> "Params":
+        for name in self.clip_tuning.sets:
+            if name not in self.sets:
+                raise ValueError(
+                    f"clip_tuning.sets holds '{name}', which sets does not; add it there, or "
+                    "leave it out here"
+                )
+        if self.clip_tuning.sets and self.upstream.clip is None:
+            raise ValueError(
+                f"clip_tuning.sets is {self.clip_tuning.sets}, but upstream.clip is null; name a "
+                "CLIP there, or write clip_tuning.sets: []"
+            )
+        if self.sets and self.upstream.generator is not None and self.upstream.clip is None:
+            raise ValueError(
+                "upstream.clip is null, but sets are looked through with it for test images; name "
+                "a CLIP there (docs/models.md)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _arms_fit(self) -> "Params":
         for family, arms in self.arms:
             for arm, legs in arms.items():
+                if arm.startswith("clip_"):
+                    raise ValueError(
+                        f"arms.{family}.{arm} begins with clip_, as the arms of CLIP classifier "
+                        "tuning do; call it otherwise"
+                    )
                 for number, leg in enumerate(legs):
                     self._check_leg(f"arms.{family}.{arm}, leg {number + 1}", family, number, leg)
         names = [arm for _, arms in self.arms for arm in arms]
@@ -126,8 +191,14 @@ class Params(Settings):
             raise ValueError(
                 f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
             )
-        if leg.train_on == "mixed" and family != "mixed":
-            raise ValueError(f"{where}, trains on mixed images; move the arm to arms.mixed")
+        if leg.train_on in ("mixed", "synthetic") and family != "mixed":
+            raise ValueError(
+                f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
+            )
+
+    def set_settings(self, name: str) -> SyntheticSettings | RetrievedSettings:
+        """Return the settings of a set, generated or retrieved."""
+        return self.retrieved[name] if name in self.retrieved_sets else self.synthetic[name]
 
 
 def _are_shots(shots: int | str) -> bool:
@@ -147,7 +218,7 @@ def _list(names) -> str:
     return ", ".join(str(name) for name in names)
 
 
-def source_name(set_name: str, settings: SyntheticSettings) -> str:
+def source_name(set_name: str, settings: SyntheticSettings | RetrievedSettings) -> str:
     """Return what a set is called whatever its shots: `dsi` for `dsi_4`."""
     suffix = "" if settings.shots is None else f"_{settings.shots}"
     return set_name.removesuffix(suffix)
@@ -160,40 +231,3 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         ValueError: a sentence a fault: the key, its value, the rule, the way out.
     """
     return check_settings(Params, read_yaml(path), "")
-
-
-def check_params() -> None:
-    """Check params.yaml, and that the pipeline reads the sets that it names and no other.
-
-    Raises:
-        ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
-    """
-    check_pipeline(read_params(), Path("dvc.yaml").read_text(encoding="utf-8"))
-
-
-def check_pipeline(params: Params, pipeline: str) -> None:
-    """Check that `pipeline`, the text of dvc.yaml, reads the sets that `params` names, no other.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    for stage in ("probe", "report"):
-        text = _stage_text(pipeline, stage)
-        for name in params.synthetic:
-            is_read = re.search(rf"/{name}\b", text) is not None
-            if name in params.sets and not is_read:
-                raise ValueError(
-                    f"params.yaml: sets holds '{name}', but stage {stage} in dvc.yaml does not "
-                    f"read it; copy the lines of another set there and rename them to {name}"
-                )
-            if name not in params.sets and is_read:
-                raise ValueError(
-                    f"params.yaml: sets lacks '{name}', which stage {stage} in dvc.yaml reads; "
-                    "add it, or remove its lines there"
-                )
-
-
-def _stage_text(pipeline: str, stage: str) -> str:
-    """Cut one stage out of dvc.yaml: from its name to the next line as little indented."""
-    match = re.search(rf"^  {stage}:\n((?:(?:   .*|\s*)\n)*)", pipeline, re.MULTILINE)
-    return match.group(1) if match else ""

@@ -1,84 +1,102 @@
-"""Stage `plan`: a set's volume becomes one small file a block, so that only new blocks are made."""
+"""Stage `plan`: a set's volume and prompts become one small file a block: only new ones are made.
+
+A block's file holds `start` and `stop`, its range of image indices in every class, and unless it
+is empty: `class_names`; `guidance_scale`; `styles`, each subset with its token's hash or null;
+`prompts`, a list of candidate prompts for each class, of which `generate` draws one an image. A
+learned style's placeholder stands in its prompts. Where class names were chosen by each seed's own
+shots, `prompts_by_subset` holds such lists for each subset, in place of `prompts`.
+"""
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from synthbridge.data.real import read_dataset
-from synthbridge.diffusion.settings import SyntheticSettings
+from synthbridge.data.synthetic import ALL, check_volume
 from synthbridge.files import read_json, write_json
 from synthbridge.progress import StageLog
+from synthbridge.prompts.senses import Choice
+from synthbridge.stages.candidates import CandidateParams, CandidatePaths, CandidateWriter
 from synthbridge.stages.params import read_params
 
 
 def plan(
-    params: SyntheticSettings,
+    params: CandidateParams,
     *,
     images_per_block: int,
-    real: Path,
-    style: Path,
+    paths: CandidatePaths,
+    names: Path,
     blocks: list[Path],
 ) -> None:
     """Write to each file of `blocks` what its block holds; blocks above the volume hold nothing.
 
+    `names` gets the sense that was chosen for each ambiguous class name, with all scores.
+
     Raises:
-        ValueError: if the volume is above the blocks' capacity, or no whole number of blocks.
+        ValueError: if the volume is above the blocks' capacity or no whole number of blocks, if
+            a prompt file is wrong, or a prompt longer than the generator reads.
     """
-    log = StageLog(f"plan: {params.images_per_class} images a class, {images_per_block} a block")
-    check_volume(params.images_per_class, images_per_block, len(blocks))
-    class_names = list(read_dataset(real).class_names)
+    volume, size = params.synthetic.images_per_class, images_per_block
+    log = StageLog(f"plan: {volume} images a class, {size} a block")
+    check_volume(volume, size, len(blocks))
+    real = read_dataset(paths.real)
+    styles = read_json(paths.style / "index.json")  # subset -> token's hash, or null
+    writer = CandidateWriter(params, real, paths)
+    choices = writer.choose_names(list(styles))
+    prompts = {subset: writer.write(chosen) for subset, chosen in choices.items()}
+    writer.check_lengths(prompts.values())
+    shared = {"prompts": prompts[ALL]} if list(prompts) == [ALL] else {"prompts_by_subset": prompts}
     for number, path in enumerate(blocks):
-        start = number * images_per_block
-        if start >= params.images_per_class:
+        start = number * size
+        if start >= volume:
             write_json(path, {"start": 0, "stop": 0})  # the same whatever else changes
             continue
         write_json(
             path,
             {
                 "start": start,
-                "stop": start + images_per_block,
-                "class_names": class_names,
-                "prompts": params.prompts,
-                "guidance_scale": params.guidance_scale,
-                "styles": read_json(style / "index.json"),  # subset -> token's hash, or null
+                "stop": start + size,
+                "class_names": list(real.class_names),
+                "guidance_scale": params.synthetic.guidance_scale,
+                "styles": styles,
+                **shared,
             },
         )
+    write_json(names, _record(choices, real.class_names))
     log.done(f"{len(blocks)} block plans", blocks[0].parent)
 
 
-def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) -> None:
-    """Refuse a volume that the blocks cannot hold.
-
-    Raises:
-        ValueError: with the rule and the way out.
-    """
-    capacity = images_per_block * num_blocks
-    if images_per_class > capacity:
-        raise ValueError(
-            f"images_per_class is {images_per_class}, but {num_blocks} blocks of "
-            f"{images_per_block} hold {capacity}; raise generate.images_per_block, "
-            "or add blocks to dvc.yaml"
-        )
-    if images_per_class % images_per_block:
-        raise ValueError(
-            f"images_per_class is {images_per_class}, which is no multiple of "
-            f"generate.images_per_block ({images_per_block}); round it, so that a later change "
-            "of volume keeps every image"
-        )
+def _record(
+    choices: Mapping[str, Mapping[int, Choice]], class_names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    return {
+        subset: {class_names[label]: asdict(choice) for label, choice in chosen.items()}
+        for subset, chosen in choices.items()
+        if chosen
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Take the set's name and the paths that dvc.yaml names."""
+    """Take the names and the paths that dvc.yaml names."""
     parser = argparse.ArgumentParser(prog="plan", description=__doc__)
+    parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
     parser.add_argument("--set", required=True, help="a group below `synthetic` in params.yaml")
-    parser.add_argument("--real", type=Path, required=True)
-    parser.add_argument("--style", type=Path, required=True)
+    for name in ("--real", "--style", "--clip", "--generator", "--prompts", "--names"):
+        parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, required=True, nargs="+")
     args = parser.parse_args(arguments)
     params = read_params()
     plan(
-        params.synthetic[args.set],
+        CandidateParams(
+            dataset=args.dataset,
+            source=params.data[args.dataset].source,
+            synthetic=params.synthetic[args.set],
+            placeholder=params.invert.placeholder,
+        ),
         images_per_block=params.generate.images_per_block,
-        real=args.real,
-        style=args.style,
+        paths=CandidatePaths(args.real, args.style, args.clip, args.generator, args.prompts),
+        names=args.names,
         blocks=args.blocks,
     )

@@ -26,7 +26,7 @@ def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
     dataset = load_dataset(params, raw)
     inspections = inspect_dataset(dataset, params.max_side)
     copies = find_copies(dataset, {name: seen.sha256 for name, seen in inspections.items()})
-    names_left_out = left_out(copies) if dataset.leave_out_copies else set()
+    names_left_out = left_out(copies, leave_out_copies=dataset.leave_out_copies)
     dataset = without(dataset, names_left_out)
     check_classes(dataset, params.validation_per_class)
     check_space(inspections.values(), out)
@@ -39,12 +39,13 @@ def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
         validation_per_class=params.validation_per_class,
         seed=params.seed,
         max_side=params.max_side,
+        imbalance=params.imbalance,
     )
     if copies:
         write_json(out / "duplicates.json", list_copies(copies, names_left_out))
         for line in describe_copies(copies, names_left_out):
             say(f"  {line}")
-    made = ", ".join(f"{count} {split} images" for split, count in counts.items())
+    made = ", ".join(f"{count} {split.replace('_', ' ')} images" for split, count in counts.items())
     log.done(f"{len(dataset.class_names)} classes, {made}", out)
 
 

@@ -1,10 +1,12 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
 LEEP and LogME on the real training images, and the accuracy of a linear classifier on frozen
-features, for the backbone and for every stage-one model.
+features, for the backbone and for every stage-one model; of these, if params.yaml says so, also the
+accuracy of their own heads on test images with one cue left, texture or shape.
 """
 
 import argparse
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,11 @@ from synthbridge.files import write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import my_share, start_accelerator
-from synthbridge.stages.trainings import load_samples, make_recipe
+from synthbridge.stages.run_metrics import write_probe_metrics
+from synthbridge.stages.trainings import load_samples, make_recipe, recorded_recipe
+from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, load_classifier
+from synthbridge.training.cues import one_cue_sets
 from synthbridge.training.features import extract_features, fixed_feature_accuracy
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, predict
@@ -41,6 +46,17 @@ class Prober:
             split: load_samples(dataset.samples(split), size, team.device) for split in SPLITS
         }
         self.labels = {split: set_.labels.cpu().numpy() for split, set_ in self.images.items()}
+        self.one_cue: dict[str, ImageSet] = {}
+
+    def add_cues(self) -> None:
+        """Make the test images with texture alone and with shape alone."""
+        self.one_cue = dict(one_cue_sets(self.images["test"], seed=0))
+
+    def under(self, recipe: Recipe) -> "Prober":
+        """Return a prober of the same images that makes inputs by another recipe."""
+        other = copy.copy(self)
+        other.recipe = recipe
+        return other
 
     def leep(self, model: nn.Module) -> float:
         """Return LEEP of the model's own head on the real training images."""
@@ -65,6 +81,15 @@ class Prober:
             "fixed_feature_accuracy": fixed_feature_accuracy(features, self.labels),
         }
 
+    def cue_accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Return the accuracy of the model's own head on test images with one cue each."""
+        return {
+            f"{cue}_accuracy": top1(
+                predict(model, images, self.recipe, self.team), self.labels["test"]
+            )
+            for cue, images in self.one_cue.items()
+        }
+
 
 def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list[Row]:
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
@@ -83,8 +108,9 @@ def probe_stage_one(prober: Prober, backbone: Path, checkpoint: Path) -> list[Ro
     seed = int(checkpoint.stem.removeprefix("s"))
     model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
     load_classifier(model, checkpoint)
+    prober = prober.under(recorded_recipe(prober.recipe, checkpoint))
     who = {"model": checkpoint.parent.name, "seed": seed}
-    return _rows(who, prober.measures(model))
+    return _rows(who, {**prober.measures(model), **prober.cue_accuracies(model)})
 
 
 def _rows(who: Row, measures: dict[str, float]) -> list[Row]:
@@ -99,18 +125,24 @@ def probe(
     backbone: Path,
     stage_one: Sequence[Path],
     out: Path,
+    metrics: Path | None = None,
 ) -> None:
-    """Write the measures of the backbone and of the stage-one models of all sets to `out`."""
+    """Write the measures of the backbone and of the stage-one models of all sets to `out`.
+
+    `metrics` is a small file of the same, for git.
+    """
     log = StageLog("probe: LEEP, LogME and fixed features of the backbone and stage-one models")
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
         prober = Prober(prepared, recipe, Team(accelerator, rank=0, size=1))
+        if params.probe.cues:
+            prober.add_cues()
         found = [(path.name, file) for path in stage_one for file in _checkpoints(path)]
         mine = my_share(accelerator, found)
         rows: list[Row] = []
         for name, file in progress(mine, total=len(mine), what="probing", unit="model"):
-            settings = params.synthetic[name]
+            settings = params.set_settings(name)
             about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
             rows += [{**about, **row} for row in probe_stage_one(prober, backbone, file)]
         rows = gather_object(rows)
@@ -118,6 +150,8 @@ def probe(
             rows += probe_backbone(prober, backbone, params.seeds)
             rows.sort(key=str)  # the same order for any number of processes
             write_json(out, [{"dataset": dataset, **row} for row in rows])
+            if metrics:
+                write_probe_metrics(metrics, rows)
     log.done(f"{len(rows)} measures", out)
 
 
@@ -132,4 +166,5 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--stage-one", type=Path, nargs="*", default=[])
+    parser.add_argument("--metrics", type=Path, help="a small file of the same, for git")
     probe(read_params(), **vars(parser.parse_args(arguments)))

@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from synthbridge.data.sources.named.facts import FACTS
 from synthbridge.progress import say
 from synthbridge.settings import check_settings, read_yaml
-from synthbridge.stages.params import Params, check_pipeline
+from synthbridge.stages.params import Params
+from synthbridge.stages.pipeline import check_pipeline
 
 T = TypeVar("T")
 
@@ -85,7 +86,10 @@ def compose(text: str, datasets: Sequence[str], shots: Sequence[str], table5: bo
         text = _replace(text, r"^  select_on: \w+", "  select_on: test")  # as the paper chose it
     if shots:
         text = _with_list(text, "shots", shots)
-        text = _with_list(text, "sets", ["template", *(f"dsi_{count}" for count in shots)])
+        generated = ["template", *(f"dsi_{count}" for count in shots)]
+        retrieved = YAML(typ="safe").load(text)["retrieved_sets"]
+        text = _with_list(text, "generated_sets", generated)
+        text = _with_list(text, "sets", [*generated, *retrieved])
         group = re.search(r"(?m)^  dsi_full:\n(?:    .*\n)+", text)
         groups = "".join(_for_shots(group[0], count) for count in shots) if group else ""
         text = _replace(text, r"^  dsi_full:\n(?:    .*\n)+", groups)
@@ -137,27 +141,34 @@ def _for_shots(group: str, count: str) -> str:
 def fit_pipeline(pipeline: str, params: Params) -> str:
     """Return dvc.yaml with the sets of `params`, and with blocks for the largest volume."""
     stages = YAML(typ="safe").load(pipeline)["stages"]
-    models = "data/stage_one/${item.dataset}/"
-    sets = [dep.removeprefix(models) for dep in stages["probe"]["deps"] if dep.startswith(models)]
-    pipeline = repeat_lines(pipeline, sets, params.sets)
+    generated = _names_below("data/styles/${item.dataset}/", stages["report"]["deps"])
+    pipeline = repeat_lines(pipeline, generated, params.generated_sets, where="styles/")
+    sets = _names_below("data/stage_one/${item.dataset}/", stages["probe"]["deps"])
+    pipeline = repeat_lines(pipeline, sets, params.sets, where="^(?!.*styles/)")
     num_blocks = math.ceil(LARGEST_VOLUME / params.generate.images_per_block)
     blocks = stages["generate"]["matrix"]["block"]
     return repeat_lines(pipeline, blocks, [f"b{number}" for number in range(num_blocks)])
 
 
-def repeat_lines(text: str, old: Sequence[str], new: Sequence[str]) -> str:
+def _names_below(folder: str, deps: Sequence[str]) -> list[str]:
+    return [dep.removeprefix(folder) for dep in deps if dep.startswith(folder)]
+
+
+def repeat_lines(text: str, old: Sequence[str], new: Sequence[str], where: str = "") -> str:
     """Replace each run of lines that differ only in holding one of `old`, in their order.
 
     Args:
         text: of dvc.yaml.
         old: names, each a part of a path or an item of a list.
         new: the names instead, a line each.
+        where: what is found in a line before the name; generated sets alone have styles.
     """
     lines, result = text.splitlines(), []
     while lines:
         start = re.search(rf"(?:(?<=/)|(?<=- )){old[0]}\b", lines[0])
         before, after = (lines[0][: start.start()], lines[0][start.end() :]) if start else ("", "")
-        if start and lines[: len(old)] == [f"{before}{name}{after}" for name in old]:
+        run = [f"{before}{name}{after}" for name in old]
+        if start and re.search(where, before) and lines[: len(old)] == run:
             result += [f"{before}{name}{after}" for name in new]
             del lines[: len(old)]
         else:

@@ -12,6 +12,7 @@ from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
 from synthbridge.evidence.examined import read_examined
 from synthbridge.evidence.figures import write_png
 from synthbridge.evidence.forecasts import forecast_table
+from synthbridge.evidence.frequency import with_frequencies
 from synthbridge.evidence.marks import TABLES, mark_table, marked_datasets
 from synthbridge.evidence.page import Evidence, draw_figures, render_page
 from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
@@ -29,7 +30,7 @@ from synthbridge.evidence.tables import (
     with_series,
     write_csv,
 )
-from synthbridge.files import write_json, write_text
+from synthbridge.files import read_json, write_json, write_text
 from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
 
@@ -73,6 +74,9 @@ def report(
     """
     runs = read_runs(final)
     datasets = list(dict.fromkeys(run.dataset for run in runs))
+    counts = _train_counts(real, datasets)
+    runs = [with_frequencies(run, counts[run.dataset]) if run.dataset in counts else run
+            for run in runs]  # fmt: skip
     log = StageLog(f"report: comparing {len(runs)} runs on {', '.join(datasets)}")
     probes, findings = read_probes(probe), read_examined(examined, datasets)
     tables = {
@@ -118,6 +122,17 @@ def report(
     write_json(out / "summary.json", numbers)
     _write_page(parts, params, out)
     log.done(f"a report of {len(runs)} runs", out / "report.html")
+
+
+def _train_counts(real: Sequence[Path], datasets: list[str]) -> dict[str, list[int]]:
+    """Read how many training images each class has, of the data sets that are long-tailed."""
+    counts = {}
+    for folder in real:
+        path = folder / "manifest.json"
+        manifest = read_json(path) if path.is_file() else {}
+        if "train_counts" in manifest:
+            counts[dataset_of(folder, datasets)] = manifest["train_counts"]
+    return counts
 
 
 def _write_page(

@@ -24,11 +24,16 @@ from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, say
 from synthbridge.stages.params import read_params
 from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.trainings import load_samples, make_recipe, share_trainings
+from synthbridge.stages.trainings import (
+    load_samples,
+    make_recipe,
+    measured_recipe,
+    share_trainings,
+)
 from synthbridge.training.arms import ArmData, held_out_accuracy, train_arm
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import DivergedError
+from synthbridge.training.loop import DivergedError, Recipe
 from synthbridge.training.settings import LegSettings, RealLegSettings, TrainingSettings
 from synthbridge.training.team import Team
 from synthbridge.work import unit_key, unit_path, whole_unit
@@ -109,21 +114,24 @@ class Tester:
     def make(self, trial: Trial) -> None:
         """Train one trial and leave its accuracy as its unit: null if it diverged."""
         try:
-            accuracy = held_out_accuracy(self._train(trial), self.judges, self.recipe, self.team)
+            model, recipe = self._train(trial)
+            accuracy = held_out_accuracy(model, self.judges, recipe, self.team)
         except DivergedError:
             accuracy = None  # not 0, which a few held-out images may give in all honesty
         if self.team.rank == 0:
             with whole_unit(trial.path) as unit:
                 write_json(unit / RECORD, {"accuracy": accuracy})
 
-    def _train(self, trial: Trial) -> nn.Module:
+    def _train(self, trial: Trial) -> tuple[nn.Module, Recipe]:
         num_classes = len(self.dataset.class_names)
         real = self._load(self.dataset.train_samples(trial.shots, trial.seed))
+        recipe = measured_recipe(self.recipe, real, None)
+        start = self.params.training.start
         trained = train_arm(
             VANILLA,
-            load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed),
+            load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed, start=start),
             ArmData(real, None, num_classes),
-            self.recipe,
+            recipe,
             learning_rate=trial.learning_rate,
             real_leg=self.params.real_leg,
             stage_one={},
@@ -131,7 +139,7 @@ class Tester:
             seed=trial.seed,
             team=self.team,
         )
-        return trained.model
+        return trained.model, recipe
 
 
 def choose_rate(trials: Sequence[Trial], shots: Shots, split: str) -> dict:

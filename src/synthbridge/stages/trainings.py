@@ -2,17 +2,26 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
 
 from synthbridge.data.shards import Sample, read_square
+from synthbridge.files import read_json
 from synthbridge.progress import progress
 from synthbridge.stages.processes import missing_units, my_share, wait_for_units
 from synthbridge.training.classifier import read_normalisation
-from synthbridge.training.images import Augmentation, ImageSet, load_images
+from synthbridge.training.images import (
+    Augmentation,
+    ImageSet,
+    Normalisation,
+    WholeView,
+    load_images,
+    measure_normalisation,
+)
 from synthbridge.training.loop import Recipe
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team, form_team
@@ -51,8 +60,42 @@ def _is_done(training: Training) -> bool:
 
 def make_recipe(settings: TrainingSettings, backbone: Path, flip: bool) -> Recipe:
     """Put the recipe together from params.yaml, the backbone's statistics and the data set."""
-    augmentation = Augmentation(settings.min_crop_area, settings.max_stretch, flip)
+    if settings.augment:
+        augmentation = Augmentation(settings.min_crop_area, settings.max_stretch, flip)
+    else:
+        augmentation = WholeView(settings.image_size)
     return Recipe(settings, read_normalisation(backbone), augmentation)
+
+
+def measured_recipe(recipe: Recipe, real: ImageSet | None, synthetic: ImageSet | None) -> Recipe:
+    """Return `recipe` with the statistics that its settings name (training.normalisation).
+
+    Args:
+        recipe: with the backbone's own, which stay where there is nothing to measure: in arms on
+            real images alone the synthetic ones.
+        real: images that the run may see.
+        synthetic: the same.
+    """
+    images = {"backbone": None, "real": real, "synthetic": synthetic}[recipe.settings.normalisation]
+    if images is None:
+        return recipe
+    size = recipe.settings.image_size
+    return replace(recipe, normalisation=measure_normalisation(images, size))
+
+
+def describe_normalisation(recipe: Recipe) -> dict[str, Any]:
+    """Return what a record says of the statistics: nothing where they are the backbone's."""
+    if recipe.settings.normalisation == "backbone":
+        return {}
+    return {"normalisation": asdict(recipe.normalisation)}
+
+
+def recorded_recipe(recipe: Recipe, checkpoint: Path) -> Recipe:
+    """Return `recipe` with the statistics of a stage-one model, from the record beside it."""
+    found = read_json(checkpoint.with_suffix(".json")).get("normalisation")
+    if recipe.settings.normalisation == "backbone" or found is None:
+        return recipe
+    return replace(recipe, normalisation=Normalisation(tuple(found["mean"]), tuple(found["std"])))
 
 
 def load_samples(samples: Sequence[Sample], size: int, device: torch.device) -> ImageSet:

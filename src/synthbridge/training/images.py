@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Read = Callable[[Any, int], np.ndarray]  # (image, size) -> (size, size, 3) uint8
+MEASURED_AT_ONCE = 256  # images: bounds the memory of a measurement
 
 
 class DecodedOnDemand:
@@ -49,6 +50,21 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def tail(self, start: int) -> "ImageSet":
+        """Return the images from number `start` on, without a copy of pixels."""
+        images = self.images
+        if isinstance(images, DecodedOnDemand):
+            later = DecodedOnDemand(images.images[start:], images.read, images.size)
+        else:
+            later = images[start:]
+        return ImageSet(later, self.labels[start:])
+
+    def at(self, index: Tensor) -> Tensor:
+        """Return the images at `index` (B,): (B, 3, H, W) uint8."""
+        if isinstance(self.images, Tensor):
+            return self.images.index_select(0, index)  # copies rows; `[index]` goes byte by byte
+        return self.images[index]
+
 
 def load_images(
     images: Sequence[Any],
@@ -78,7 +94,7 @@ def load_images(
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The pretrained model's own statistics, in units of pixel value / 255."""
+    """Mean and standard deviation of each channel, in units of pixel value / 255."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -88,6 +104,35 @@ class Normalisation:
         mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
         return (images - mean).div_(std)
+
+
+def measure_normalisation(images: ImageSet, size: int) -> Normalisation:
+    """Measure mean and standard deviation of each channel over all pixels of `images`.
+
+    Args:
+        images: one or more.
+        size: of the centre crop that is measured, pixels: what the network sees in a test.
+    """
+    total = torch.zeros(2, 3, dtype=torch.float64)  # sum, sum of squares
+    for index in torch.arange(len(images), device=images.labels.device).split(MEASURED_AT_ONCE):
+        values = centre_crop(images.images[index], size).double() / 255
+        total += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]).cpu()
+    mean, square = total / (len(images) * size * size)
+    # Constant images would divide by 0: half a grey level is the rounding of 8 bits.
+    std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=0.5 / 255)
+    return Normalisation(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
+@dataclass(frozen=True)
+class WholeView:
+    """No augmentation: the boxes are the centre crop of `size` pixels, as in a test."""
+
+    size: int
+
+    def draw(self, count: int, side: int, rng: np.random.Generator) -> Tensor:
+        """Return `count` equal boxes in an image of `side` pixels; nothing is drawn from `rng`."""
+        start = (side - self.size) // 2
+        return torch.tensor([[start, start, self.size, self.size, 0.0]]).repeat(count, 1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from synthbridge.training.classifier import set_train_mode
-from synthbridge.training.images import Augmentation, ImageSet, Normalisation, centre_crop, crop
+from synthbridge.training.images import (
+    Augmentation,
+    ImageSet,
+    Normalisation,
+    WholeView,
+    centre_crop,
+    crop,
+)
+from synthbridge.training.mixture import Mixture
 from synthbridge.training.schedule import cosine_rate, epoch_batches, share
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team, summed_cross_entropy, unshare_batch_norm
@@ -26,7 +34,7 @@ class Recipe:
 
     settings: TrainingSettings
     normalisation: Normalisation
-    augmentation: Augmentation
+    augmentation: Augmentation | WholeView
 
 
 @dataclass
@@ -47,6 +55,7 @@ def train(
     mixup: float,
     seed: int,
     team: Team,
+    mixture: Mixture | None = None,
 ) -> Curve:
     """Train `model` in place for `num_steps` gradient steps: SGD with a cosine rate.
 
@@ -63,11 +72,14 @@ def train(
         mixup: alpha of the beta distribution (arXiv:1710.09412), 0 for none; no label smoothing.
         seed: decides every draw.
         team: the processes that share each global batch.
+        mixture: how real and synthetic images share the batches; None treats all alike.
 
     Raises:
         DivergedError: if the loss becomes infinite or not a number.
     """
     settings = recipe.settings
+    mixture = mixture or Mixture(num_real=len(images))
+    mixture.separate_norms(model, settings.frozen_norm)
     trained = team.wrap(model)
     optimizer = torch.optim.SGD(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -76,18 +88,20 @@ def train(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    set_train_mode(trained)
+    set_train_mode(trained, settings.frozen_norm)
     curve = Curve()
     tally = torch.zeros(3, device=team.device)  # loss, correct, images since the epoch began
     for step, (batch, ends_epoch) in enumerate(
-        steps(len(images), settings.batch_size, seed, num_steps)
+        leg_steps(len(images), settings.batch_size, seed, num_steps, mixture)
     ):
         inputs, first, second, part = draw_inputs(
             images, batch, recipe, mixup=mixup, rng=np.random.default_rng([seed, step]), team=team
         )
+        mixture.route(trained, batch, team)
+        weights = mixture.weigh(batch, team)
         with team.accelerator.autocast():
             logits = trained(inputs)  # (b, C)
-        loss = part * summed_cross_entropy(logits, first)
+        loss = part * summed_cross_entropy(logits, first, weights)
         if part < 1:
             loss = loss + (1 - part) * summed_cross_entropy(logits, second)
         # The processes' gradients are averaged, so each one's share of the sum counts `size` times.
@@ -101,7 +115,20 @@ def train(
         if ends_epoch or step == num_steps - 1:
             _close_epoch(curve, tally, team, learning_rate, step)
     unshare_batch_norm(model)
+    mixture.join_norms(model)
     return curve
+
+
+def leg_steps(
+    num_images: int, batch_size: int, seed: int, num_steps: int, mixture: Mixture
+) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield what `steps` yields, composed as `mixture` says."""
+    if mixture.synthetic_share is None:
+        batches = steps(num_images, batch_size, seed, num_steps)
+    else:
+        batches = mixture.steps(num_images, batch_size, seed, num_steps)
+    for batch, ends_epoch in batches:
+        yield mixture.order(batch), ends_epoch
 
 
 def steps(
@@ -136,10 +163,10 @@ def draw_inputs(
 
     def cut(rows: np.ndarray) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch[rows]).to(team.device)
-        cropped = crop(
-            images.images[index], boxes[torch.from_numpy(rows)], recipe.settings.image_size
-        )
-        return recipe.normalisation(cropped), images.labels[index]
+        cropped = crop(images.at(index), boxes[torch.from_numpy(rows)], recipe.settings.image_size)
+        # As the model is: else the first layer turns them round, forward and backward.
+        inputs = recipe.normalisation(cropped).contiguous(memory_format=torch.channels_last)
+        return inputs, images.labels[index]
 
     inputs, labels = cut(mine)
     if mixup == 0:
@@ -170,7 +197,7 @@ def predict(model: nn.Module, images: ImageSet, recipe: Recipe, team: Team) -> n
     parts = []
     for start in range(0, len(rows), TEST_BATCH):
         index = torch.from_numpy(rows[start : start + TEST_BATCH]).to(team.device)
-        inputs = centre_crop(images.images[index], recipe.settings.image_size)
+        inputs = centre_crop(images.at(index), recipe.settings.image_size)
         with team.accelerator.autocast():
             logits = model(recipe.normalisation(inputs))
         parts.append(logits.float().softmax(1).cpu().numpy())

@@ -17,6 +17,11 @@ class TrainingSettings(Settings):
     resize_size: int = Field(ge=1)  # pixels: the shorter side before the crop
     min_crop_area: float = Field(gt=0, le=1)  # random resized crop: smallest share of the area
     max_stretch: float = Field(ge=1)  # random resized crop: largest ratio of its sides
+    augment: bool  # false: the centre crop alone, also in training
+    # The statistics that inputs are normalised with: the pretrained model's, or measured.
+    normalisation: Literal["backbone", "real", "synthetic"]
+    start: Literal["backbone", "random"]  # pretrained weights, or fresh ones drawn from the seed
+    frozen_norm: Literal["eval", "train"]  # whether frozen units' batch norms follow the batch
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "TrainingSettings":
@@ -25,6 +30,12 @@ class TrainingSettings(Settings):
                 f"resize_size {self.resize_size} must be at least image_size {self.image_size}"
             )
         return self
+
+
+class ProbeSettings(Settings):
+    """`probe` in params.yaml."""
+
+    cues: bool  # test stage-one models on texture alone and on shape alone
 
 
 class RealLegSettings(Settings):
@@ -53,20 +64,47 @@ class StageOneSettings(Settings):
 
 
 class LegSettings(Settings):
-    """One leg of an arm: either a stage-one model by name, or a training on real images.
+    """One leg of an arm: either a stage-one model by name, or a training on images.
 
     Only what a leg does otherwise than the plain one is written down.
     """
 
     stage_one: str | None = None  # start from this stage-one model (first leg only)
-    train_on: Literal["real", "mixed"] | None = None  # mixed: real and synthetic, concatenated
+    train_on: Literal["real", "synthetic", "mixed"] | None = None
     add_steps_of: str | None = None  # train this stage-one model's number of steps longer
     mixup: float = Field(default=0.0, ge=0)
     fresh_head: bool = False  # FC reinit: a new head before the leg
     frozen_units: int = Field(default=0, ge=0)  # layer groups kept as they are, from the input on
+    # Of mixed legs. Share: of every batch; null concatenates real and synthetic images plainly.
+    synthetic_share: float | None = Field(default=None, gt=0, lt=1)
+    synthetic_weight: float = Field(default=1.0, gt=0)  # in the loss; real images weigh 1
+    auxiliary_norm: bool = False  # synthetic images pass through batch norms of their own
 
     @model_validator(mode="after")
     def _one_kind(self) -> "LegSettings":
         if (self.stage_one is None) == (self.train_on is None):
-            raise ValueError("a leg names either stage_one or train_on (real or mixed)")
+            raise ValueError("a leg names either stage_one or train_on (real, synthetic or mixed)")
+        options = self.model_dump(exclude_defaults=True).keys() - {"stage_one", "train_on"}
+        if self.stage_one is not None and options:
+            raise ValueError(
+                f"a leg that names stage_one takes that model as it is, but has "
+                f"{', '.join(sorted(options))}; move it to a leg that trains"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_rightly(self) -> "LegSettings":
+        own = {"synthetic_share", "synthetic_weight", "auxiliary_norm"}
+        given = sorted(own & self.model_dump(exclude_defaults=True).keys())
+        if given and self.train_on != "mixed":
+            raise ValueError(
+                f"{', '.join(given)} says how real and synthetic images share a batch; "
+                "it goes with train_on: mixed"
+            )
+        apart = [name for name in given if name != "synthetic_share"]
+        if apart and self.mixup > 0:
+            raise ValueError(
+                f"{apart[0]} treats real and synthetic images apart, and mixup {self.mixup} blends "
+                "one with the other; take one of the two"
+            )
         return self

@@ -125,6 +125,8 @@ def unshare_batch_norm(model: nn.Module) -> nn.Module:
     return model
 
 
-def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum of the cross entropies, also of no image at all."""
-    return F.cross_entropy(logits.float(), labels, reduction="sum")
+def summed_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the sum of the cross entropies, weighted (B,) or not, also of no image at all."""
+    if weights is None:
+        return F.cross_entropy(logits.float(), labels, reduction="sum")
+    return (F.cross_entropy(logits.float(), labels, reduction="none") * weights).sum()

@@ -10,6 +10,7 @@ from synthbridge.data.sources.duplicates import (
 )
 from synthbridge.data.sources.folders import load_folder
 from synthbridge.data.sources.inspection import inspect_dataset
+from synthbridge.data.sources.loading import load_dataset
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def _copies(dataset):
 def test_copies_leave_train_and_validation_but_never_test(raw):
     dataset = load_folder(settings(), raw)
     copies = _copies(dataset)
-    gone = left_out(copies)
+    gone = left_out(copies, leave_out_copies=True)
     assert gone == {
         "train/AmericanCrow/test.bmp",
         "val/AmericanCrow/test.png",
@@ -56,7 +57,7 @@ def test_copies_leave_train_and_validation_but_never_test(raw):
 
 def test_copies_are_described_and_listed(raw):
     copies = _copies(load_folder(settings(), raw))
-    gone = left_out(copies)
+    gone = left_out(copies, leave_out_copies=True)
     assert describe_copies(copies, gone) == [
         "3 image(s) occur more than once, 2 of them in more than one split: "
         "4 copies left out of train and validation, see duplicates.json",
@@ -87,9 +88,27 @@ def test_two_copies_in_test_stay(tmp_path):
     class_folders(raw / "test", 2, 2000)
     (raw / "test" / "rook" / "9.jpg").write_bytes((raw / "test/rook/1.jpg").read_bytes())
     copies = _copies(load_folder(settings(), raw))
-    assert len(copies) == 1 and left_out(copies) == set()
+    assert len(copies) == 1 and left_out(copies, leave_out_copies=True) == set()
 
 
 def test_copies_in_a_published_split_stay_and_are_said(raw):
     copies = _copies(load_folder(settings(), raw))
     assert "2 of them in more than one split: they stay, see" in describe_copies(copies, set())[0]
+
+
+def test_the_extra_test_set_yields_its_copies_to_all_others(raw):
+    """Also where a published split keeps its own."""
+    extra = raw / "elsewhere" / "rook"
+    extra.mkdir(parents=True)
+    (extra / "train.png").write_bytes((raw / "train/rook/0.jpg").read_bytes())
+    (extra / "test.jpg").write_bytes((raw / "test/rook/0.jpg").read_bytes())
+    (extra / "new.png").write_bytes(encoded(photo(7000), "PNG"))
+    dataset = load_dataset(settings(extra_test="elsewhere"), raw)
+    copies = _copies(dataset)
+    gone = left_out(copies, leave_out_copies=False)
+    assert gone == {f"extra_test:elsewhere/rook/{name}" for name in ("train.png", "test.jpg")}
+    kept = without(dataset, gone)
+    assert [image.name for image in kept.extra_test] == ["extra_test:elsewhere/rook/new.png"]
+    assert list(kept.train) == list(dataset.train)
+    words = describe_copies(copies, gone)[0]
+    assert words.endswith(": 2 copies left out of the extra test set, see duplicates.json")

@@ -24,8 +24,10 @@ class RealDataset:
     validation: Sequence[RealImage] | None = None  # None: held out of train
     class_keys: tuple[str, ...] | None = None  # as the source names its classes (folder, label)
     leave_out_copies: bool = False  # train loses images that occur twice; a published split keeps
+    extra_test: Sequence[RealImage] | None = None  # of the same classes, from another domain
 
     def splits(self) -> dict[str, Sequence[RealImage]]:
         """Return the splits that were given, by name."""
         validation = {} if self.validation is None else {"validation": self.validation}
-        return {"train": self.train, **validation, "test": self.test}
+        extra = {} if self.extra_test is None else {"extra_test": self.extra_test}
+        return {"train": self.train, **validation, "test": self.test, **extra}

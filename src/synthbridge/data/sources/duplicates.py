@@ -11,8 +11,9 @@ from typing import Any
 
 from synthbridge.data.sources.dataset import RealDataset
 
-# Who keeps an image that occurs twice: test stays as it is, so that results stay comparable.
-KEEPERS = ("test", "validation", "train")
+# Who keeps an image that occurs twice: test stays as it is, so that results stay comparable. The
+# extra test set yields to all others, so that it changes nothing but what it is asked for.
+KEEPERS = ("test", "validation", "train", "extra_test")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,17 @@ def find_copies(dataset: RealDataset, sha256: Mapping[str, str]) -> dict[str, li
     return {digest: copies for digest, copies in groups.items() if len(copies) > 1}
 
 
-def left_out(copies: Mapping[str, list[Copy]]) -> set[str]:
-    """Return the names that leave train and validation: all copies but the first; test keeps its.
+def left_out(copies: Mapping[str, list[Copy]], *, leave_out_copies: bool) -> set[str]:
+    """Return the names that leave their split: all copies but the first; test keeps its own.
 
     Copies within train leave as well: else one could be held out for validation, the other not.
+
+    Args:
+        copies: what `find_copies` found.
+        leave_out_copies: whether train and validation lose theirs; the extra test set always does.
     """
-    return {copy.name for group in copies.values() for copy in group[1:] if copy.split != "test"}
+    losing = ("train", "validation", "extra_test") if leave_out_copies else ("extra_test",)
+    return {copy.name for group in copies.values() for copy in group[1:] if copy.split in losing}
 
 
 def without(dataset: RealDataset, names: set[str]) -> RealDataset:
@@ -64,11 +70,13 @@ def describe_copies(copies: Mapping[str, list[Copy]], names_left_out: set[str]) 
     """Say in a few lines what was found and done."""
     across = sum(len({copy.split for copy in group}) > 1 for group in copies.values())
     classes = sum(len({copy.class_key for copy in group}) > 1 for group in copies.values())
-    done = (
-        f"{len(names_left_out)} copies left out of train and validation"
-        if names_left_out
-        else "they stay"  # all in test, or a published split
-    )
+    extra = {copy.name for group in copies.values() for copy in group if copy.split == "extra_test"}
+    losses = {
+        "train and validation": len(names_left_out - extra),
+        "the extra test set": len(names_left_out & extra),
+    }
+    told = [f"{count} copies left out of {split}" for split, count in losses.items() if count]
+    done = " and ".join(told) or "they stay"  # all in test, or a published split
     lines = [
         f"{len(copies)} image(s) occur more than once, {across} of them in more than one split: "
         f"{done}, see duplicates.json"

@@ -19,22 +19,22 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
     """
     check_raw_folder(raw)
     refuse_archives(raw)
-    folders = _folders(raw)
+    folders = [path for path in list_class_folders(raw) if path.name != settings.extra_test]
     splits = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
     if "train" in splits.values() and None not in splits.values():
         _refuse_twice(splits)
         files = [
             file
             for folder, split in splits.items()
-            for class_folder in _folders(folder)
-            for file in _class_files(class_folder, raw, str(split))
+            for class_folder in list_class_folders(folder)
+            for file in list_class_files(class_folder, raw, str(split))
         ]
     else:
-        files = [file for folder in folders for file in _class_files(folder, raw, "train")]
+        files = [file for folder in folders for file in list_class_files(folder, raw, "train")]
     return build_dataset(files, settings, raw)
 
 
-def _folders(folder: Path) -> list[Path]:
+def list_class_folders(folder: Path) -> list[Path]:
     """List the sub-folders.
 
     Raises:
@@ -58,7 +58,7 @@ def _refuse_twice(splits: dict[Path, str | None]) -> None:
             raise ValueError(f"{other} and {folder} are both {split}; put them into one folder")
 
 
-def _class_files(folder: Path, raw: Path, split: str) -> list[LabelledFile]:
+def list_class_files(folder: Path, raw: Path, split: str) -> list[LabelledFile]:
     """List the images of a class.
 
     Raises:

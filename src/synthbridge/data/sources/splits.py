@@ -114,8 +114,9 @@ def check_classes(dataset: RealDataset, validation_per_class: int) -> None:
         ValueError: naming the class and the split.
     """
     keys = dataset.class_keys or dataset.class_names
-    counts = {split: [0] * len(keys) for split in dataset.splits()}  # images of each class
-    for split, images in dataset.splits().items():
+    own = {name: images for name, images in dataset.splits().items() if name != "extra_test"}
+    counts = {split: [0] * len(keys) for split in own}  # images of each class
+    for split, images in own.items():
         for image in images:
             counts[split][image.label] += 1
     for label, key in enumerate(keys):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthbridge.data.manifests import few_shot_rankings, hold_out
+from synthbridge.data.manifests import few_shot_rankings, hold_out, trim_to_imbalance
 from synthbridge.data.real import SPLITS
 from synthbridge.data.shards import write_shard
 from synthbridge.data.sources.dataset import RealDataset, RealImage
@@ -22,6 +22,7 @@ def write_dataset(
     validation_per_class: int,
     seed: int,
     max_side: int | None = None,
+    imbalance: float = 1.0,
 ) -> dict[str, int]:
     """Write the splits of `dataset` as shards, with its classes, manifest and few-shot rankings.
 
@@ -34,11 +35,15 @@ def write_dataset(
         validation_per_class: images to hold out of each class.
         seed: draws what is held out, and the few-shot rankings.
         max_side: pixels; a shorter side above it is reduced to it.
+        imbalance: the largest class's training images to the smallest one's; validation is held
+            out before, and not trimmed.
 
     Returns:
         The number of images of each split.
     """
     splits = _split(dataset, validation_per_class, seed)
+    if imbalance > 1:
+        splits["train"] = _trim(splits["train"], len(dataset.class_names), imbalance, seed)
     for split, images in splits.items():
         _write_split(out, split, images, dataset.class_names, max_side)
     kept = _names_by_class(splits["train"], len(dataset.class_names))
@@ -46,7 +51,8 @@ def write_dataset(
     counts = {split: len(images) for split, images in splits.items()}
     keys = {"class_keys": list(dataset.class_keys)} if dataset.class_keys else {}
     write_json(out / "few_shot.json", few_shot_rankings(kept, seed))
-    write_json(out / "manifest.json", {"splits": manifest, "sha256": hash_value(manifest)})
+    tail = _describe_tail(kept, imbalance) if imbalance > 1 else {}
+    write_json(out / "manifest.json", {"splits": manifest, "sha256": hash_value(manifest), **tail})
     write_json(
         out / "dataset.json",
         {
@@ -60,18 +66,31 @@ def write_dataset(
     return counts
 
 
+def _trim(train: list[RealImage], num_classes: int, imbalance: float, seed: int) -> list[RealImage]:
+    names = trim_to_imbalance(_names_by_class(train, num_classes), imbalance, seed)
+    kept = {name for names_of_class in names for name in names_of_class}
+    return [image for image in train if image.name in kept]
+
+
+def _describe_tail(names_by_class: list[list[str]], imbalance: float) -> dict[str, Any]:
+    """Say in the manifest how many training images each class keeps, in the order of indices."""
+    return {"imbalance": imbalance, "train_counts": [len(names) for names in names_by_class]}
+
+
 def _split(
     dataset: RealDataset, validation_per_class: int, seed: int
 ) -> dict[str, list[RealImage]]:
     """Return the images of each split; validation is held out of train if it is not given."""
+    extra = {} if dataset.extra_test is None else {"extra_test": list(dataset.extra_test)}
     if dataset.validation is not None:
-        return {split: list(dataset.splits()[split]) for split in SPLITS}
+        return {split: list(dataset.splits()[split]) for split in SPLITS} | extra
     names_by_class = _names_by_class(dataset.train, len(dataset.class_names))
     held_out = hold_out(names_by_class, validation_per_class, seed)
     return {
         "train": [image for image in dataset.train if image.name not in held_out],
         "validation": [image for image in dataset.train if image.name in held_out],
         "test": list(dataset.test),
+        **extra,
     }
 
 

@@ -1,0 +1,166 @@
+"""Pools: folders of captioned images, as WebDataset shards or as files of their own.
+
+shards   *.tar; a sample is KEY.jpg (jpeg, png, webp) with KEY.txt, or with "caption" in KEY.json
+files    images with metadata.csv or metadata.jsonl (file_name, and caption or text) in the folder,
+         or each with its caption beside it: NAME.jpg, NAME.txt
+
+Only names, captions and places are read here, an image not before it is asked for.
+"""
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+METADATA = ("metadata.csv", "metadata.jsonl")
+WAY_OUT = (
+    "put KEY.txt beside KEY.jpg in its shards or folders, or metadata.csv (file_name, caption) "
+    "into the folder"
+)
+
+
+class PoolImage(NamedTuple):
+    """What a pool says of one image, and where its bytes lie."""
+
+    key: str  # SHARD/KEY, or the file's path from the pool's folder
+    caption: str  # empty: it has none
+    file: str  # the shard or the image, from the pool's folder
+    offset: int  # of the image's bytes in it
+    size: int  # bytes
+
+
+def list_images(folder: Path) -> Iterator[PoolImage]:
+    """Yield the images of the pool in `folder`, each once, in the order of their names.
+
+    Raises:
+        ValueError: if there is none, none has a caption, or a file is not whole.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"the pool {folder} is no folder; name one that holds captioned images")
+    shards = sorted(folder.rglob("*.tar"))
+    images = _in_shards(folder, shards) if shards else _in_files(folder)
+    num_images, num_captions = 0, 0
+    for image in images:
+        yield image
+        num_images += 1
+        num_captions += bool(image.caption)
+    if not num_images:
+        extensions = ", ".join(IMAGE_EXTENSIONS)
+        raise ValueError(f"the pool {folder} holds no image ({extensions}) and no shard of any")
+    if not num_captions:
+        raise ValueError(
+            f"the pool {folder} holds {num_images} images and no caption of any; {WAY_OUT}"
+        )
+
+
+def _in_shards(folder: Path, shards: Iterable[Path]) -> Iterator[PoolImage]:
+    for shard in shards:
+        name = shard.relative_to(folder).as_posix()
+        images: dict[str, tuple[int, int]] = {}
+        captions: dict[str, str] = {}
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                for member in tar:
+                    key, extension = _split_name(member.name)
+                    if extension in IMAGE_EXTENSIONS:
+                        images[key] = member.offset_data, member.size
+                    elif extension in ("txt", "json") and (file := tar.extractfile(member)):
+                        captions[key] = _caption_of(extension, file.read()) or captions.get(key, "")
+        except tarfile.TarError as error:
+            raise ValueError(
+                f"{shard} is not a whole tar ({error}); copy it again, or take it out of the pool"
+            ) from None
+        for key, place in sorted(images.items()):
+            yield PoolImage(f"{name}/{key}", captions.get(key, ""), name, *place)
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Split as WebDataset does: at the first point of the last part."""
+    parents, _, last = name.rpartition("/")
+    stem, _, extension = last.partition(".")
+    return f"{parents}/{stem}" if parents else stem, extension.lower()
+
+
+def _caption_of(extension: str, content: bytes) -> str:
+    text = content.decode("utf-8", errors="replace")
+    if extension == "json":
+        try:
+            record = json.loads(text)
+        except ValueError:
+            return ""
+        text = _text(record, "caption") if isinstance(record, dict) else ""
+    return " ".join(text.split())
+
+
+def _text(record: dict[str, Any], *names: str) -> str:
+    """Return the first of the values called `names` that is a text and not empty."""
+    return next((record[n] for n in names if isinstance(record.get(n), str) and record[n]), "")
+
+
+def _in_files(folder: Path) -> Iterator[PoolImage]:
+    metadata = [folder / name for name in METADATA if (folder / name).is_file()]
+    captions = _read_metadata(metadata[0]) if metadata else None
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    images = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(paths)
+        if path.suffix.lower().removeprefix(".") in IMAGE_EXTENSIONS
+    }
+    missing = [name for name in captions or () if name not in images]
+    if missing:
+        raise ValueError(
+            f"{metadata[0]} names {missing[0]}, which is no image of the pool; correct the name "
+            f"or remove the line ({len(missing)} such lines)"
+        )
+    for name, path in images.items():
+        beside = path.with_suffix(".txt")
+        if captions is not None:
+            caption = captions.get(name, "")
+        else:
+            caption = _caption_of("txt", beside.read_bytes()) if beside.is_file() else ""
+        yield PoolImage(name, caption, name, 0, path.stat().st_size)
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """Return captions by file name; several of one image become one."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = list(csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file))
+            captions: dict[str, list[str]] = {}
+            for row in rows:
+                name = Path(row["file_name"]).as_posix()
+                caption = " ".join(_text(row, "caption", "text").split())
+                captions.setdefault(name, []).append(caption)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} cannot be read ({error!r}); it needs file_name, and caption or text, for "
+                "each image"
+            ) from None
+    return {name: " ".join(filter(None, texts)) for name, texts in captions.items()}
+
+
+def read_bytes(folder: Path, image: PoolImage) -> bytes:
+    """Read the encoded image from the pool in `folder`."""
+    with (folder / image.file).open("rb") as file:
+        file.seek(image.offset)
+        return file.read(image.size)
+
+
+def read_pixels(folder: Path, image: PoolImage) -> np.ndarray:
+    """Decode an image, upright: (H, W, 3) uint8.
+
+    Raises:
+        ValueError: if the bytes are no whole image; names it.
+    """
+    try:
+        with Image.open(io.BytesIO(read_bytes(folder, image))) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except Exception as error:  # a broken file makes Pillow's readers raise almost anything
+        raise ValueError(f"image '{image.key}' of {folder} cannot be read ({error})") from None

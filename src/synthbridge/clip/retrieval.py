@@ -1,0 +1,103 @@
+"""Retrieval: which images of a pool become the images of a class.
+
+The Unmet Promise of Synthetic Training Images: candidates by caption or by CLIP, each image once,
+ranked by CLIP, the best share kept; without near-duplicates of the test images, which would be
+remembered, not recognised.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthbridge.clip.near_duplicates import Pair, near_duplicates
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One image that was found for a class."""
+
+    row: int  # of the pool
+    similarity: float  # mean cosine with the class's texts
+    query: str  # the words that found it
+
+
+@dataclass(frozen=True)
+class ClassHits:
+    """What retrieval did for one class."""
+
+    kept: list[Hit]  # the best first
+    num_found: int  # by its queries
+    num_elsewhere: int  # of these, went to a class that they match better
+    num_unreadable: int  # of the rest, are no whole image
+    num_duplicates: int  # of the rest, show the same as a test image
+
+
+def choose_images(
+    found: Sequence[Mapping[int, str]],
+    rows: Sequence[int],
+    vectors: np.ndarray,
+    texts: Sequence[np.ndarray],
+    test: np.ndarray,
+    *,
+    duplicates_above: float,
+    keep_share: float,
+    cap: int,
+) -> tuple[list[ClassHits], list[Pair]]:
+    """Choose the images of every class.
+
+    Args:
+        found: for each class the query that found an image, by the image's row.
+        rows: of all images found, ascending.
+        vectors: (N, D) their unit vectors; zeros where an image cannot be read.
+        texts: for each class the unit vectors (T, D) of its texts.
+        test: (M, D) unit vectors of the real test images.
+        duplicates_above: the cosine above which an image shows the same as a test image.
+        keep_share: of each class's images, the best that are kept.
+        cap: and at most so many.
+
+    Returns:
+        A result a class, and the pairs of an image (index into `rows`) and a test image that show
+        the same, the most alike first.
+    """
+    similarities = [_mean_cosines(of_class, rows, vectors, texts[label])
+                    for label, of_class in enumerate(found)]  # fmt: skip
+    best: dict[int, tuple[float, int]] = {}  # row -> its similarity to its class, that class
+    for label, of_class in enumerate(similarities):
+        for row, similarity in of_class.items():
+            if row not in best or similarity > best[row][0]:
+                best[row] = similarity, label
+    pairs = near_duplicates(vectors, test, duplicates_above)
+    duplicates = {rows[pair.query] for pair in pairs}
+    unreadable = {row for row, vector in zip(rows, vectors, strict=True) if not vector.any()}
+    results = []
+    for label, of_class in enumerate(found):
+        own = [row for row in of_class if best[row][1] == label]
+        whole = [row for row in own if row not in unreadable]
+        fresh = [row for row in whole if row not in duplicates]
+        fresh.sort(key=lambda row: (-best[row][0], row))
+        share = math.ceil(keep_share * len(fresh) - 1e-9)  # 0.7 * 10 is a little above 7
+        kept = fresh[: min(cap, share)]
+        results.append(
+            ClassHits(
+                kept=[Hit(row, best[row][0], of_class[row]) for row in kept],
+                num_found=len(of_class),
+                num_elsewhere=len(of_class) - len(own),
+                num_unreadable=len(own) - len(whole),
+                num_duplicates=len(whole) - len(fresh),
+            )
+        )
+    return results, pairs
+
+
+def _mean_cosines(
+    found: Mapping[int, str], rows: Sequence[int], vectors: np.ndarray, texts: np.ndarray
+) -> dict[int, float]:
+    """Return the mean cosine of each image found with a class's texts, by row."""
+    mine = np.fromiter(sorted(found), np.int64)
+    own = vectors[np.searchsorted(rows, mine)].astype(np.float64)
+    # The mean of the cosines is the cosine with the mean, for unit vectors. Rounded, so that the
+    # order of the sums decides no rank.
+    cosines = (own @ texts.astype(np.float64).mean(axis=0)).round(6)
+    return dict(zip(mine.tolist(), cosines.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Words for prompts: lists that ship, own files, senses of names, a language model's lines."""

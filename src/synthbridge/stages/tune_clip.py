@@ -1,0 +1,244 @@
+"""Stage `tune_clip`: zero-shot CLIP, and a linear classifier tuned on its frozen features.
+
+Another model than the backbone, beside which the report sets it apart. Without a synthetic set:
+clip_zero_shot, which sees no image, and clip_vanilla, tuned on the real shots. With a set:
+clip_mixed (both in one step) and clip_bridged (synthetic images first, then real ones).
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from synthbridge.clip.embedding import Clip, load_clip
+from synthbridge.clip.settings import ClipTuningSettings
+from synthbridge.clip.tuning import Source, Tuned, probabilities, tune, zero_shot_weights
+from synthbridge.data.manifests import Shots
+from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.shards import Sample, index_shard, read_image
+from synthbridge.data.synthetic import synthetic_samples
+from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.files import hash_file, hash_folder, write_json
+from synthbridge.progress import StageLog, progress, say
+from synthbridge.stages.params import read_params, source_name
+from synthbridge.stages.processes import start_accelerator
+from synthbridge.training.accuracy import mean_per_class, top1
+from synthbridge.work import unit_key, unit_path, whole_unit
+
+FEATURES = "features.npy"  # of a unit: (N, D) float32, in the order of the shard
+
+
+@dataclass(frozen=True)
+class TuneClipParams:
+    """What the stage reads of params.yaml."""
+
+    tuning: ClipTuningSettings
+    shots: Sequence[Shots]  # those that the set's runs may see
+    seeds: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One classifier: its arm, what it may see, and what came of it."""
+
+    arm: str
+    shots: Shots  # 0: no image
+    seed: int
+    num_train: int  # images of the last tuning
+    tuned: Tuned
+
+
+def tune_clip(
+    params: TuneClipParams,
+    *,
+    real: Path,
+    clip: Path,
+    blocks: Sequence[Path],
+    labels: Mapping[str, str | None],
+    results: Path,
+    metrics: Path,
+) -> None:
+    """Write the runs of the real arms, or, where there are `blocks`, of the synthetic set's.
+
+    Args:
+        params: settings.
+        real: the prepared data set.
+        clip: the CLIP's folder; without a CLIP the results are empty, which is said.
+        blocks: the blocks of a synthetic set; none: the arms on real images alone.
+        labels: dataset, set and source, as the records shall name them.
+        results: the folder for records and predictions, laid out as finetune's.
+        metrics: the file for the accuracies of all runs.
+    """
+    if (clip / "absent.json").is_file():  # upstream.clip is null
+        say("tune_clip: upstream.clip is null, so there is no zero-shot row and nothing to tune")
+        write_json(results / "index.json", {**labels, "num_runs": 0})
+        write_json(metrics, {})
+        return
+    log = StageLog("tune_clip: a linear classifier on CLIP's frozen features")
+    with start_accelerator() as accelerator:
+        tuner = Tuner(params, read_dataset(real), clip, accelerator.device)
+        runs = tuner.real_runs() if not blocks else tuner.synthetic_runs(blocks)
+        write_json(results / "index.json", {**labels, "num_runs": len(runs)})
+        publisher = Publisher(tuner, labels, results)
+        points: dict[str, dict[str, dict[str, Any]]] = {}
+        for run in runs:
+            of_shots = points.setdefault(run.arm, {}).setdefault(str(run.shots), {})
+            of_shots[f"s{run.seed}"] = publisher.write(run)
+        write_json(metrics, points)
+    log.done(f"{len(runs)} runs on CLIP", results)
+
+
+class Tuner:
+    """Makes runs; keeps what they share: CLIP, its zero-shot classifier, the images' features."""
+
+    def __init__(
+        self, params: TuneClipParams, dataset: PreparedDataset, clip: Path, device: torch.device
+    ):
+        """Load CLIP and make its zero-shot classifier."""
+        self.params, self.dataset, self.device = params, dataset, device
+        self.clip: Clip = load_clip(clip, device)
+        self.clip_hash = hash_folder(clip)
+        self.rows: dict[Path, dict[str, np.ndarray]] = {}  # of each shard, by key: features (D,)
+        prompts = [[text.format(name) for text in TEMPLATES] for name in dataset.class_names]
+        self.zero_shot = zero_shot_weights(self.clip, prompts).to(device)
+
+    def real_runs(self) -> list[Run]:
+        """Make clip_zero_shot, and clip_vanilla for all shots and seeds."""
+        runs = [Run("clip_zero_shot", 0, 0, 0, Tuned(self.zero_shot))]
+        for shots, seed in self._cells():
+            real = self._real(shots, seed)
+            tuned = tune(self.zero_shot, [real], self.params.tuning, seed=seed)
+            runs.append(Run("clip_vanilla", shots, seed, len(real.labels), tuned))
+        return runs
+
+    def synthetic_runs(self, blocks: Sequence[Path]) -> list[Run]:
+        """Make clip_mixed and clip_bridged for all shots and seeds that the set serves."""
+        runs = []
+        settings = self.params.tuning
+        for shots, seed in self._cells():
+            real = self._real(shots, seed)
+            size = settings.synthetic_batch_size
+            synthetic = self.source(synthetic_samples(blocks, seed), size)
+            # Epochs are counted on the synthetic images, as in He et al.'s code.
+            mixed = tune(self.zero_shot, [synthetic, real], settings, seed=seed)
+            count = len(real.labels) + len(synthetic.labels)
+            runs.append(Run("clip_mixed", shots, seed, count, mixed))
+            # Reconstruction: both legs have the stated epochs and rate.
+            first = tune(self.zero_shot, [synthetic], settings, seed=seed)
+            last = tune(first.weights, [real], settings, seed=seed)
+            total = first.gradient_steps + last.gradient_steps
+            bridged = replace(last, gradient_steps=total)
+            runs.append(Run("clip_bridged", shots, seed, len(real.labels), bridged))
+        return runs
+
+    def _cells(self) -> list[tuple[Shots, int]]:
+        return [(shots, seed) for shots in self.params.shots for seed in self.params.seeds]
+
+    def _real(self, shots: Shots, seed: int) -> Source:
+        samples = self.dataset.train_samples(shots, seed)
+        return self.source(samples, self.params.tuning.real_batch_size)
+
+    def source(self, samples: Sequence[Sample], batch_size: int) -> Source:
+        """Put images together with their features and labels, on the device."""
+        features = torch.from_numpy(self.features(samples)).to(self.device)
+        labels = torch.tensor([sample.label for sample in samples], device=self.device)
+        return Source(features, labels, batch_size)
+
+    def features(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Return what CLIP sees in `samples`: (N, D) float32, unit vectors."""
+        new = sorted({sample.shard for sample in samples} - self.rows.keys())
+        for shard in progress(new, total=len(new), what="embedding", unit="shard"):
+            self.rows[shard] = self._embed(shard)
+        return np.stack([self.rows[sample.shard][sample.key] for sample in samples])
+
+    def _embed(self, shard: Path) -> dict[str, np.ndarray]:
+        """Return the features of a shard's images by key; the work folder has what was made once.
+
+        An image is seen as CLIP's own processor shows it, without augmentation: as He et al. do.
+        """
+        path = unit_path("clip_features", unit_key(clip=self.clip_hash, shard=hash_file(shard)))
+        samples = index_shard(shard)
+        if not path.is_dir():
+            images = (np.asarray(read_image(sample)) for sample in samples)
+            with whole_unit(path) as unit:
+                np.save(unit / FEATURES, self.clip.embed_images(images))
+        vectors = np.load(path / FEATURES, allow_pickle=False)
+        return {sample.key: row for sample, row in zip(samples, vectors, strict=True)}
+
+
+class Publisher:
+    """Tests runs and writes them as `finetune` does."""
+
+    def __init__(self, tuner: Tuner, labels: Mapping[str, str | None], results: Path):
+        """Embed the test images, and those of the extra test set where there is one."""
+        self.tuner, self.labels, self.results = tuner, labels, results
+        self.test = tuner.source(tuner.dataset.samples("test"), 1)
+        extra = tuner.dataset.extra_test_samples()
+        self.extra = tuner.source(extra, 1) if extra else None
+
+    def write(self, run: Run) -> dict[str, float]:
+        """Write one run's record and predictions; return what the metrics hold of it."""
+        guesses = probabilities(run.tuned.weights, self.test.features)
+        answers = self.test.labels.cpu().numpy()
+        points = {
+            "top1": top1(guesses, answers),
+            "mean_per_class": mean_per_class(guesses, answers),
+        }
+        if self.extra:
+            extra = probabilities(run.tuned.weights, self.extra.features)
+            labels = self.extra.labels.cpu().numpy()
+            points["extra_top1"] = top1(extra, labels)
+            points["extra_mean_per_class"] = mean_per_class(extra, labels)
+        points["gradient_steps"] = run.tuned.gradient_steps
+        path = self.results / run.arm / f"{run.shots}-s{run.seed}"
+        write_json(path.with_suffix(".json"), {**self._record(run), **points, **self.labels})
+        np.savez_compressed(path.with_suffix(".npz"), probabilities=guesses, labels=answers)
+        return points
+
+    def _record(self, run: Run) -> dict[str, Any]:
+        rate = self.tuner.params.tuning.learning_rate
+        curve = {"train_loss": run.tuned.train_loss, "train_accuracy": run.tuned.train_accuracy}
+        return {
+            "arm": run.arm,
+            "shots": run.shots,
+            "seed": run.seed,
+            "learning_rate": rate if run.num_train else None,
+            "selection": {},  # nothing is selected
+            "num_train": run.num_train,
+            "curve": {name: [round(v, 6) for v in values] for name, values in curve.items()},
+        }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Take the names and paths that dvc.yaml names."""
+    parser = argparse.ArgumentParser(prog="tune_clip", description=__doc__)
+    parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
+    parser.add_argument("--set", help="of clip_tuning.sets")
+    for name in ("--real", "--clip", "--results", "--metrics"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="of the set")
+    args = parser.parse_args(arguments)
+    params = read_params()
+    own = params.synthetic[args.set] if args.set else None
+    serves = own.shots if own else None  # a set learned from k shots serves k alone
+    tune_clip(
+        TuneClipParams(
+            tuning=params.clip_tuning,
+            shots=[shots for shots in params.shots if serves in (None, shots)],
+            seeds=params.seeds,
+        ),
+        real=args.real,
+        clip=args.clip,
+        blocks=args.blocks,
+        labels={
+            "dataset": args.dataset,
+            "set": args.set,
+            "source": source_name(args.set, own) if own else "real",
+        },
+        results=args.results,
+        metrics=args.metrics,
+    )

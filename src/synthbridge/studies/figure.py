@@ -1,0 +1,140 @@
+"""The figure of a study: a panel a data set and number of shots, and one for the paper's curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from synthbridge.evidence.figures import COLOURS, DASHES, FAINT, INK, MARKERS, STYLE, legend_below
+from synthbridge.studies.collect import Row
+from synthbridge.studies.definition import ScaleName, Study, X
+from synthbridge.studies.drawing import panels_of, places
+
+WORDS = {
+    "top1": "test accuracy (%)",
+    "mean_per_class": "mean per class accuracy (%)",
+    "leep": "LEEP",
+    "leep_random_head": "LEEP, random head",
+    "fixed_feature_accuracy": "accuracy on frozen features (%)",
+    "texture_accuracy": "test accuracy, texture alone (%)",
+    "shape_accuracy": "test accuracy, shape alone (%)",
+    "extra_top1": "accuracy out of domain (%)",
+    "extra_mean_per_class": "mean per class accuracy out of domain (%)",
+}
+WIDTH, HEIGHT = 4.0, 3.4  # inches a panel
+
+
+@matplotlib.rc_context(STYLE)
+def draw_figure(study: Study, scale: ScaleName, rows: Sequence[Row]) -> Figure:
+    """Draw every line of a study over its axis, with one spread over seeds each side.
+
+    Places stand evenly, whatever their distance: the axes of the papers are lists.
+    """
+    panels = panels_of(study, rows)
+    num = len(panels) + bool(study.paper.curves)
+    figure = Figure(figsize=(WIDTH * max(num, 1.6), HEIGHT + 1), layout="constrained")
+    axes = figure.subplots(1, num, squeeze=False)[0].tolist()
+    looks = _looks(study)
+    for panel, (title, inside) in zip(axes, panels.items(), strict=False):
+        _draw_panel(panel, study, inside, looks)
+        panel.set_title(f"{title} ({scale})")
+        panel.set_ylabel(WORDS[study.measure])
+    if study.paper.curves:
+        _draw_paper(axes[-1], study)
+    if any(row.is_marked for row in rows):
+        figure.suptitle("Learning rate selected on test images", fontweight="bold")
+    legend_below(figure, axes, columns=3)
+    return figure
+
+
+def _looks(study: Study) -> dict[str, dict[str, Any]]:
+    """Give each line its look: the row compared with in ink, controls grey, the rest coloured."""
+    looks: dict[str, dict[str, Any]] = {}
+    num_plain = num_coloured = 0
+    for line in study.lines:
+        if line.row == study.against or line.is_control:
+            colour = INK if line.row == study.against else FAINT
+            index, num_plain = num_plain, num_plain + 1
+        else:
+            colour = COLOURS[num_coloured % len(COLOURS)]
+            index, num_coloured = num_coloured, num_coloured + 1
+        looks[line.row] = {
+            "color": colour, "marker": MARKERS[index % 6], "linestyle": DASHES[index // 6 % 4],
+        }  # fmt: skip
+    return looks
+
+
+def _draw_panel(
+    panel: Axes, study: Study, rows: Sequence[Row], looks: Mapping[str, Mapping[str, Any]]
+) -> None:
+    xs = places(study, rows)
+    for line in study.lines:
+        own = {row.x: row for row in rows if row.row == line.row}
+        if None in own:  # does not vary
+            look = {**looks[line.row], "marker": "", "linestyle": DASHES[1]}
+            flat = own[None]
+            spread = flat.spread or 0
+            panel.axhline(flat.mean, label=line.row, **look)
+            panel.axhspan(flat.mean - spread, flat.mean + spread, color=look["color"], alpha=0.06)
+            continue
+        where = [index for index, x in enumerate(xs) if x in own]
+        if not where:
+            continue
+        means = [own[xs[index]].mean for index in where]
+        spreads = [own[xs[index]].spread or 0 for index in where]
+        panel.plot(where, means, label=line.row, **looks[line.row])
+        low = [value - spread for value, spread in zip(means, spreads, strict=True)]
+        high = [value + spread for value, spread in zip(means, spreads, strict=True)]
+        panel.fill_between(where, low, high, color=looks[line.row]["color"], alpha=0.08, lw=0)
+    _label_axis(panel, study, xs)
+
+
+def _label_axis(panel: Axes, study: Study, xs: Sequence[X]) -> None:
+    panel.set_xticks(range(len(xs)), [str(x) for x in xs])
+    panel.set_xlabel("real images a class (shots)" if study.axis == "shots" else study.axis or "")
+
+
+def _draw_paper(panel: Axes, study: Study) -> None:
+    """Draw what the paper reports, in a panel of its own: other data, another scale."""
+    xs = list(dict.fromkeys(x for curve in study.paper.curves.values() for x in curve))
+    for index, (name, curve) in enumerate(study.paper.curves.items()):
+        where = [place for place, x in enumerate(xs) if x in curve]
+        values = [curve[xs[place]] for place in where]
+        panel.plot(where, values, label=f"{name} (paper)", color=COLOURS[-1 - index % 6],
+                   linestyle=DASHES[2], marker=MARKERS[index % 6])  # fmt: skip
+    panel.set_title(f"the paper ({study.paper.scale})")
+    _label_axis(panel, study, xs)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, str]]) -> Figure:
+    """Draw training accuracy an epoch of the last leg.
+
+    Args:
+        study: whose lines name arms and sets.
+        scale: of the study.
+        curves: rows of the report's convergence.csv: dataset, source, arm, shots, epoch,
+            train_accuracy.
+    """
+    looks = _looks(study)
+    titles = list(dict.fromkeys((row["dataset"], row["shots"]) for row in curves))
+    figure = Figure(figsize=(WIDTH * max(len(titles), 1.6), HEIGHT + 1), layout="constrained")
+    axes = figure.subplots(1, len(titles), squeeze=False, sharey=True)[0].tolist()
+    for panel, (dataset, shots) in zip(axes, titles, strict=True):
+        for line in study.lines:
+            own = [
+                (int(row["epoch"]), float(row["train_accuracy"]))
+                for row in curves
+                if (row["dataset"], row["shots"], row["arm"]) == (dataset, shots, line.arm)
+                and row["source"] in (line.sets or ["real"])
+            ]
+            if own:
+                look = {**looks[line.row], "marker": ""}
+                panel.plot(*zip(*own, strict=True), label=line.row, **look)
+        panel.set_title(f"{dataset}, {shots} shots ({scale})")
+        panel.set_xlabel("epoch on real images")
+    axes[0].set_ylabel("training accuracy (%)")
+    legend_below(figure, axes, columns=3)
+    return figure

@@ -1,0 +1,57 @@
+from collections import Counter
+
+import pytest
+
+from synthbridge.prompts.composing import NUM_CANDIDATES, compose_prompts, fill_class
+from synthbridge.prompts.lists import PromptLists
+
+LISTS = PromptLists(
+    fields={
+        "place": [f"place{i}" for i in range(10)],
+        "light": [f"light{i}" for i in range(7)],
+        "style": ["a sketch", "a photograph"],
+    },
+    contextual=["a {class} {place}, {light}", "the {class}, {light} {place}"],
+    stylised=["{style} of a {class} {place}"],
+)
+
+
+def _compose(name="cat", kind="contextual", lists=LISTS, called=None, superclass=None):
+    return compose_prompts(lists, kind, name, called=called or name, superclass=superclass)
+
+
+def test_every_phrase_is_as_frequent_as_another():
+    words = Counter(word.strip(",") for prompt in _compose() for word in prompt.split())
+    assert words["cat"] == len(set(_compose())) == len(_compose())
+    assert len(_compose()) > 60  # of 140 that there are; a hundred are drawn
+    places = [words[f"place{i}"] for i in range(10)]
+    assert min(places) >= 5 and max(places) <= NUM_CANDIDATES // 10
+
+
+def test_prompts_hang_on_the_class_alone():
+    assert _compose() == _compose()
+    assert _compose() != [prompt.replace("dog", "cat") for prompt in _compose("dog")]
+    renamed = _compose(called="house cat")
+    assert [prompt.replace("house cat", "cat") for prompt in renamed] == _compose()
+
+
+def test_few_combinations_come_once_each():
+    prompts = _compose(kind="stylised")
+    assert len(prompts) == len(set(prompts)) <= 20
+
+
+def test_a_class_with_braces_is_filled_as_it_stands():
+    assert all("{place}" in prompt for prompt in _compose("{place}"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "filled"),
+    [
+        ("a photo of a {class}", "a photo of a cat, a type of pet"),
+        ("a {class} on a sofa", "a cat, a type of pet, on a sofa"),
+        ("a {class}, seen from above", "a cat, a type of pet, seen from above"),
+    ],
+)
+def test_a_superclass_stands_in_apposition(pattern, filled):
+    assert fill_class(pattern, "cat", "pet") == filled
+    assert fill_class(pattern, "cat", None) == pattern.replace("{class}", "cat")

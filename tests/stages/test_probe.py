@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from timm.models import save_for_hf
+
+from quarters import make_images
+from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import encode_png, write_shard
+from synthbridge.files import write_json
+from synthbridge.stages.probe import Prober, probe_stage_one
+from synthbridge.stages.trainings import make_recipe
+from synthbridge.training.accuracy import top1
+from synthbridge.training.classifier import load_backbone, save_classifier
+from synthbridge.training.cues import one_cue_sets
+from synthbridge.training.loop import predict, train
+from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.team import Team
+
+
+@pytest.fixture(scope="module")
+def team():
+    return Team(Accelerator(cpu=True), rank=0, size=1)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, team):
+    """A data set, a backbone, and a stage-one model that reads it, of other statistics."""
+    root = tmp_path_factory.mktemp("world")
+    for split in ("train", "validation", "test"):
+        images = make_images(24, seed=len(split))
+        write_shard(root / f"real/{split}-00000.tar", [
+            {"__key__": f"{i}", "png": encode_png(image.permute(1, 2, 0).numpy()),
+             "cls": int(label), "json": {"name": f"{split}{i}"}}
+            for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True))
+        ])  # fmt: skip
+    facts = {"class_names": list("abcd"), "image_size": 16, "flip": False}
+    write_json(root / "real/dataset.json", facts)
+    write_json(root / "real/few_shot.json", [])
+    config = {"mean": [0.5] * 3, "std": [0.25] * 3, "num_classes": 5, "input_size": [3, 16, 16]}
+    save_for_hf(timm.create_model("test_resnet", num_classes=5), str(root / "backbone"),
+                model_config={"pretrained_cfg": config}, safe_serialization=True)  # fmt: skip
+    settings = TrainingSettings(
+        batch_size=8, momentum=0.9, weight_decay=0.0, image_size=16, resize_size=16,
+        min_crop_area=0.8, max_stretch=1.1, augment=False, normalisation="real",
+        start="backbone", frozen_norm="eval",
+    )  # fmt: skip
+    recipe = make_recipe(settings, root / "backbone", flip=False)
+    model = load_backbone(root / "backbone", num_classes=4, seed=0)
+    train(model, make_images(24, seed=5), recipe, num_steps=40, learning_rate=0.05, mixup=0.0,
+          seed=0, team=team)  # fmt: skip
+    save_classifier(model, root / "one/plain/s0.safetensors")
+    statistics = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    write_json(root / "one/plain/s0.json", {"normalisation": statistics})
+    write_json(root / "one/dark/s0.json", {"normalisation": {**statistics, "mean": [50.0] * 3}})
+    save_classifier(model, root / "one/dark/s0.safetensors")
+    return root, recipe, model
+
+
+def _values(world, team, name, cues):
+    root, recipe, _ = world
+    prober = Prober(read_dataset(root / "real"), recipe, team)
+    if cues:
+        prober.add_cues()
+    rows = probe_stage_one(prober, root / "backbone", root / f"one/{name}/s0.safetensors")
+    assert {(row["model"], row["seed"]) for row in rows} == {(name, 0)}
+    return {row["measure"]: row["value"] for row in rows}
+
+
+def test_cues_are_measured_only_where_asked_for(world, team):
+    plain = _values(world, team, "plain", cues=False)
+    assert set(plain) == {"leep", "fixed_feature_accuracy"}
+    cued = _values(world, team, "plain", cues=True)
+    assert {**cued, **plain} == cued
+    _, recipe, model = world
+    for cue, images in one_cue_sets(make_images(24, seed=4), seed=0):
+        expected = top1(predict(model, images, recipe, team), np.arange(24) % 4)
+        assert cued[f"{cue}_accuracy"] == expected
+    # The class is a bright quarter: a shape, which blur leaves and shuffling destroys.
+    assert cued["shape_accuracy"] > 0.9 > 0.6 > cued["texture_accuracy"]
+
+
+def test_a_stage_one_model_is_read_with_its_own_statistics(world, team):
+    """With statistics that darken every input the same weights read nothing."""
+    dark = _values(world, team, "dark", cues=True)
+    assert dark["shape_accuracy"] < 0.5 and torch.isfinite(torch.tensor(dark["leep"]))

@@ -1,0 +1,109 @@
+"""Stage tune_clip on a tiny untrained CLIP and a few digits."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_clip import save_tiny_clip
+
+from own_data import settings as data_settings
+from synthbridge.clip.embedding import load_clip
+from synthbridge.clip.settings import ClipTuningSettings
+from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import encode_png, read_image, write_shard
+from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.evidence.results import read_runs
+from synthbridge.files import hash_folder, read_json, write_json
+from synthbridge.stages.prepare import prepare
+from synthbridge.stages.tune_clip import TuneClipParams, tune_clip
+
+PARAMS = TuneClipParams(
+    tuning=ClipTuningSettings(
+        sets=[], num_epochs=2, learning_rate=0.1, weight_decay=0.1, real_batch_size=4,
+        synthetic_batch_size=8,
+    ),
+    shots=[1, 2],
+    seeds=[0, 1],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    out = tmp_path_factory.mktemp("real")
+    params = data_settings(source="digits", flip=False, extra_test="corrupted")
+    prepare(params, raw=out / "none", out=out / "digits")
+    return out / "digits"
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    return save_tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    return tmp_path / "work"
+
+
+def _run(real, clip, out, *, blocks=()):
+    labels = {"dataset": "digits", "set": "mine" if blocks else None,
+              "source": "mine" if blocks else "real"}  # fmt: skip
+    tune_clip(PARAMS, real=real, clip=clip, blocks=blocks, labels=labels, results=out / "results",
+              metrics=out / "metrics.json")  # fmt: skip
+    return read_json(out / "metrics.json")
+
+
+def test_zero_shot_accuracy_is_that_of_a_direct_computation(real, clip_folder, work, tmp_path):
+    metrics = _run(real, clip_folder, tmp_path)
+    clip, dataset = load_clip(clip_folder, torch.device("cpu")), read_dataset(real)
+    for split, name in (("test", "top1"), ("extra_test", "extra_top1")):
+        samples = dataset.samples(split)
+        images = clip.embed_images(np.asarray(read_image(sample)) for sample in samples)
+        scores = [
+            images @ clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0)
+            / np.linalg.norm(clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0))
+            for name in dataset.class_names
+        ]  # fmt: skip
+        correct = np.argmax(scores, axis=0) == [sample.label for sample in samples]
+        assert metrics["clip_zero_shot"]["0"]["s0"][name] == pytest.approx(correct.mean())
+
+
+def test_results_are_read_as_finetunes_and_are_the_same_again(real, clip_folder, work, tmp_path):
+    _run(real, clip_folder, tmp_path / "a")
+    runs = read_runs([tmp_path / "a" / "results"])
+    assert [(run.arm, run.shots, run.seed) for run in runs] == [
+        ("clip_zero_shot", 0, 0),
+        ("clip_vanilla", 1, 0), ("clip_vanilla", 1, 1),
+        ("clip_vanilla", 2, 0), ("clip_vanilla", 2, 1),
+    ]  # fmt: skip
+    # 10 and 20 images in batches of 4, two epochs.
+    assert [run.gradient_steps for run in runs] == [0, 6, 6, 10, 10]
+    assert [run.num_train for run in runs] == [0, 10, 10, 20, 20]
+    made = {path: path.stat().st_mtime_ns for path in work.rglob("features.npy")}
+    _run(real, clip_folder, tmp_path / "b")
+    assert hash_folder(tmp_path / "a") == hash_folder(tmp_path / "b")
+    assert made == {path: path.stat().st_mtime_ns for path in work.rglob("features.npy")}
+
+
+def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
+    rng = np.random.default_rng(0)
+    samples = [
+        {"__key__": f"x{number}", "cls": number % 10, "json": {},
+         "png": encode_png(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))}
+        for number in range(20)
+    ]  # fmt: skip
+    write_shard(tmp_path / "b0" / "all-00000.tar", samples)
+    metrics = _run(real, clip_folder, tmp_path, blocks=[tmp_path / "b0"])
+    steps = {arm: [cells[shots]["s0"]["gradient_steps"] for shots in ("1", "2")]
+             for arm, cells in metrics.items()}  # fmt: skip
+    # Two epochs over 20 synthetic images in batches of 8; bridged then tunes on the real ones.
+    assert steps == {"clip_mixed": [6, 6], "clip_bridged": [6 + 6, 6 + 10]}
+    runs = read_runs([tmp_path / "results"])
+    assert {run.source for run in runs} == {"mine"}
+
+
+def test_without_a_clip_the_results_are_empty(real, work, tmp_path, capsys):
+    write_json(tmp_path / "clip" / "absent.json", {"upstream.clip": None})
+    assert _run(real, tmp_path / "clip", tmp_path) == {}
+    assert read_json(tmp_path / "results" / "index.json")["num_runs"] == 0
+    assert "upstream.clip is null, so there is no zero-shot row" in capsys.readouterr().out

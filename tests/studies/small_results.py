@@ -1,0 +1,31 @@
+"""A small study and what two experiments found, for the tests."""
+
+from synthbridge.settings import check_settings
+from synthbridge.studies.collect import Found
+from synthbridge.studies.definition import Study
+
+STUDY = {
+    "title": "T", "source": "S", "reading": "stated", "question": "Q?", "draws": "figure",
+    "axis": "guidance", "measure": "top1", "against": "vanilla",
+    "lines": [
+        {"row": "vanilla", "arm": "vanilla"},
+        {"row": "bridged", "arm": "bridged", "sets": ["template"]},
+    ],
+    "miniature": {}, "full": {}, "paper": {"words": "W."},
+}  # fmt: skip
+
+
+def make_study(**changes):
+    return check_settings(Study, {**STUDY, **changes}, "")
+
+
+def seeds(*values, **more):
+    return {f"s{seed}": {"top1": value, "gradient_steps": 50, **more}
+            for seed, value in enumerate(values)}  # fmt: skip
+
+
+REAL = Found("workspace", "c0", {
+    "metrics/digits/runs/real.json": {"vanilla": {"1": seeds(60.0, 64.0), "4": seeds(80.0, 84.0)}},
+})  # fmt: skip
+BRIDGED = "metrics/digits/runs/bridged/{}.json"
+ONE = Found("study-1", "c1", {BRIDGED.format("template"): {"bridged": {"1": seeds(70.0, 70.0)}}})

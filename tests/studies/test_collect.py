@@ -1,0 +1,81 @@
+import pytest
+from studies.small_results import BRIDGED, ONE, REAL, make_study, seeds
+
+from synthbridge.studies.collect import Found, collect, missing_lines
+from synthbridge.studies.definition import Point
+
+
+def test_a_row_holds_its_seeds_its_place_and_its_experiment():
+    flat, row, *_ = sorted(
+        collect(make_study(), [(Point(), REAL), (Point(x=2.0), ONE)]),
+        key=lambda row: (row.shots, row.row == "bridged"),
+    )
+    assert (flat.x, flat.mean, flat.shots) == (None, 62.0, "1")
+    assert flat.spread == pytest.approx(2.8284, abs=1e-3)  # of 60 and 64: |difference| / sqrt(2)
+    assert (row.x, row.mean, row.spread, row.gradient_steps) == (2.0, 70.0, 0.0, 50)
+    assert (row.experiment, row.commit, row.dataset) == ("study-1", "c1", "digits")
+    assert dict(row.over) == {"s0": 10.0, "s1": 6.0}
+    assert not flat.over
+
+
+def test_differences_are_of_the_same_shots_and_shared_seeds():
+    other = Found("e", "c", {BRIDGED.format("template"): {"bridged": {"4": seeds(85.0)}}})
+    rows = collect(make_study(), [(Point(), REAL), (Point(x=1.0), other)])
+    assert dict(next(row for row in rows if row.row == "bridged").over) == {"s0": 5.0}
+
+
+def test_sets_with_shots_of_their_own_make_one_line():
+    line = {"row": "DSI", "arm": "bridged", "sets": ["dsi_1", "dsi_4"]}
+    found = Found("e", "c", {
+        BRIDGED.format("dsi_1"): {"bridged": {"1": seeds(75.0)}},
+        BRIDGED.format("dsi_4"): {"bridged": {"4": seeds(88.0)}},
+        BRIDGED.format("template"): {"bridged": {"1": seeds(1.0)}},
+    })  # fmt: skip
+    rows = collect(make_study(lines=[line], axis="shots", against=None), [(Point(), found)])
+    assert [(row.x, row.mean) for row in rows] == [("1", 75.0), ("4", 88.0)]
+
+
+def test_arms_may_be_the_places_on_the_axis():
+    line = {"row": "first N", "arm": {0: "bridged", 3: "frozen_3", 9: "absent"},
+            "sets": ["template"]}  # fmt: skip
+    arms = {"bridged": {"4": seeds(80.0)}, "frozen_3": {"4": seeds(70.0)}}
+    found = Found("e", "c", {BRIDGED.format("template"): arms})
+    rows = collect(make_study(lines=[line], against=None), [(Point(), found)])
+    assert [(row.x, row.mean) for row in rows] == [(0, 80.0), (3, 70.0)]
+
+
+def test_readings_of_probe_have_no_shots():
+    lines = [
+        {"row": "before", "model": "upstream"},
+        {"row": "after", "model": "plain", "sets": ["template"]},
+    ]
+    study = make_study(lines=lines, draws="table", axis=None, measure="leep", against="before")
+    content = {
+        "backbone": {"upstream": {"leep": {"once": -2.0}}},
+        "template": {"plain": {"leep": {"s0": -1.0, "s1": -1.5}}},
+    }
+    found = Found("workspace", "c", {"metrics/digits/runs/probe.json": content})
+    rows = collect(study, [(Point(), found)])
+    assert [(row.row, row.shots, row.mean) for row in rows] == [
+        ("before", None, -2.0), ("after", None, -1.25),
+    ]  # fmt: skip
+
+
+def test_a_rate_selected_on_test_marks_the_row():
+    marked = {"s0": {"top1_selected_on_test": 90.0, "gradient_steps": 50}}
+    found = Found("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"full": marked}}})
+    (row,) = collect(make_study(), [(Point(), found)])
+    assert row.is_marked and row.mean == 90.0
+
+
+def test_a_line_without_values_is_a_hole_and_another_measure_is_no_value():
+    rows = collect(make_study(measure="extra_top1"), [(Point(), REAL), (Point(x=1.0), ONE)])
+    assert rows == [] and missing_lines(make_study(), rows) == ["vanilla", "bridged"]
+
+
+def test_two_points_at_one_place_are_refused_unless_their_rows_differ():
+    again = Found("study-2", "c2", ONE.metrics)
+    with pytest.raises(ValueError, match="study-1 and study-2 both give 'bridged' at 2.0 and 1"):
+        collect(make_study(), [(Point(x=2.0), ONE), (Point(x=2.0), again)])
+    rows = collect(make_study(), [(Point(x=2.0), ONE), (Point(x=2.0, rows=["vanilla"]), again)])
+    assert len(rows) == 1
