@@ -6,6 +6,7 @@ from synthbridge.data.synthetic import (
     check_volume,
     hash_samples,
     plan_shards,
+    read_start_images,
     set_samples,
     subset_names,
     subset_of,
@@ -86,3 +87,25 @@ def test_volume_above_capacity_or_between_blocks_is_refused():
         check_volume(400, 100, 3)
     with pytest.raises(ValueError, match="is 150, which is no multiple of.*images_per_block"):
         check_volume(150, 100, 3)
+
+
+def test_real_images_to_start_from_take_turns(tmp_path):
+    import numpy as np
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    write_shard(
+        tmp_path / "s0.tar",
+        [
+            {
+                "__key__": f"k{i}",
+                "png": encode_png(images[i]),
+                "cls": i // 2,
+                "json": {"name": name},
+            }
+            for i, name in enumerate(["a", "b", "c"])
+        ],
+    )
+    starts = read_start_images(tmp_path / "s0.tar")
+    assert [starts.choose(0, index) for index in range(3)] == ["a", "b", "a"]
+    assert starts.choose(1, 5) == "c"
+    assert (starts.read("c") == images[2]).all()

@@ -14,7 +14,7 @@ BASE = {1: 0.68, 4: 0.86, "full": 0.97}  # vanilla's accuracy
 REAL_GAINS = {"vanilla": 0.0, "vanilla_equal_steps": 0.01, "vanilla_fc_reinit": -0.03}
 GAINS = {"mixed": 0.2, "mixed_mixup": 0.15, "synthetic_only": -0.3, "bridged": 0.3,
          "bridged_fc_reinit": 0.2, "bridged_pp": 0.35}  # fmt: skip
-SOURCE_FACTOR = {"template": 0.6, "dsi": 1.0}
+SOURCE_FACTOR = {"template": 0.6, "dsi": 1.0, "retrieved": 0.8, "pool": 0.8}
 
 
 def simulate_runs(

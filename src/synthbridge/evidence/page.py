@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from synthbridge.evidence.beside import DASH, beside_table
 from synthbridge.evidence.comparisons import (
     Comparison,
+    images_words,
     interval_words,
     shots_words,
     spread_words,
@@ -46,7 +47,7 @@ TITLES = {
     "differences": "Paired differences to vanilla with their intervals",
     "convergence": "Training accuracy per epoch of the last leg",
     "style_loss": "Loss of the style tokens",
-    "grid": "Pictures: real and synthetic",
+    "grid": "Pictures of every source",
 }
 
 
@@ -65,10 +66,11 @@ class Evidence:
     examined: list[Examined]
     pictures: dict[str, np.ndarray]  # source -> (rows, pictures, H, W, 3) uint8
     class_names: list[str]  # of the rows of pictures
-    provenance: dict[str, dict[str, str]]  # synthetic set -> what all its images share
+    provenance: dict[str, dict[str, str]]  # set -> what all its images share
+    retrieved: dict[str, str]  # retrieved source -> what it lacks, or ""
 
     def sources(self) -> list[str]:
-        """List the synthetic sources."""
+        """List the sources of the sets, synthetic and retrieved."""
         return [source for source in self.accuracy["source"].unique() if source != REAL]
 
 
@@ -77,7 +79,12 @@ def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figu
     arm = settings.primary_arm
     beside_vanilla = [row for row in evidence.comparisons if row.reference == REFERENCE]
     figures = {
-        "accuracy": plot_accuracy(evidence.accuracy, measure=settings.measure, primary_arm=arm)
+        "accuracy": plot_accuracy(
+            evidence.accuracy,
+            measure=settings.measure,
+            primary_arm=arm,
+            retrieved=evidence.retrieved,
+        )
     }
     if beside_vanilla:
         figures["differences"] = plot_differences(beside_vanilla, primary_arm=arm)
@@ -153,6 +160,7 @@ def _section(
         "examined": examined_section(evidence.examined),
         "runs": _run_rows(evidence.runs),
         "provenance": evidence.provenance,
+        "has_retrieved": bool(evidence.retrieved),
         "figures": {
             name: _embedded(name, figure, evidence.dataset) for name, figure in figures.items()
         },
@@ -170,8 +178,9 @@ def _verdict(evidence: Evidence, source: str, settings: ReportSettings) -> dict[
     rows = [row for row in evidence.comparisons if row.source == source]
     primary = [row for row in rows if _is_primary(row, settings)]
     return {
-        "source": source,
-        "sentence": verdict_sentence(evidence.dataset, source, rows, settings),
+        "images": images_words(source, evidence.retrieved),
+        "sentence": verdict_sentence(evidence.dataset, source, rows, settings, evidence.retrieved),
+        "lacks": evidence.retrieved.get(source, ""),
         "answers": [(shots_words(row.shots), row.verdict) for row in primary],
     }
 

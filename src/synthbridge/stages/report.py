@@ -1,7 +1,7 @@
 """Stage `report`: every run, probe and curve becomes tables, plots, verdicts and one page."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,12 @@ from synthbridge.evidence.forecasts import forecast_table
 from synthbridge.evidence.frequency import with_frequencies
 from synthbridge.evidence.marks import TABLES, mark_table, marked_datasets
 from synthbridge.evidence.page import Evidence, draw_figures, render_page
-from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
+from synthbridge.evidence.readings import (
+    dataset_of,
+    read_probes,
+    read_retrieved,
+    read_style_losses,
+)
 from synthbridge.evidence.results import Run, read_runs
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import (
@@ -65,7 +70,7 @@ def report(
         probe: files or folders of probe.
         styles: folders of invert, with a loss curve <subset>.csv for each token.
         real: prepared data sets, for the pictures.
-        synthetic: folders of synthetic shards, for the pictures.
+        synthetic: blocks of synthetic and retrieved sets, for the pictures.
         examined: folders `findings` of examine.
         out: the folder to fill.
 
@@ -91,10 +96,13 @@ def report(
     parts = []
     for dataset in datasets:
         own_runs = [run for run in runs if run.dataset == dataset]
+        sources = {run.set: run.source for run in own_runs if run.set}
+        of_dataset = [path for path in synthetic if dataset_of(path, datasets) == dataset]
+        blocks = _by_set(of_dataset, sources)
+        lacks = read_retrieved(blocks)
         pictures, class_names, provenance = _pictures(
             [path for path in real if dataset_of(path, datasets) == dataset],
-            [path for path in synthetic if dataset_of(path, datasets) == dataset],
-            {run.set for run in own_runs if run.set},
+            blocks,
             _grid_labels(own_runs, params.grid_classes),
             params.grid_images,
         )
@@ -111,6 +119,7 @@ def report(
             pictures=pictures,
             class_names=class_names,
             provenance=provenance,
+            retrieved={sources[name]: lacks[name] for name in sources if name in lacks},
         )
         parts.append((evidence, draw_figures(evidence, params)))
     tables["differences"] = differences_table(comparisons)
@@ -143,7 +152,9 @@ def _write_page(
         for name, figure in figures.items():
             write_png(figure, out / "plots" / evidence.dataset / f"{name}.png")
         for source in evidence.sources():
-            sentence = verdict_sentence(evidence.dataset, source, evidence.comparisons, params)
+            sentence = verdict_sentence(
+                evidence.dataset, source, evidence.comparisons, params, evidence.retrieved
+            )
             say(f"  {sentence}")
     write_text(out / "report.html", render_page(parts, params))
 
@@ -155,22 +166,29 @@ def _grid_labels(runs: list[Run], num_rows: int) -> list[int]:
     return [int(label) for label in labels[rows]]
 
 
+def _by_set(blocks: list[Path], sets: Collection[str]) -> dict[str, list[Path]]:
+    """Group the folders of blocks: those of one set lie below a folder that bears its name."""
+    groups: dict[str, list[Path]] = {}
+    for block in blocks:
+        name = next((part for part in reversed(block.parts) if part in sets), block.name)
+        groups.setdefault(name, []).append(block)
+    return groups
+
+
 def _pictures(
-    real: list[Path], synthetic: list[Path], sets: set[str], labels: list[int], num: int
+    real: list[Path], sets: dict[str, list[Path]], labels: list[int], num: int
 ) -> tuple[dict[str, np.ndarray], list[str], dict[str, dict[str, str]]]:
-    """Read the first pictures of each class from the real data and every synthetic set.
+    """Read the first pictures of each class from the real data and from the blocks of every set.
 
     Returns:
         Pictures (classes, num, TILE, TILE, 3) by set, real first; the names of the classes; and
-        for each synthetic set what the records of its pictures agree on.
+        for each set what the records of its pictures agree on.
     """
-    shards: dict[str, list[Path]] = {}
-    for folder in real:
-        shards.setdefault("real", []).extend(_tars(folder, "train-*.tar"))
-    for folder in synthetic:
-        # Blocks of one set lie in folders below one that bears the set's name.
-        name = next((part for part in reversed(folder.parts) if part in sets), folder.name)
-        shards.setdefault(name, []).extend(_tars(folder, "**/*.tar"))
+    shards = {}
+    if real:
+        shards["real"] = [tar for folder in real for tar in _tars(folder, "train-*.tar")]
+    for name, blocks in sets.items():
+        shards[name] = [tar for block in blocks for tar in _tars(block, "**/*.tar")]
     names = {label: str(label) for label in labels}
     pictures, provenance = {}, {}
     for name, paths in shards.items():
@@ -215,7 +233,7 @@ def _tiles(samples: "list[Sample]", num: int) -> np.ndarray:
 
 
 def _shared_facts(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Return what all records agree on, and one prompt for an example."""
+    """Return what all records agree on, and one prompt or caption for an example."""
     if not records:
         return {}
     facts = {
@@ -223,8 +241,9 @@ def _shared_facts(records: list[dict[str, Any]]) -> dict[str, str]:
         for name, value in sorted(records[0].items())
         if all(record.get(name) == value for record in records)
     }
-    if "prompt" in records[0]:
-        facts["prompt"] = f"for example: {records[0]['prompt']}"
+    for name in ("prompt", "caption"):
+        if name in records[0]:
+            facts[name] = f"for example: {records[0][name]}"
     return facts
 
 
