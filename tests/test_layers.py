@@ -55,7 +55,7 @@ SHARED_BY_STAGES = {
     "estimates", "training_counts", "run_metrics", "pool_search",
     "candidates",
     "pipeline",
-    "embeddings",
+    "embeddings", "pictures",
 }  # fmt: skip
 
 

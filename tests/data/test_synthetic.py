@@ -43,6 +43,34 @@ def test_a_seed_sees_its_own_subset_alone(tmp_path):
         synthetic_samples(blocks, 2)
 
 
+def test_volume_above_capacity_or_between_blocks_is_refused():
+    check_volume(300, 100, 3)
+    with pytest.raises(ValueError, match="images_per_class is 400, but 3 blocks of 100 hold 300"):
+        check_volume(400, 100, 3)
+    with pytest.raises(ValueError, match="is 150, which is no multiple of.*images_per_block"):
+        check_volume(150, 100, 3)
+
+
+def test_real_images_to_start_from_take_turns(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    write_shard(
+        tmp_path / "s0.tar",
+        [
+            {
+                "__key__": f"k{i}",
+                "png": encode_png(images[i]),
+                "cls": i // 2,
+                "json": {"name": name},
+            }
+            for i, name in enumerate(["a", "b", "c"])
+        ],
+    )
+    starts = read_start_images(tmp_path / "s0.tar")
+    assert [starts.choose(0, index) for index in range(3)] == ["a", "b", "a"]
+    assert starts.choose(1, 5) == "c"
+    assert (starts.read("c") == images[2]).all()
+
+
 @pytest.fixture
 def blocks(tmp_path):
     image = encode_png(np.zeros((2, 2, 3), np.uint8))
@@ -79,33 +107,3 @@ def test_all_images_are_hashed_by_their_shards_and_a_part_by_its_keys_too(blocks
     part, other = hash_samples(samples[:4]), hash_samples(samples[:3] + samples[4:5])
     assert part[:2] == other[:2] == shards and len(part) == len(other) == 3
     assert part != other
-
-
-def test_volume_above_capacity_or_between_blocks_is_refused():
-    check_volume(300, 100, 3)
-    with pytest.raises(ValueError, match="images_per_class is 400, but 3 blocks of 100 hold 300"):
-        check_volume(400, 100, 3)
-    with pytest.raises(ValueError, match="is 150, which is no multiple of.*images_per_block"):
-        check_volume(150, 100, 3)
-
-
-def test_real_images_to_start_from_take_turns(tmp_path):
-    import numpy as np
-
-    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
-    write_shard(
-        tmp_path / "s0.tar",
-        [
-            {
-                "__key__": f"k{i}",
-                "png": encode_png(images[i]),
-                "cls": i // 2,
-                "json": {"name": name},
-            }
-            for i, name in enumerate(["a", "b", "c"])
-        ],
-    )
-    starts = read_start_images(tmp_path / "s0.tar")
-    assert [starts.choose(0, index) for index in range(3)] == ["a", "b", "a"]
-    assert starts.choose(1, 5) == "c"
-    assert (starts.read("c") == images[2]).all()

@@ -89,12 +89,15 @@ def write_run(
     np.savez(path.with_suffix(".npz"), probabilities=probabilities, labels=labels)
 
 
+FIXED, OWN_HEAD = "fixed_feature_accuracy", "fixed_feature_own_head_accuracy"
+
+
 def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
     """Write LEEP and fixed-feature rows."""
     own = {"dataset": dataset, "set": None, "source": None, "model": "upstream"}
     rows = [
         {**own, "seed": None, "measure": "leep", "value": -1.9},
-        {**own, "seed": None, "measure": "fixed_feature_accuracy", "value": 0.8},
+        *({**own, "seed": seed, "measure": FIXED, "value": 0.8} for seed in range(3)),
         *({**own, "seed": seed, "measure": "leep_random_head", "value": -2.3 + 0.01 * seed}
           for seed in range(3)),
     ]  # fmt: skip
@@ -104,7 +107,8 @@ def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
             rows += [
                 {**about, "seed": seed, "measure": "leep", "value": leep + 0.01 * seed},
                 {**about, "seed": seed, "measure": "logme", "value": 0.3 + 0.02 * leep * seed},
-                {**about, "seed": seed, "measure": "fixed_feature_accuracy", "value": 0.85},
+                {**about, "seed": seed, "measure": FIXED, "value": 0.85},
+                {**about, "seed": seed, "measure": OWN_HEAD, "value": 0.84},
             ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows))

@@ -16,10 +16,11 @@ from synthbridge.evidence.readings import (
 def test_reads_probes(tmp_path):
     simulate_probe(tmp_path / "digits.json")
     table = read_probes([tmp_path / "digits.json"])
-    assert len(table) == 5 + 18
+    assert len(table) == 7 + 24
     fixed = table[table["measure"] == "fixed_feature_accuracy"]["value"]
     assert set(fixed) == {80.0, 85.0}
-    assert table["set"].isna().sum() == 5
+    assert set(table[table["measure"] == "fixed_feature_own_head_accuracy"]["value"]) == {84.0}
+    assert table["set"].isna().sum() == 7
 
 
 def test_no_probes_is_an_empty_table():

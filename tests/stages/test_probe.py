@@ -9,7 +9,7 @@ from quarters import make_images
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.files import write_json
-from synthbridge.stages.probe import Prober, probe_stage_one
+from synthbridge.stages.probe import Prober, probe_backbone, probe_stage_one
 from synthbridge.stages.trainings import make_recipe
 from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, save_classifier
@@ -60,17 +60,20 @@ def world(tmp_path_factory, team):
 
 def _values(world, team, name, cues):
     root, recipe, _ = world
-    prober = Prober(read_dataset(root / "real"), recipe, team)
+    prober = Prober(
+        read_dataset(root / "real"), recipe, team, learning_rates=(0.1, 0.01), num_epochs=20
+    )
     if cues:
         prober.add_cues()
-    rows = probe_stage_one(prober, root / "backbone", root / f"one/{name}/s0.safetensors")
+    rows = probe_stage_one(prober, root / "backbone", root / f"one/{name}")
     assert {(row["model"], row["seed"]) for row in rows} == {(name, 0)}
     return {row["measure"]: row["value"] for row in rows}
 
 
 def test_cues_are_measured_only_where_asked_for(world, team):
     plain = _values(world, team, "plain", cues=False)
-    assert set(plain) == {"leep", "fixed_feature_accuracy"}
+    fixed = {"fixed_feature_accuracy", "fixed_feature_own_head_accuracy"}
+    assert set(plain) == {"leep", "logme"} | fixed
     cued = _values(world, team, "plain", cues=True)
     assert {**cued, **plain} == cued
     _, recipe, model = world
@@ -85,3 +88,19 @@ def test_a_stage_one_model_is_read_with_its_own_statistics(world, team):
     """With statistics that darken every input the same weights read nothing."""
     dark = _values(world, team, "dark", cues=True)
     assert dark["shape_accuracy"] < 0.5 and torch.isfinite(torch.tensor(dark["leep"]))
+
+
+def test_linear_heads_read_a_model_that_has_learned_the_task(world, team):
+    plain = _values(world, team, "plain", cues=False)
+    assert plain["fixed_feature_accuracy"] > 0.9 and plain["fixed_feature_own_head_accuracy"] > 0.9
+
+
+def test_the_backbone_has_a_spread_over_seeds(world, team):
+    root, recipe, _ = world
+    prober = Prober(
+        read_dataset(root / "real"), recipe, team, learning_rates=(0.1, 0.01), num_epochs=20
+    )
+    rows = probe_backbone(prober, root / "backbone", [0, 1, 2])
+    fixed = {row["seed"]: row["value"] for row in rows if row["measure"].startswith("fixed")}
+    assert set(fixed) == {0, 1, 2} and all(0 <= value <= 1 for value in fixed.values())
+    assert {row["seed"] for row in rows if row["measure"] == "leep"} == {None}

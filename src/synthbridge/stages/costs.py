@@ -23,7 +23,8 @@ Seconds = Annotated[float, Field(ge=0)]
 
 # Of one process; what every kind stands for is said in docs/planning.md.
 DEVICE_KINDS = (
-    "light_start", "training_start", "drawing_start", "upstream_start",
+    "light_start", "training_start", "drawing_start", "embedding_start", "upstream_start",
+    "embedded_image",
     "pool_image", "clip_row", "vae_row", "unet_row", "letter", "letter_row", "report",
 )  # fmt: skip
 GENERATOR_KINDS = ("encoded_image", "inverted_row", "denoised_row", "drawn_image")

@@ -109,8 +109,10 @@ def _dataset_stages(params: Params, dataset: str, size: DatasetSize) -> Iterator
     name = f"@{dataset}"
     light: Amounts = {"light_start": 1}
     yield StageWork(f"prepare{name}", each=light, stored={"real_image": size.num_images})
-    for set_ in params.sets:
-        yield from _set_stages(params, f"{name}-{set_}", set_, size)
+    for set_ in params.generated_sets:
+        yield from _generated_set(params, f"{name}-{set_}", set_, size)
+    for set_ in params.retrieved_sets:
+        yield _retrieved_set(params, f"{name}-{set_}", set_, size)
     runs = TrainingCounts(params, size)
     yield StageWork(f"select{name}", tuple(runs.trials()), **_TRAINING)
     for set_ in params.sets:
@@ -133,11 +135,19 @@ def _dataset_stages(params: Params, dataset: str, size: DatasetSize) -> Iterator
 _TRAINING = {"each": {"training_start": 1}, "is_shared": True}
 
 
-def _set_stages(params: Params, where: str, set_: str, size: DatasetSize) -> Iterator[StageWork]:
-    """invert, plan and generate of a generated set."""
-    settings = params.synthetic.get(set_)
-    if settings is None:
-        return  # retrieved: drawn by nobody
+def _retrieved_set(params: Params, where: str, set_: str, size: DatasetSize) -> StageWork:
+    """`retrieve`: a pool is embedded once, unless its captions alone are searched."""
+    settings, pool = params.retrieved[set_], params.upstream.pool
+    is_ours = settings.search == "clip" and settings.pool is None and settings.index is None
+    kept = size.num_classes * settings.images_per_class
+    embedded = size.num_test + kept + (pool.num_images if pool and is_ours else 0)
+    work: Amounts = {"embedded_image": embedded}
+    return StageWork(f"retrieve{where}", (work,), {"embedding_start": 1}, {"synthetic_image": kept})
+
+
+def _generated_set(params: Params, where: str, set_: str, size: DatasetSize) -> Iterator[StageWork]:
+    """invert, plan and generate."""
+    settings = params.synthetic[set_]
     subsets = list(subset_names(settings.shots, params.seeds))
     yield StageWork(f"plan{where}", each={"light_start": 1}, most_processes=1)
     if settings.prompts == "template":

@@ -1,8 +1,8 @@
 """Stage `probe`: how ready models are for the real task, before any of it is trained.
 
-LEEP and LogME on the real training images, and the accuracy of a linear classifier on frozen
-features, for the backbone and for every stage-one model; of these, if params.yaml says so, also the
-accuracy of their own heads on test images with one cue left, texture or shape.
+LEEP and LogME on the real training images, and the accuracy of linear heads on frozen features, for
+the backbone and for every stage-one model; of these, if params.yaml says so, also the accuracy of
+their own heads on test images with one cue left, texture or shape.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.evidence.leep import leep
@@ -26,7 +26,8 @@ from synthbridge.stages.trainings import load_samples, make_recipe, recorded_rec
 from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, load_classifier
 from synthbridge.training.cues import one_cue_sets
-from synthbridge.training.features import extract_features, fixed_feature_accuracy
+from synthbridge.training.features import extract_features, fixed_feature_accuracies
+from synthbridge.training.heads import fresh_head, linear_head
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, predict
 from synthbridge.training.team import Team
@@ -37,15 +38,24 @@ Row = dict[str, Any]
 class Prober:
     """Measures models against one real data set, on all its training images."""
 
-    def __init__(self, dataset: PreparedDataset, recipe: Recipe, team: Team):
-        """Decode the splits."""
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        recipe: Recipe,
+        team: Team,
+        *,
+        learning_rates: Sequence[float],
+        num_epochs: int,
+    ):
+        """Decode the splits; rates and epochs are those of linear heads on frozen features."""
         self.recipe, self.team = recipe, team
+        self.learning_rates, self.num_epochs = learning_rates, num_epochs
         self.num_classes = len(dataset.class_names)
         size = recipe.settings.resize_size
         self.images: dict[str, ImageSet] = {
             split: load_samples(dataset.samples(split), size, team.device) for split in SPLITS
         }
-        self.labels = {split: set_.labels.cpu().numpy() for split, set_ in self.images.items()}
+        self.labels = {split: set_.labels for split, set_ in self.images.items()}
         self.one_cue: dict[str, ImageSet] = {}
 
     def add_cues(self) -> None:
@@ -61,32 +71,45 @@ class Prober:
     def leep(self, model: nn.Module) -> float:
         """Return LEEP of the model's own head on the real training images."""
         soft = predict(model, self.images["train"], self.recipe, self.team)
-        return leep(soft, self.labels["train"], self.num_classes)
+        return leep(soft, self.labels["train"].cpu().numpy(), self.num_classes)
 
-    def measures(self, model: nn.Module) -> dict[str, float]:
-        """Return LEEP of the model's own head, and what its frozen features are worth.
+    def logme(self, features: dict[str, Tensor]) -> float:
+        """Return LogME of the frozen features of the real training images."""
+        labels = self.labels["train"].cpu().numpy()
+        return logme(features["train"].cpu().numpy(), labels, self.num_classes)
 
-        LEEP and LogME are read on the real training images, the accuracy of a linear classifier
-        on the test images.
-        """
-        value = self.leep(model)
+    def features(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the frozen features of every split."""
         model.to(self.team.device)
-        features = {
+        return {
             split: extract_features(model, images, self.recipe)
             for split, images in self.images.items()
         }
-        return {
-            "leep": value,
-            "logme": logme(features["train"], self.labels["train"], self.num_classes),
-            "fixed_feature_accuracy": fixed_feature_accuracy(features, self.labels),
-        }
+
+    def fixed_features(
+        self, features: Sequence[dict[str, Tensor]], starts: Sequence[Tensor], seeds: Sequence[int]
+    ) -> list[float]:
+        """Return the test accuracy of a linear head on the frozen features, for every seed."""
+        return fixed_feature_accuracies(
+            features,
+            self.labels,
+            [start.to(self.team.device) for start in starts],
+            self.recipe.settings,
+            learning_rates=self.learning_rates,
+            num_epochs=self.num_epochs,
+            seeds=seeds,
+        )
+
+    def fresh_heads(self, features: dict[str, Tensor], seeds: Sequence[int]) -> list[Tensor]:
+        """Draw a new head for every seed."""
+        num_features = features["train"].shape[1]
+        return [fresh_head(num_features, self.num_classes, seed) for seed in seeds]
 
     def cue_accuracies(self, model: nn.Module) -> dict[str, float]:
         """Return the accuracy of the model's own head on test images with one cue each."""
+        labels = self.labels["test"].cpu().numpy()
         return {
-            f"{cue}_accuracy": top1(
-                predict(model, images, self.recipe, self.team), self.labels["test"]
-            )
+            f"{cue}_accuracy": top1(predict(model, images, self.recipe, self.team), labels)
             for cue, images in self.one_cue.items()
         }
 
@@ -94,23 +117,49 @@ class Prober:
 def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list[Row]:
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
     pretrained = load_backbone(backbone, num_classes=None, seed=0)
-    own = {"set": None, "source": None, "model": "upstream", "seed": None}
-    rows = _rows(own, prober.measures(pretrained))
-    for seed in seeds:
+    own = {"set": None, "source": None, "model": "upstream"}
+    features = prober.features(pretrained)
+    measures = {"leep": prober.leep(pretrained), "logme": prober.logme(features)}
+    rows = _rows({**own, "seed": None}, measures)
+    starts = prober.fresh_heads(features, seeds)
+    fixed = prober.fixed_features([features] * len(seeds), starts, seeds)
+    for seed, accuracy in zip(seeds, fixed, strict=True):
         fresh = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
-        value = prober.leep(fresh)
-        rows.append({**own, "seed": seed, "measure": "leep_random_head", "value": value})
+        rows += [
+            {**own, "seed": seed, "measure": "leep_random_head", "value": prober.leep(fresh)},
+            {**own, "seed": seed, "measure": "fixed_feature_accuracy", "value": accuracy},
+        ]
     return rows
 
 
-def probe_stage_one(prober: Prober, backbone: Path, checkpoint: Path) -> list[Row]:
-    """Measure one stage-one model, named by its file NAME/sSEED.safetensors."""
-    seed = int(checkpoint.stem.removeprefix("s"))
-    model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
-    load_classifier(model, checkpoint)
-    prober = prober.under(recorded_recipe(prober.recipe, checkpoint))
-    who = {"model": checkpoint.parent.name, "seed": seed}
-    return _rows(who, {**prober.measures(model), **prober.cue_accuracies(model)})
+def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
+    """Measure the stage-one models NAME/sSEED.safetensors of one name, seed by seed.
+
+    Their linear heads are trained together: new ones (Bridged's table 6, FC reinit), and their
+    own further, where they are plain layers.
+    """
+    seeds = sorted(int(file.stem.removeprefix("s")) for file in folder.glob("*.safetensors"))
+    who = {"model": folder.name}
+    rows: list[Row] = []
+    features, own_heads = [], []
+    for seed in seeds:
+        checkpoint = folder / f"s{seed}.safetensors"
+        model = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
+        load_classifier(model, checkpoint)
+        of_model = prober.under(recorded_recipe(prober.recipe, checkpoint))
+        features.append(of_model.features(model))
+        measures = {"leep": of_model.leep(model), "logme": prober.logme(features[-1])}
+        rows += _rows({**who, "seed": seed}, {**measures, **of_model.cue_accuracies(model)})
+        if (head := linear_head(model)) is not None:
+            own_heads.append(head)
+    starts = {"fixed_feature_accuracy": prober.fresh_heads(features[0], seeds)}
+    if own_heads:
+        starts["fixed_feature_own_head_accuracy"] = own_heads
+    for measure, heads in starts.items():
+        accuracies = prober.fixed_features(features, heads, seeds)
+        for seed, accuracy in zip(seeds, accuracies, strict=True):
+            rows += _rows({**who, "seed": seed}, {measure: accuracy})
+    return rows
 
 
 def _rows(who: Row, measures: dict[str, float]) -> list[Row]:
@@ -135,16 +184,22 @@ def probe(
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
-        prober = Prober(prepared, recipe, Team(accelerator, rank=0, size=1))
+        prober = Prober(
+            prepared,
+            recipe,
+            Team(accelerator, rank=0, size=1),
+            learning_rates=params.real_leg.learning_rates,
+            num_epochs=params.probe.num_epochs,
+        )
         if params.probe.cues:
             prober.add_cues()
-        found = [(path.name, file) for path in stage_one for file in _checkpoints(path)]
+        found = [(path.name, folder) for path in stage_one for folder in _models(path)]
         mine = my_share(accelerator, found)
         rows: list[Row] = []
-        for name, file in progress(mine, total=len(mine), what="probing", unit="model"):
+        for name, folder in progress(mine, total=len(mine), what="probing", unit="model"):
             settings = params.set_settings(name)
             about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
-            rows += [{**about, **row} for row in probe_stage_one(prober, backbone, file)]
+            rows += [{**about, **row} for row in probe_stage_one(prober, backbone, folder)]
         rows = gather_object(rows)
         if accelerator.is_main_process:
             rows += probe_backbone(prober, backbone, params.seeds)
@@ -155,8 +210,9 @@ def probe(
     log.done(f"{len(rows)} measures", out)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*.safetensors"))
+def _models(folder: Path) -> list[Path]:
+    """List the folders of stage-one models of a set, one a name."""
+    return sorted({file.parent for file in folder.glob("*/*.safetensors")})
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -38,9 +37,7 @@ from synthbridge.evidence.tables import (
 from synthbridge.files import read_json, write_json, write_text
 from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
-
-if TYPE_CHECKING:
-    from synthbridge.data.shards import Sample
+from synthbridge.stages.pictures import read_pictures
 
 # What names a line of `dvc plots`; see plot_shots.json and plot_curve.json beside the page.
 SERIES = {
@@ -48,7 +45,6 @@ SERIES = {
     "convergence": ["dataset", "source", "arm", "shots"],
     "style_loss": ["dataset", "set", "subset"],
 }
-TILE = 64  # pixels: the side of a picture in the grid
 
 
 def report(
@@ -100,7 +96,7 @@ def report(
         of_dataset = [path for path in synthetic if dataset_of(path, datasets) == dataset]
         blocks = _by_set(of_dataset, sources)
         lacks = read_retrieved(blocks)
-        pictures, class_names, provenance = _pictures(
+        pictures, class_names, provenance = read_pictures(
             [path for path in real if dataset_of(path, datasets) == dataset],
             blocks,
             _grid_labels(own_runs, params.grid_classes),
@@ -173,78 +169,6 @@ def _by_set(blocks: list[Path], sets: Collection[str]) -> dict[str, list[Path]]:
         name = next((part for part in reversed(block.parts) if part in sets), block.name)
         groups.setdefault(name, []).append(block)
     return groups
-
-
-def _pictures(
-    real: list[Path], sets: dict[str, list[Path]], labels: list[int], num: int
-) -> tuple[dict[str, np.ndarray], list[str], dict[str, dict[str, str]]]:
-    """Read the first pictures of each class from the real data and from the blocks of every set.
-
-    Returns:
-        Pictures (classes, num, TILE, TILE, 3) by set, real first; the names of the classes; and
-        for each set what the records of its pictures agree on.
-    """
-    shards = {}
-    if real:
-        shards["real"] = [tar for folder in real for tar in _tars(folder, "train-*.tar")]
-    for name, blocks in sets.items():
-        shards[name] = [tar for block in blocks for tar in _tars(block, "**/*.tar")]
-    names = {label: str(label) for label in labels}
-    pictures, provenance = {}, {}
-    for name, paths in shards.items():
-        samples = _first_samples(paths, labels, num)
-        pictures[name] = np.stack([_tiles(samples[label], num) for label in labels])
-        for label in labels:
-            for sample in samples[label]:
-                names[label] = sample.record.get("class_name", names[label])
-        if name != "real":
-            provenance[name] = _shared_facts([s.record for kept in samples.values() for s in kept])
-    return pictures, [names[label] for label in labels], provenance
-
-
-def _tars(folder: Path, pattern: str) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder of shards; run 'dvc repro' to make it")
-    return sorted(folder.glob(pattern))
-
-
-def _first_samples(paths: list[Path], labels: list[int], num: int) -> "dict[int, list[Sample]]":
-    """Return the first `num` samples of each label, opening no more shards than it takes."""
-    from synthbridge.data.shards import index_shard
-
-    samples: dict[int, list[Sample]] = {label: [] for label in labels}
-    for path in paths:
-        for sample in index_shard(path):
-            if len(samples.get(sample.label, [None] * num)) < num:
-                samples[sample.label].append(sample)
-        if all(len(kept) == num for kept in samples.values()):
-            break
-    return samples
-
-
-def _tiles(samples: "list[Sample]", num: int) -> np.ndarray:
-    """Decode up to `num` pictures as (num, TILE, TILE, 3) uint8; missing ones are white."""
-    from synthbridge.data.shards import read_square
-
-    tiles = np.full((num, TILE, TILE, 3), 255, np.uint8)
-    for index, sample in enumerate(samples):
-        tiles[index] = read_square(sample, TILE)
-    return tiles
-
-
-def _shared_facts(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Return what all records agree on, and one prompt or caption for an example."""
-    if not records:
-        return {}
-    facts = {
-        name: str(value)
-        for name, value in sorted(records[0].items())
-        if all(record.get(name) == value for record in records)
-    }
-    for name in ("prompt", "caption"):
-        if name in records[0]:
-            facts[name] = f"for example: {records[0][name]}"
-    return facts
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -37,7 +37,7 @@ class TrainingCounts:
         self, arms: Sequence[Sequence[LegSettings]], set_: str | None
     ) -> Iterator[Amounts]:
         """Each run of a family of arms, in the order in which they are dealt."""
-        own = self._shots(set_)
+        own = self.params.set_settings(set_).shots if set_ else None
         for shots in self.params.shots:
             if own is None or shots == own:
                 for _ in self.params.seeds:
@@ -55,7 +55,8 @@ class TrainingCounts:
         for leg in legs:
             if leg.train_on is None:
                 continue
-            seen = num_real + (self._volume(set_) if set_ and leg.train_on == "mixed" else 0)
+            volume = self._volume(set_) if set_ and leg.train_on != "real" else 0
+            seen = volume if leg.train_on == "synthetic" else num_real + volume
             # As training.arms.real_leg_steps, which would load torch.
             steps = epochs * num_batches(num_real, self.params.training.batch_size)
             steps += self.params.stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0
@@ -68,6 +69,3 @@ class TrainingCounts:
     def _volume(self, set_: str) -> int:
         """Images of a set that one run sees."""
         return self.size.num_classes * self.params.set_settings(set_).images_per_class
-
-    def _shots(self, set_: str | None) -> int | str | None:
-        return self.params.set_settings(set_).shots if set_ else None

@@ -36,6 +36,8 @@ class ProbeSettings(Settings):
     """`probe` in params.yaml."""
 
     cues: bool  # test stage-one models on texture alone and on shape alone
+    # Of linear heads on frozen features: over the training images, at each learning rate.
+    num_epochs: int = Field(ge=1)
 
 
 class RealLegSettings(Settings):
