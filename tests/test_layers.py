@@ -51,11 +51,9 @@ def test_file_keeps_the_walls(path):
 
 
 SHARED_BY_STAGES = {
-    "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "costs", "sizes",
-    "estimates", "training_counts", "run_metrics", "pool_search",
-    "candidates",
-    "pipeline",
-    "embeddings", "pictures",
+    "arm_trainer", "candidates", "costs", "dataset_work", "embeddings", "estimates", "gpus",
+    "launch", "learned_files", "measuring", "params", "pictures", "pipeline", "pool_search",
+    "processes", "rates", "run_metrics", "sizes", "training_counts", "trainings",
 }  # fmt: skip
 
 

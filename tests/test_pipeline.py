@@ -13,7 +13,8 @@ PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 # They check or print, and decide no byte of any output; values are tracked as params.
 SILENT = {
-    "settings.py", "progress.py", "params.py", "launch.py", "gpus.py", "costs.py", "__init__.py",
+    "settings.py", "progress.py", "params.py", "launch.py", "gpus.py", "rates.py", "costs.py",
+    "training_counts.py", "__init__.py",
 }  # fmt: skip
 
 

@@ -63,9 +63,17 @@ class StageLog:
 
     def __init__(self, about_to: str):
         """Print the first line."""
-        self.start = time.monotonic()
+        self.start, self.expected = time.monotonic(), None
         say(about_to)
+
+    def expect(self, seconds: float, origin: str) -> None:
+        """Print how long it will take from here on, and by whose rates; `done` compares."""
+        self.expected, self.start = seconds, time.monotonic()
+        say(f"  about {seconds:.{0 if seconds >= 10 else 1}f} s, by the rates of {origin}")
 
     def done(self, made: str, where: Path) -> None:
         """Print the last line."""
-        say(f"made {made} in {time.monotonic() - self.start:.1f} s: {where}")
+        took = f"{time.monotonic() - self.start:.1f} s"
+        if self.expected is not None:
+            took += f" ({self.expected:.1f} s were estimated)"
+        say(f"made {made} in {took}: {where}")

@@ -17,7 +17,16 @@ from typing import Any
 
 from synthbridge.files import hash_file, hash_value
 
-SILENT_MODULES = ("settings", "progress", "params", "launch", "gpus", "costs")
+SILENT_MODULES = (
+    "settings",
+    "progress",
+    "params",
+    "launch",
+    "gpus",
+    "rates",
+    "costs",
+    "training_counts",
+)
 
 
 def work_folder() -> Path:

@@ -131,11 +131,11 @@ def test_it_differs_from_the_default_only_where_it_means_to():
             "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
             "generate.guided_share", "generate.jpeg_quality", "training.batch_size",
             "training.momentum", "training.weight_decay", "training.augment",
-            "training.normalisation", "training.start", "training.frozen_norm", "probe.",
+            "training.normalisation", "training.start", "training.frozen_norm", "probe.cues",
             "real_leg.select_on",
             "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
             "report.smallest_gain", "examine.neighbours", "examine.max_images",
-                "examine.kid_subsets", "examine.seed",
+            "examine.kid_subsets", "examine.seed",
             "report.confidence", "report.num_resamples", "report.seed", "report.grid_",
             "synthetic.template.prompts", "synthetic.template.shots")  # fmt: skip
     for name in default.keys() | paper.keys():

@@ -75,7 +75,8 @@ def world(tmp_path_factory):
     _write_split(real, "train", 32, seed=0)
     _write_split(real, "validation", 16, seed=1)
     _write_split(real, "test", 16, seed=2, shift=1)
-    facts = {"class_names": CLASS_NAMES, "image_size": 16, "flip": False}
+    counts = {"train": 32, "validation": 16, "test": 16}
+    facts = {"class_names": CLASS_NAMES, "image_size": 16, "flip": False, "counts": counts}
     write_json(real / "dataset.json", facts)
     write_json(real / "few_shot.json", [])
     torch.manual_seed(0)

@@ -54,7 +54,8 @@ def world(tmp_path_factory):
     for split, count in (("train", 8), ("validation", 4), ("test", 4)):
         _write(root / f"real/{split}-00000.tar", "real", count, seed=len(split))
     ranking = [[f"train-00000{label}", f"train-00000{label + 4}"] for label in range(4)]
-    facts = {"class_names": list("abcd"), "image_size": 16, "flip": True}
+    counts = {"train": 8, "validation": 4, "test": 4}
+    facts = {"class_names": list("abcd"), "image_size": 16, "flip": True, "counts": counts}
     write_json(root / "real/dataset.json", facts)
     write_json(root / "real/few_shot.json", [ranking])
     _write(root / "set/b0/all-00000.tar", "synthetic", 12, seed=1)

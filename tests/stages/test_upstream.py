@@ -93,19 +93,22 @@ def test_hub_models_come_through_the_pipeline_and_a_colleague_asks_no_hub(made, 
     scratch.change(
         {
             "upstream.pool": None,
-            "upstream.clip": None,
+            "upstream.clip": {"hub": "a/clip", "revision": COMMIT},
             "upstream.generator": {"hub": "a/generator", "revision": COMMIT},
             "upstream.backbone": {"hub": "resnet18.a1_in1k", "revision": COMMIT},
         }
     )
     with serve() as hub:
+        hub.repositories["a/clip"] = Repository(served / "clip")
         hub.repositories["a/generator"] = Repository(served / "generator")
         hub.repositories["timm/resnet18.a1_in1k"] = Repository(served / "backbone")
         environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
         printed = scratch.dvc("repro", "upstream", SYNTHBRIDGE_PROCESSES="2", **environment)
-    assert "generator from the hub's a/generator; backbone from the hub's resnet18" in printed
+    for name in ("clip from the hub's a/clip", "generator from the hub's a/generator",
+                 "backbone from the hub's resnet18"):  # fmt: skip
+        assert name in printed
     out = scratch.folder / "data" / "upstream"
-    for name in ("generator", "backbone"):
+    for name in ("clip", "generator", "backbone"):
         assert hash_folder(out / name) == hash_folder(served / name)
     assert load_text_to_image(out / "generator").image_size == 16
     assert load_backbone(out / "backbone", num_classes=10, seed=0).num_classes == 10

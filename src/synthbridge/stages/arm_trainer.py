@@ -100,6 +100,8 @@ class Trainer:
         self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
         extra = self.dataset.extra_test_samples()
         self.extra = self._load(extra) if extra else None
+        self.decoded: dict[str, ImageSet] = {}
+        self.decoded_for: tuple[Shots, int] | None = None  # the runs that they are of
 
     def _load(self, samples: Sequence[Sample]) -> ImageSet:
         return load_samples(samples, self.params.training.resize_size, self.team.device)
@@ -132,14 +134,24 @@ class Trainer:
         }
 
     def _load_run(self, run: Run) -> ArmData:
-        """Decode what a run trains on; synthetic images only where a leg or a measurement asks."""
+        """Decode what a run trains on; synthetic images only where a leg or a measurement asks.
+
+        The arms of one seed and number of shots follow one another and share what is decoded.
+        """
+        if self.decoded_for != (run.shots, run.seed):
+            self.decoded_for, self.decoded = (run.shots, run.seed), {}
         real = self.dataset.train_samples(run.shots, run.seed)
+        if "real" not in self.decoded:
+            self.decoded["real"] = self._load(real)
         mixed = None
         kinds = {leg.train_on for leg in self.params.arms[run.arm]}
         is_measured = self.params.training.normalisation == "synthetic" and self.inputs.blocks
         if kinds & {"mixed", "synthetic"} or is_measured:
-            mixed = self._load([*real, *self.inputs.synthetic_samples(run.seed)])
-        return ArmData(self._load(real), mixed, len(self.dataset.class_names))
+            if "mixed" not in self.decoded:
+                synthetic = self.inputs.synthetic_samples(run.seed)
+                self.decoded["mixed"] = self._load([*real, *synthetic])
+            mixed = self.decoded["mixed"]
+        return ArmData(self.decoded["real"], mixed, len(self.dataset.class_names))
 
     def _recipe(self, run: Run, data: ArmData) -> Recipe:
         """Return the recipe with the run's statistics: of its start, where that has its own."""

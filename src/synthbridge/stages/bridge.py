@@ -10,6 +10,7 @@ from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import hash_samples, synthetic_samples
 from synthbridge.files import hash_folder, hash_value, write_json
 from synthbridge.progress import StageLog
+from synthbridge.stages.costs import Amounts, first_leg
 from synthbridge.stages.params import read_params
 from synthbridge.stages.processes import start_accelerator
 from synthbridge.stages.trainings import (
@@ -64,7 +65,14 @@ def bridge(
             for name, settings in stage_one.items()
         ]
         decoded_of, images = None, None
-        for run, team in share_trainings(accelerator, runs, what="stage one", unit="model"):
+
+        def cost(run: StageOneRun) -> Amounts:
+            steps = stage_one[run.name].num_steps
+            return first_leg(len(samples[run.seed]), steps, training.batch_size, len(stage_one))
+
+        for run, team in share_trainings(
+            accelerator, runs, what="stage one", unit="model", log=log, cost=cost
+        ):
             if samples[run.seed] != decoded_of:  # most sets are the same for every seed
                 decoded_of = samples[run.seed]
                 images = load_samples(decoded_of, training.resize_size, team.device)

@@ -1,117 +1,35 @@
-"""What work costs: amounts of each kind of work, and the seconds that a device takes for one.
+"""What work costs: amounts of each kind of work, and the seconds that they take.
 
 The stages say with these functions what they are about to do, `estimates` what all of them will.
-Rates say how fast a machine is. They decide no byte: no stage depends on them, and this module is
-left out of the keys of units, as those that only print.
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
 
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings
-from synthbridge.settings import Settings, check_settings, read_yaml
-from synthbridge.upstream.settings import BackboneFile, BackboneSettings, UpstreamSettings
-from synthbridge.work import work_folder
+from synthbridge.files import read_json
+from synthbridge.progress import StageLog
+from synthbridge.settings import check_settings, read_yaml
+from synthbridge.stages.rates import (
+    BACKBONE_KINDS,
+    GENERATOR_KINDS,
+    backbone_name,
+    choose_rates,
+    generator_name,
+)
+from synthbridge.upstream.settings import (
+    BackboneSettings,
+    ClipSettings,
+    GeneratorSettings,
+    PoolSettings,
+    UpstreamSettings,
+)
 
 Amounts = Mapping[str, float]  # kind of work -> how much of it
-Seconds = Annotated[float, Field(ge=0)]
 
-# Of one process; what every kind stands for is said in docs/planning.md.
-DEVICE_KINDS = (
-    "light_start", "training_start", "drawing_start", "embedding_start", "upstream_start",
-    "embedded_image",
-    "pool_image", "clip_row", "vae_row", "unet_row", "letter", "letter_row", "report",
-)  # fmt: skip
-GENERATOR_KINDS = ("encoded_image", "inverted_row", "denoised_row", "drawn_image")
-BACKBONE_KINDS = (
-    "training", "read_image", "gradient_step", "trained_row", "predicted_row", "probed_image",
-)  # fmt: skip
-
-COMMITTED = Path(__file__).with_name("rates.yaml")
-MEASURED = "rates.yaml"  # in the work folder: this machine's own
 NUM_READINGS = 11  # of an inversion's loss at fixed noise
-
-
-class Rates(Settings):
-    """Seconds that one process of a device takes for one of each kind of work."""
-
-    device: str
-    kind: Literal["cpu", "gpu"]
-    source: Literal["measured", "predicted"]
-    date: str  # of the measurement, or of the prediction
-    seconds: dict[str, Seconds]
-    generators: dict[str, dict[str, Seconds]]  # by name, as `generator_name` gives it
-    backbones: dict[str, dict[str, Seconds]]
-    bytes: dict[str, dict[str, float]] = Field(default_factory=dict)  # of the file, by model
-
-    def of(self, generator: str | None, backbone: str) -> dict[str, float]:
-        """Return the seconds of every kind, with these models.
-
-        Raises:
-            ValueError: if the device has not been measured with one of them.
-        """
-        seconds = dict(self.seconds)
-        for what, name, known in (("generator", generator, self.generators),
-                                  ("backbone", backbone, self.backbones)):  # fmt: skip
-            if name is None:
-                continue
-            if name not in known:
-                raise ValueError(
-                    f"no rate of {what} '{name}' on {self.device} (known: {', '.join(known)}); "
-                    "'python src estimate --measure' measures this machine with it"
-                )
-            seconds |= known[name]
-        return seconds
-
-    @property
-    def origin(self) -> str:
-        """Where the rates come from, in words."""
-        return f"{self.device}, {self.source} {self.date}"
-
-
-class RatesFile(Settings):
-    """rates.yaml."""
-
-    devices: dict[str, Rates]  # by a short name
-    bytes: dict[str, dict[str, float]]  # by model: what one image or model of it takes on a disk
-
-
-def read_rates() -> dict[str, Rates]:
-    """Read the rates of all devices: this machine's own first, then the committed ones."""
-    paths = [path for path in (COMMITTED, work_folder() / MEASURED) if path.is_file()]
-    files = [check_settings(RatesFile, read_yaml(path), "", file=str(path)) for path in paths]
-    sizes = {model: sizes for file in files for model, sizes in file.bytes.items()}
-    found = {name: rates for file in reversed(files) for name, rates in file.devices.items()}
-    return {name: rates.model_copy(update={"bytes": sizes}) for name, rates in found.items()}
-
-
-def choose_rates(kind: str, generator: str | None, backbone: str | None) -> Rates | None:
-    """Return the first rates of a `kind` of device that know the models; None: there are none."""
-    for rates in read_rates().values():
-        knows_generator = generator is None or generator in rates.generators
-        knows_backbone = backbone is None or backbone in rates.backbones
-        if rates.kind == kind and knows_generator and knows_backbone:
-            return rates
-    return None
-
-
-def generator_name(upstream: UpstreamSettings) -> str | None:
-    """Return what rates call the generator: the hub's name, or miniature."""
-    return getattr(upstream.generator, "hub", "miniature") if upstream.generator else None
-
-
-def backbone_name(upstream: UpstreamSettings, image_size: int) -> str:
-    """Return what rates call the backbone: its architecture, and the pixels that it sees."""
-    backbone = upstream.backbone
-    if isinstance(backbone, BackboneSettings | BackboneFile):
-        return f"{backbone.model} {image_size}"
-    # resnet18.tv_in1k, timm/resnet18.tv_in1k: the weights' tag changes no cost.
-    return f"{backbone.hub.rpartition('/')[2].partition('.')[0]} {image_size}"
 
 
 def add(*amounts: Amounts) -> dict[str, float]:
@@ -143,6 +61,34 @@ def leg(num_images: int, num_steps: int, batch_size: int) -> Amounts:
     return {"gradient_step": num_steps, "trained_row": num_steps * rows}
 
 
+def pool_shards(pool: PoolSettings) -> list[Amounts]:
+    """The shards of the miniature's pool."""
+    count = math.ceil(pool.num_images / pool.images_per_shard)
+    return [{"pool_image": pool.num_images / count}] * count
+
+
+def miniature_models(upstream: UpstreamSettings) -> list[dict[str, Amounts]]:
+    """The miniature's models that `upstream` trains, by name: in two rounds, as they need it."""
+    clip, generator, backbone = upstream.clip, upstream.generator, upstream.backbone
+    first: dict[str, Amounts] = {}
+    last: dict[str, Amounts] = {}
+    if isinstance(clip, ClipSettings):
+        first["clip"] = {"clip_row": clip.num_steps * clip.batch_size}
+    if isinstance(generator, GeneratorSettings):
+        first["vae"] = {"vae_row": generator.vae.num_steps * generator.vae.batch_size}
+        last["generator"] = {"unet_row": generator.unet.num_steps * generator.unet.batch_size}
+    if isinstance(backbone, BackboneSettings):
+        rows = backbone.num_steps * backbone.batch_size
+        last["backbone"] = {"letter": backbone.num_images, "letter_row": rows}
+    return [first, last]
+
+
+def first_leg(num_images: int, num_steps: int, batch_size: int, num_models: int) -> Amounts:
+    """One of the `num_models` stage-one models of a seed, whose images are decoded once."""
+    fixed: Amounts = {"training": 1, "read_image": num_images / num_models}
+    return add(fixed, leg(num_images, num_steps, batch_size))
+
+
 def total(amounts: Amounts, each: Mapping[str, float]) -> float:
     """Return what all amounts take together: seconds of one process, or bytes."""
     return sum(amount * each[kind] for kind, amount in amounts.items())
@@ -165,13 +111,64 @@ def seconds_of_units(
     return max((sum(each[rank::processes]) for rank in range(processes)), default=0.0)
 
 
-def device_kind() -> Literal["cpu", "gpu"]:
-    """Say which kind of device the stages will find, without loading torch where it is not."""
-    from synthbridge.stages.gpus import visible_gpus
+def announce(
+    log: StageLog,
+    *rounds: Sequence[Amounts],
+    device: str,
+    processes: int,
+    each: Amounts | None = None,
+    shared: bool = False,
+) -> None:
+    """Say how long what is missing will take, if rates know the models; the log then compares.
 
-    return "gpu" if visible_gpus() else "cpu"
+    Args:
+        log: of the stage.
+        rounds: what is missing, in the order in which it is dealt; one round after another.
+        device: torch's type of device: cpu or cuda.
+        processes: that share them.
+        each: what every process does first.
+        shared: as of `seconds_of_units`.
+    """
+    if not any(rounds):
+        return
+    kinds = add(each or {}, *(unit for units in rounds for unit in units)).keys()
+    values = read_yaml(Path("params.yaml"))
+    upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
+    backbone = backbone_name(upstream, values["training"]["image_size"])
+    needs_backbone = not kinds.isdisjoint(BACKBONE_KINDS)
+    generator = None if kinds.isdisjoint(GENERATOR_KINDS) else generator_name(upstream)
+    kind = "gpu" if device == "cuda" else "cpu"
+    if rates := choose_rates(kind, generator, backbone if needs_backbone else None):
+        seconds = rates.of(generator, backbone if needs_backbone else None)
+        took = [seconds_of_units(units, seconds, processes, shared) for units in rounds]
+        log.expect(total(each or {}, seconds) + sum(took), rates.origin)
 
 
-def cache_bytes() -> int:
-    """Return how many bytes of decoded images stay in memory: SYNTHBRIDGE_CACHE_GIB (16)."""
-    return int(float(os.environ.get("SYNTHBRIDGE_CACHE_GIB", "16")) * 2**30)
+@dataclass(frozen=True)
+class DatasetSize:
+    """Numbers of images of a real data set."""
+
+    num_classes: int
+    num_train: int
+    num_validation: int
+    num_test: int
+
+    @property
+    def num_images(self) -> int:
+        """Of all splits."""
+        return self.num_train + self.num_validation + self.num_test
+
+    def num_seen(self, shots: int | str | None) -> int:
+        """Return the training images that a run with so many shots sees."""
+        if shots is None:
+            return 0
+        return self.num_train if shots == "full" else self.num_classes * int(shots)
+
+
+def prepared_size(folder: Path) -> DatasetSize:
+    """Read the size of a data set that `prepare` has left."""
+    facts = read_json(folder / "dataset.json")
+    counts = facts["counts"]
+    return DatasetSize(
+        len(facts["class_names"]), counts["train"], counts["validation"], counts["test"]
+    )

@@ -5,35 +5,16 @@ with a device's rates (`costs`). docs/planning.md has the arithmetic.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from synthbridge.data.synthetic import plan_shards, subset_names
 from synthbridge.stages import costs
-from synthbridge.stages.costs import Amounts, Rates
+from synthbridge.stages.costs import DatasetSize
+from synthbridge.stages.dataset_work import DatasetWork, StageWork
 from synthbridge.stages.params import Params
-from synthbridge.stages.sizes import DatasetSize, read_sizes
-from synthbridge.stages.training_counts import TrainingCounts
-from synthbridge.upstream.settings import BackboneSettings, ClipSettings, GeneratorSettings
+from synthbridge.stages.rates import Rates, backbone_name, generator_name
+from synthbridge.stages.sizes import read_sizes
 
 UPSTREAM_PROCESSES = 2  # the miniature's models are trained two at a time
-
-
-@dataclass(frozen=True)
-class StageWork:
-    """What one stage of dvc.yaml, or one round of it, has to do."""
-
-    name: str  # as DVC calls it: generate@digits-dsi_4-b0
-    units: tuple[Amounts, ...] = ()  # dealt to the processes
-    each: Amounts = field(default_factory=dict)  # what every process does first: its start
-    stored: Amounts = field(default_factory=dict)  # what it leaves: images, models, by kind
-    fetched: Amounts = field(default_factory=dict)  # models asked of the hub
-    is_shared: bool = False  # fewer units than processes are shared by all (trainings)
-    most_processes: int | None = None  # None: as many as there are
-
-    @property
-    def stage(self) -> str:
-        """The stage's name in dvc.yaml."""
-        return self.name.partition("@")[0]
 
 
 @dataclass(frozen=True)
@@ -66,109 +47,25 @@ def count_work(params: Params, sizes: Mapping[str, DatasetSize] | None = None) -
     sizes = read_sizes(params) if sizes is None else sizes
     stages: list[StageWork] = list(_upstream(params))
     for dataset in params.datasets:
-        stages += _dataset_stages(params, dataset, sizes[dataset])
+        stages += DatasetWork(params, dataset, sizes[dataset]).stages()
     return Work(
-        costs.generator_name(params.upstream),
-        costs.backbone_name(params.upstream, params.training.image_size),
+        generator_name(params.upstream),
+        backbone_name(params.upstream, params.training.image_size),
         tuple(stages),
     )
 
 
 def _upstream(params: Params) -> Iterator[StageWork]:
     """The rounds of `upstream`: what stands in one is made side by side."""
-    pool, clip = params.upstream.pool, params.upstream.clip
-    generator, backbone = params.upstream.generator, params.upstream.backbone
-    shards: list[Amounts] = []
-    first: list[Amounts] = []
-    last: list[Amounts] = []
-    if pool:
-        num_shards = -(-pool.num_images // pool.images_per_shard)
-        shards = [{"pool_image": pool.num_images / num_shards}] * num_shards
-    if isinstance(clip, ClipSettings):
-        first.append({"clip_row": clip.num_steps * clip.batch_size})
-    if isinstance(generator, GeneratorSettings):
-        first.append({"vae_row": generator.vae.num_steps * generator.vae.batch_size})
-        last.append({"unet_row": generator.unet.num_steps * generator.unet.batch_size})
-    if isinstance(backbone, BackboneSettings):
-        rows = backbone.num_steps * backbone.batch_size
-        last.append({"letter": backbone.num_images, "letter_row": rows})
-    models = {"generator": float(generator is not None), "backbone": 1.0}
-    fetched = {
-        name: 1.0
-        for name, model in (("generator", generator), ("backbone", backbone))
-        if hasattr(model, "hub")
-    }
-    rounds = [StageWork("upstream", each={"upstream_start": 1}, stored=models, fetched=fetched)]
-    rounds += [StageWork("upstream", tuple(units)) for units in (shards, first, last) if units]
-    for part in rounds:
-        yield StageWork(**{**vars(part), "most_processes": UPSTREAM_PROCESSES})
-
-
-def _dataset_stages(params: Params, dataset: str, size: DatasetSize) -> Iterator[StageWork]:
-    """The stages of one data set."""
-    name = f"@{dataset}"
-    light: Amounts = {"light_start": 1}
-    yield StageWork(f"prepare{name}", each=light, stored={"real_image": size.num_images})
-    for set_ in params.generated_sets:
-        yield from _generated_set(params, f"{name}-{set_}", set_, size)
-    for set_ in params.retrieved_sets:
-        yield _retrieved_set(params, f"{name}-{set_}", set_, size)
-    runs = TrainingCounts(params, size)
-    yield StageWork(f"select{name}", tuple(runs.trials()), **_TRAINING)
-    for set_ in params.sets:
-        units = tuple(runs.stage_one(set_))
-        stored = {"classifier": len(units)}
-        yield StageWork(f"bridge{name}-{set_}", units, stored=stored, **_TRAINING)
-    for family, arms in params.arms:
-        for set_ in [None] if family == "real" else params.sets:
-            units = tuple(runs.finetuned(list(arms.values()), set_))
-            stored = {"classifier": len(units)}
-            what = name if set_ is None else f"{name}-{set_}"
-            yield StageWork(f"finetune_{family}{what}", units, stored=stored, **_TRAINING)
-    num_models = len(params.sets) * len(params.stage_one) * len(params.seeds)
-    looked_at: Amounts = {"probed_image": size.num_images}
-    probed = (looked_at,) * (1 + num_models)
-    yield StageWork(f"probe{name}", probed, each={"training_start": 1})
-    yield StageWork(f"report{name}", each={"report": 1}, most_processes=1)
-
-
-_TRAINING = {"each": {"training_start": 1}, "is_shared": True}
-
-
-def _retrieved_set(params: Params, where: str, set_: str, size: DatasetSize) -> StageWork:
-    """`retrieve`: a pool is embedded once, unless its captions alone are searched."""
-    settings, pool = params.retrieved[set_], params.upstream.pool
-    is_ours = settings.search == "clip" and settings.pool is None and settings.index is None
-    kept = size.num_classes * settings.images_per_class
-    embedded = size.num_test + kept + (pool.num_images if pool and is_ours else 0)
-    work: Amounts = {"embedded_image": embedded}
-    return StageWork(f"retrieve{where}", (work,), {"embedding_start": 1}, {"synthetic_image": kept})
-
-
-def _generated_set(params: Params, where: str, set_: str, size: DatasetSize) -> Iterator[StageWork]:
-    """invert, plan and generate."""
-    settings = params.synthetic[set_]
-    subsets = list(subset_names(settings.shots, params.seeds))
-    yield StageWork(f"plan{where}", each={"light_start": 1}, most_processes=1)
-    if settings.prompts == "template":
-        yield StageWork(f"invert{where}", each={"light_start": 1}, most_processes=1)
-    else:
-        samples = size.num_classes * params.invert.samples_per_class
-        grid = costs.drawing(samples, params.generate, settings.guidance_scale)
-        seen = size.num_seen(settings.shots)
-        token = costs.style(seen, params.invert, grid)
-        yield StageWork(f"invert{where}", (token,) * len(subsets), {"drawing_start": 1})
-    volume = params.generate.images_per_block
-    for block in range(-(-settings.images_per_class // volume)):
-        shards = plan_shards(
-            subsets, size.num_classes, params.generate.classes_per_shard, 0, volume
-        )
-        counts = [len(shard.class_indices) * volume for shard in shards]
-        units = tuple(
-            costs.drawing(count, params.generate, settings.guidance_scale) for count in counts
-        )
-        stored = {"synthetic_image": sum(counts)}
-        yield StageWork(f"generate{where}-b{block}", units, {"drawing_start": 1}, stored)
+    upstream = params.upstream
+    named = {"generator": upstream.generator, "backbone": upstream.backbone}
+    stored = {name: 1.0 for name, model in named.items() if model}
+    fetched = {name: 1.0 for name, model in named.items() if hasattr(model, "hub")}
+    shards = costs.pool_shards(upstream.pool) if upstream.pool else []
+    rounds = [shards, *(list(models.values()) for models in costs.miniature_models(upstream))]
+    start = StageWork("upstream", each={"upstream_start": 1}, stored=stored, fetched=fetched)
+    for part in (start, *(StageWork("upstream", tuple(units)) for units in rounds if units)):
+        yield replace(part, most_processes=UPSTREAM_PROCESSES)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ probabilities of every test image, so that no later statistic needs the model.
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from synthbridge.stages.arm_trainer import (
     Run,
     Trainer,
 )
+from synthbridge.stages.costs import Amounts, prepared_size
 from synthbridge.stages.params import Params, read_params, source_name
 from synthbridge.stages.processes import start_accelerator
 from synthbridge.stages.run_metrics import write_run_metrics
+from synthbridge.stages.training_counts import TrainingCounts
 from synthbridge.stages.trainings import share_trainings
 from synthbridge.training.arms import describe_legs
 from synthbridge.work import unit_key, unit_path
@@ -57,7 +60,9 @@ def finetune(
         rates = read_json(inputs.rates)
         runs = list_runs(params, inputs, rates)
         trainer = None
-        for run, team in share_trainings(accelerator, runs, what="fine-tuning", unit="run"):
+        for run, team in share_trainings(
+            accelerator, runs, what="fine-tuning", unit="run", log=log, cost=_cost(params, inputs)
+        ):
             trainer = trainer or Trainer(params, inputs, team)
             trainer.make(run)
         if accelerator.is_main_process:
@@ -70,6 +75,19 @@ def finetune(
             if metrics:
                 write_run_metrics(metrics, records)
     log.done(f"{count} final models and their predictions", results)
+
+
+def _cost(params: FinetuneParams, inputs: FinetuneInputs) -> Callable[[Run], Amounts]:
+    """Return what a run costs."""
+    size = prepared_size(inputs.real)
+    counts = TrainingCounts(params.training.batch_size, params.real_leg, params.stage_one, size)
+    volume = cache(lambda seed: len(inputs.synthetic_samples(seed)))
+    return lambda run: counts.run(
+        params.arms[run.arm],
+        run.shots,
+        volume=volume(run.seed) if inputs.blocks else 0,
+        num_judged=size.num_test,
+    )
 
 
 def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
+from synthbridge.stages.costs import announce, drawing
 from synthbridge.stages.launch import end_share
 from synthbridge.work import copy_unit, unit_key, unit_path
 
@@ -90,6 +91,14 @@ def generate(
     with start_accelerator() as accelerator:
         paths = {shard: unit_path("generate", _key(params, block, shard)) for shard in shards}
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
+        guidance = block.plan["guidance_scale"]
+        announce(
+            log,
+            [drawing(shard.num_images, params, guidance) for shard in missing],
+            device=accelerator.device.type,
+            processes=accelerator.num_processes,
+            each={"load_generator": 1},
+        )
         mine = my_share(accelerator, missing)
         todo = {shard: paths[shard] for shard in mine}
         _make_shards(params, block, todo, style, generator, accelerator.device)

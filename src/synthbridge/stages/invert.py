@@ -4,12 +4,10 @@ A style token, a word a class, or the shots themselves, for images to start from
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,9 +20,11 @@ from synthbridge.diffusion.settings import (
     SamplingSettings,
     SyntheticSettings,
 )
-from synthbridge.files import hash_file, hash_folder, whole_file, write_json
+from synthbridge.files import hash_file, hash_folder, write_json
 from synthbridge.progress import StageLog
+from synthbridge.stages.costs import Amounts, announce, drawing, prepared_size, style
 from synthbridge.stages.launch import end_share
+from synthbridge.stages.learned_files import start_image, write_curve
 from synthbridge.stages.params import read_params
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
@@ -72,6 +72,14 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             subset: unit_path("invert", _key(params, seed, inputs))
             for subset, seed in subsets.items()
         }
+        missing = [path for path in paths.values() if not path.is_dir()]
+        announce(
+            log,
+            [_cost(params, dataset)] * len(missing),
+            device=accelerator.device.type,
+            processes=accelerator.num_processes,
+            each={"load_generator": 1},
+        )
         load = cache(partial(_load, generator, params.invert.placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
             _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
@@ -84,6 +92,14 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             }
             write_json(out / "index.json", styles)
     log.done(f"{len(subsets)} subset(s)", out)
+
+
+def _cost(params: InvertParams, dataset: PreparedDataset) -> Amounts:
+    """Return what one style token costs, with its grid of samples."""
+    size = prepared_size(dataset.folder)
+    count = size.num_classes * params.invert.samples_per_class
+    grid = drawing(count, params.generate, params.synthetic.guidance_scale)
+    return style(size.num_seen(params.synthetic.shots), params.invert, grid)
 
 
 def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
@@ -127,7 +143,9 @@ def _make_unit(
         if learned:
             _write_words(params, dataset, learned, model, unit)
         if params.synthetic.shots != "full":
-            write_shard(unit / STARTS, (_start(sample, model.image_size) for sample in samples))
+            write_shard(
+                unit / STARTS, (start_image(sample, model.image_size) for sample in samples)
+            )
         names = sorted(sample.record["name"] for sample in samples)
         write_json(unit / RECORD, {"learned_from": names, "seed": seed})
     checkpoint.unlink(missing_ok=True)
@@ -182,31 +200,10 @@ def _write_words(
     words = placeholders(source, params.invert.placeholder, len(names))
     tokens = dict(zip(words, learned.vectors, strict=True))
     save_words(unit / STYLE, tokens)
-    _write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
+    write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
     put_words(model.tokenizer, model.text_encoder, tokens)
     grid = _draw_samples(params, model, learned_prompts(source, names, words))
     (unit / SAMPLES).write_bytes(encode_png(grid))
-
-
-def _start(sample: Sample, size: int) -> dict[str, Any]:
-    """Return a real image as `write_shard` takes it, for images to start from."""
-    return {
-        "__key__": sample.key,
-        "png": encode_png(read_square(sample, size)),
-        "cls": sample.label,
-        "json": {"name": sample.record["name"]},
-    }
-
-
-def _write_curve(path: Path, losses: list[float], fixed_noise: dict[int, float]) -> None:
-    """Write the loss of every step, and beside it the readings at fixed noise."""
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["step", "loss", "fixed_noise_loss"])
-        for step in range(len(losses) + 1):
-            loss = f"{losses[step - 1]:.6f}" if step else ""
-            reading = f"{fixed_noise[step]:.6f}" if step in fixed_noise else ""
-            rows.writerow([step, loss, reading])
 
 
 def _draw_samples(params: InvertParams, model, prompts: Sequence[str]) -> np.ndarray:

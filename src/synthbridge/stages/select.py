@@ -10,7 +10,7 @@ rates then say so, and every number made with them does.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,10 @@ from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, say
+from synthbridge.stages.costs import Amounts, prepared_size
 from synthbridge.stages.params import read_params
 from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.training_counts import TrainingCounts
 from synthbridge.stages.trainings import (
     load_samples,
     make_recipe,
@@ -75,7 +77,14 @@ def select(params: SelectParams, *, real: Path, backbone: Path, out: Path) -> No
         say("  judged on test images (real_leg.select_on): every number made so will be marked")
     with start_accelerator() as accelerator:
         tester = None
-        for trial, team in share_trainings(accelerator, trials, what="trying rates", unit="trial"):
+        for trial, team in share_trainings(
+            accelerator,
+            trials,
+            what="trying rates",
+            unit="trial",
+            log=log,
+            cost=_cost(params, real),
+        ):
             tester = tester or Tester(params, real, backbone, team)
             tester.make(trial)
         if accelerator.is_main_process:
@@ -96,6 +105,14 @@ def _list_trials(params: SelectParams, real: Path, backbone: Path) -> list[Trial
         for seed in params.seeds
         for rate in params.real_leg.learning_rates
     ]
+
+
+def _cost(params: SelectParams, real: Path) -> Callable[[Trial], Amounts]:
+    """Return what a trial costs."""
+    size = prepared_size(real)
+    counts = TrainingCounts(params.training.batch_size, params.real_leg, {}, size)
+    num_judged = getattr(size, f"num_{params.real_leg.select_on}")
+    return lambda trial: counts.run(VANILLA, trial.shots, volume=0, num_judged=num_judged)
 
 
 class Tester:

@@ -1,35 +1,13 @@
 """How large the data sets are: as `prepare` has left them, or as is known before it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from synthbridge.data.sources.named.facts import FACTS
-from synthbridge.files import read_json
+from synthbridge.stages.costs import DatasetSize, prepared_size
 from synthbridge.stages.params import Params
 
 REAL = Path("data/real")  # where dvc.yaml has `prepare` leave them
-
-
-@dataclass(frozen=True)
-class DatasetSize:
-    """Numbers of images."""
-
-    num_classes: int
-    num_train: int
-    num_validation: int
-    num_test: int
-
-    @property
-    def num_images(self) -> int:
-        """Of all splits."""
-        return self.num_train + self.num_validation + self.num_test
-
-    def num_seen(self, shots: int | str | None) -> int:
-        """Return the training images that a run with so many shots sees."""
-        if shots is None:
-            return 0
-        return self.num_train if shots == "full" else self.num_classes * int(shots)
 
 
 def read_sizes(params: Params, real: Path = REAL) -> Mapping[str, DatasetSize]:
@@ -44,9 +22,7 @@ def read_sizes(params: Params, real: Path = REAL) -> Mapping[str, DatasetSize]:
 def _size(params: Params, dataset: str, folder: Path) -> DatasetSize:
     settings = params.data[dataset]
     if (folder / "dataset.json").is_file():
-        facts = read_json(folder / "dataset.json")
-        counts = {f"num_{split}": count for split, count in facts["counts"].items()}
-        return DatasetSize(len(facts["class_names"]), **counts)
+        return prepared_size(folder)
     if settings.source == "digits":
         held_out = 10 * settings.validation_per_class
         return DatasetSize(10, 898 - held_out, held_out, 899)  # half of 1,797 is the test split

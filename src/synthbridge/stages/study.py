@@ -22,11 +22,11 @@ from synthbridge.evidence.figures import write_png
 from synthbridge.files import read_json, write_text
 from synthbridge.progress import say
 from synthbridge.settings import check_settings
-from synthbridge.stages import costs
 from synthbridge.stages.estimates import count_work, predict
 from synthbridge.stages.gpus import visible_gpus
 from synthbridge.stages.launch import num_processes
 from synthbridge.stages.params import Params
+from synthbridge.stages.rates import choose_rates, device_kind
 from synthbridge.stages.sizes import read_sizes
 from synthbridge.studies.collect import Found, Row, collect
 from synthbridge.studies.definition import ScaleName, Study, list_studies, read_study
@@ -163,7 +163,7 @@ def _cost(planned: Planned) -> tuple[Cost, str]:
     own = tuple(stage for stage in work.stages if stage.name in planned.new_stages)
     work = replace(work, stages=own)
     totals = work.totals()
-    rates = costs.choose_rates(costs.device_kind(), work.generator, work.backbone)
+    rates = choose_rates(device_kind(), work.generator, work.backbone)
     images, steps = totals.get("drawn_image", 0), totals.get("gradient_step", 0)
     if rates is None:
         return Cost(images, steps, SECONDS_OF_DVC, untimed=1), ""

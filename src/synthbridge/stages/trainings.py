@@ -1,7 +1,7 @@
 """What the stages that train share: which process trains what, and on which images."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -11,7 +11,8 @@ from accelerate import Accelerator
 
 from synthbridge.data.shards import Sample, read_square
 from synthbridge.files import read_json
-from synthbridge.progress import progress
+from synthbridge.progress import StageLog, progress
+from synthbridge.stages.costs import Amounts, announce
 from synthbridge.stages.processes import missing_units, my_share, wait_for_units
 from synthbridge.training.classifier import read_normalisation
 from synthbridge.training.images import (
@@ -40,13 +41,28 @@ T = TypeVar("T", bound=Training)
 
 
 def share_trainings(
-    accelerator: Accelerator, trainings: Sequence[T], *, what: str, unit: str
+    accelerator: Accelerator,
+    trainings: Sequence[T],
+    *,
+    what: str,
+    unit: str,
+    log: StageLog | None = None,
+    cost: Callable[[T], Amounts] | None = None,
 ) -> Iterator[tuple[T, Team]]:
     """Yield what this process has to train, each with the processes that train it together.
 
-    Those that lie in the work folder are left out. It ends when every process is done.
+    Those that lie in the work folder are left out. It ends when every process is done. With `log`
+    and the `cost` of each training, it says first how long those that are missing will take.
     """
     missing = missing_units(accelerator, trainings, _is_done)
+    if log and cost and accelerator.is_main_process:
+        announce(
+            log,
+            [cost(training) for training in missing],
+            device=accelerator.device.type,
+            processes=accelerator.num_processes,
+            shared=True,
+        )
     team = form_team(accelerator, len(missing))
     mine = missing if team.size > 1 else my_share(accelerator, missing)
     for training in progress(mine, total=len(mine), what=what, unit=unit):

@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from synthbridge.files import hash_folder, write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
+from synthbridge.stages.costs import announce, miniature_models
 from synthbridge.stages.processes import share_units, start_accelerator
 from synthbridge.upstream import backbone, clip, generator
 from synthbridge.upstream.backbone_file import store_file
@@ -65,7 +66,7 @@ def upstream(params: UpstreamSettings, *, out: Path) -> None:
         _fetch(accelerator, params, out)  # first: what cannot be had stops the run here
         if params.pool:
             _make_pool(accelerator, params.pool, out / "pool")
-        models = _make_models(accelerator, params, out / "pool")
+        models = _make_models(accelerator, params, out / "pool", log)
         if accelerator.is_main_process:
             for name, unit in models.items():
                 _publish([unit.path], out / name)
@@ -135,7 +136,9 @@ def _make_pool(accelerator: Accelerator, params: PoolSettings, out: Path) -> Non
     accelerator.wait_for_everyone()
 
 
-def _make_models(accelerator: Accelerator, params: UpstreamSettings, pool: Path) -> dict[str, Unit]:
+def _make_models(
+    accelerator: Accelerator, params: UpstreamSettings, pool: Path, log: StageLog
+) -> dict[str, Unit]:
     """Make the miniature's models that are not there yet; returns their units."""
     read = cache(partial(read_pool, pool))  # once a process, and only where it is needed
     first: dict[str, Unit] = {}  # from the pool alone
@@ -156,6 +159,11 @@ def _make_models(accelerator: Accelerator, params: UpstreamSettings, pool: Path)
     if isinstance(params.backbone, BackboneSettings):
         of_letters = params.backbone.model_dump()
         last["backbone"] = _unit(partial(_make_backbone, params.backbone), backbone=of_letters)
+    missing = [
+        [amounts[name] for name, unit in units.items() if not unit.path.is_dir()]
+        for amounts, units in zip(miniature_models(params), (first, last), strict=True)
+    ]
+    announce(log, *missing, device="cpu", processes=accelerator.num_processes)
     for units in (first, last):
         _make(accelerator, list(units.values()))
     first.pop("vae", None)  # a part of the generator
