@@ -205,17 +205,14 @@ def measure_arms(bench: Bench) -> dict[str, dict[str, list[float]]]:
             found = {"seconds": seconds, "fid": fid, "kid": kid,
                      "kid_to_real": distances(bench.real_features, features)[1],
                      "accuracy": bench.accuracy(samples, seed)}  # fmt: skip
-            found["difference"] = found["accuracy"] - _first(figures["full"], found, seed)
             for key, value in found.items():
                 figures[name].setdefault(key, []).append(value)
             print(f"  seed {seed}, {name}: {seconds * 1000:.1f} ms an image", flush=True)
+    full = figures["full"]["accuracy"]
+    for values in figures.values():
+        pairs = zip(values["accuracy"], full, strict=True)
+        values["difference"] = [own - other for own, other in pairs]
     return figures
-
-
-def _first(full: dict[str, list[float]], found: dict[str, float], seed: int) -> float:
-    """Return the full setting's accuracy at `seed`; it is drawn first."""
-    known = full.get("accuracy", [])
-    return known[seed] if len(known) > seed else found["accuracy"]
 
 
 def main() -> None:
