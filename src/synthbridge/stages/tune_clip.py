@@ -62,17 +62,19 @@ def tune_clip(
     labels: Mapping[str, str | None],
     results: Path,
     metrics: Path,
+    kept: Path | None = None,
 ) -> None:
-    """Write the runs of the real arms, or, where there are `blocks`, of the synthetic set's.
+    """Write the runs of the real arms, or, where there are `blocks`, of their set's.
 
     Args:
         params: settings.
         real: the prepared data set.
         clip: the CLIP's folder; without a CLIP the results are empty, which is said.
-        blocks: the blocks of a synthetic set; none: the arms on real images alone.
+        blocks: the blocks of a set; none: the arms on real images alone.
         labels: dataset, set and source, as the records shall name them.
         results: the folder for records and predictions, laid out as finetune's.
         metrics: the file for the accuracies of all runs.
+        kept: what `examine` keeps of the set; None: all.
     """
     if (clip / "absent.json").is_file():  # upstream.clip is null
         say("tune_clip: upstream.clip is null, so there is no zero-shot row and nothing to tune")
@@ -82,7 +84,7 @@ def tune_clip(
     log = StageLog("tune_clip: a linear classifier on CLIP's frozen features")
     with start_accelerator() as accelerator:
         tuner = Tuner(params, read_dataset(real), clip, accelerator.device)
-        runs = tuner.real_runs() if not blocks else tuner.synthetic_runs(blocks)
+        runs = tuner.real_runs() if not blocks else tuner.synthetic_runs(blocks, kept)
         write_json(results / "index.json", {**labels, "num_runs": len(runs)})
         publisher = Publisher(tuner, labels, results)
         write_run_metrics(metrics, [publisher.write(run) for run in runs])
@@ -112,14 +114,14 @@ class Tuner:
             runs.append(Run("clip_vanilla", shots, seed, len(real.labels), tuned))
         return runs
 
-    def synthetic_runs(self, blocks: Sequence[Path]) -> list[Run]:
+    def synthetic_runs(self, blocks: Sequence[Path], kept: Path | None) -> list[Run]:
         """Make clip_mixed and clip_bridged for all shots and seeds that the set serves."""
         runs = []
         settings = self.params.tuning
         for shots, seed in self._cells():
             real = self._real(shots, seed)
             size = settings.synthetic_batch_size
-            synthetic = self.source(synthetic_samples(blocks, seed), size)
+            synthetic = self.source(synthetic_samples(blocks, seed, kept), size)
             # Epochs are counted on the synthetic images, as in He et al.'s code.
             mixed = tune(self.zero_shot, [synthetic, real], settings, seed=seed)
             count = len(real.labels) + len(synthetic.labels)
@@ -219,9 +221,10 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--clip", "--results", "--metrics"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="of the set")
+    parser.add_argument("--kept", type=Path, help="what examine keeps of it")
     args = parser.parse_args(arguments)
     params = read_params()
-    own = params.synthetic[args.set] if args.set else None
+    own = params.set_settings(args.set) if args.set else None
     serves = own.shots if own else None  # a set learned from k shots serves k alone
     tune_clip(
         TuneClipParams(
@@ -239,4 +242,5 @@ def main(arguments: list[str] | None = None) -> None:
         },
         results=args.results,
         metrics=args.metrics,
+        kept=args.kept,
     )
