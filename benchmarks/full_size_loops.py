@@ -86,7 +86,7 @@ def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, 
     def run() -> None:
         learned = invert_style(model, settings, images, labels, dataset.class_names, flip=False)
         assert np.isfinite(learned.losses).all()
-        assert learned.vector.isfinite().all()
+        assert learned.vectors.isfinite().all()
 
     readings = min(scale.inversion_steps, NUM_EVALUATIONS) + 1
     count = _operations()

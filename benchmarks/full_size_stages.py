@@ -36,7 +36,7 @@ def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
 def sampling_settings(scale: Scale) -> SamplingSettings:
     """Return what params.yaml would say of drawing images: the paper's sampler."""
     return SamplingSettings(
-        sampler="ddpm", num_steps=scale.denoising_steps, jpeg_quality=95, seed=0,
+        sampler="ddpm", num_steps=scale.denoising_steps, guided_share=1.0, jpeg_quality=95, seed=0,
         images_per_block=scale.images_per_class, classes_per_shard=scale.classes_per_shard,
     )  # fmt: skip
 
@@ -92,13 +92,19 @@ def run_invert(folder: Path, scale: Scale) -> None:
 
 def run_generate(folder: Path, scale: Scale) -> None:
     """Draw the synthetic set, which has one block."""
+    from synthbridge.stages.candidates import CandidateParams, CandidatePaths
     from synthbridge.stages.generate import generate
     from synthbridge.stages.plan import plan
 
     block = folder / "plan/b0.json"
+    params = CandidateParams(
+        dataset="noise", source="folder", synthetic=synthetic_settings(scale),
+        placeholder=inversion_settings(scale, 1).placeholder,
+    )  # fmt: skip
+    read = ("real", "styles", "clip", "generator", "prompts")  # no CLIP and no lists: DSI's prompt
     plan(
-        synthetic_settings(scale), images_per_block=scale.images_per_class,
-        real=folder / "real", style=folder / "styles", blocks=[block],
+        params, images_per_block=scale.images_per_class, blocks=[block],
+        paths=CandidatePaths(*(folder / name for name in read)), names=folder / "plan/names.json",
     )  # fmt: skip
     generate(
         sampling_settings(scale), plan=block, style=folder / "styles",

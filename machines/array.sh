@@ -18,7 +18,7 @@ share() {
 dvc repro upstream prepare
 share invert
 dvc repro plan
-share generate
+share generate retrieve
 share select bridge
 share finetune_real finetune_mixed finetune_bridged
 dvc repro

@@ -53,7 +53,7 @@ def test_file_keeps_the_walls(path):
 SHARED_BY_STAGES = {
     "params", "gpus", "launch", "processes", "trainings", "arm_trainer", "costs", "sizes",
     "estimates", "training_counts", "dataset_work", "rates", "measuring", "run_metrics",
-    "pool_search", "candidates", "pipeline", "embeddings",
+    "pool_search", "candidates", "pipeline", "embeddings", "pictures",
 }  # fmt: skip
 
 

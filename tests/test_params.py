@@ -113,6 +113,11 @@ def _refused(tmp_path, key, value):
         ("seeds", [11], "seeds holds 11; choose from 0 to 9"),
         ("synthetic.dsi_4.shots", 8, "synthetic.dsi_4 sees 8 shots; let its name end in _8"),
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
+        (
+            "synthetic.guided_4",
+            {**DSI_65, "prompts": "template", "shots": 4, "image_strength": 0.05},
+            "synthetic.guided_4: image_strength 0.05 of 15 denoising steps leaves none; raise it",
+        ),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),
         (
@@ -168,11 +173,11 @@ def test_a_fault_is_a_sentence(tmp_path, key, value, sentence):
     assert sentence in _refused(tmp_path, key, value)
 
 
-def test_retrieval_needs_a_clip_and_a_pool():
+def test_sets_need_a_clip_and_retrieval_a_pool():
     values = YAML(typ="safe").load(ROOT / "params.yaml")
     hub = {"hub": "a/b", "revision": "c" * 40}
     values["upstream"].update(generator=hub, clip=None, pool=None)
-    with pytest.raises(ValueError, match=r"retrieved\.retrieved is ranked by CLIP, but upstream"):
+    with pytest.raises(ValueError, match="upstream.clip is null, but sets holds"):
         check_settings(Params, values, "")
     values["upstream"]["clip"] = hub
     with pytest.raises(
@@ -185,23 +190,11 @@ def test_retrieval_needs_a_clip_and_a_pool():
 
 def test_clip_search_ends_somewhere():
     values = YAML(typ="safe").load(ROOT / "params.yaml")
-    values["retrieved"]["retrieved"]["candidates"] = None
+    values["retrieved"]["retrieved"].update(search="clip", candidates=None)
     with pytest.raises(ValueError, match="candidates is null, but every image of a pool resembles"):
         check_settings(Params, values, "")
     values["retrieved"]["retrieved"]["search"] = "caption"
     check_settings(Params, values, "")
-
-
-def test_tuning_clip_on_a_set_wants_a_clip(tmp_path):
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
-    params["clip_tuning"]["sets"] = ["template"]
-    params["retrieved_sets"] = []
-    params["sets"] = params["generated_sets"]
-    hub = {"hub": "a/b", "revision": "c" * 40}
-    params["upstream"] = {**params["upstream"], "pool": None, "clip": None, "generator": hub}
-    YAML().dump(params, tmp_path / "params.yaml")
-    with pytest.raises(ValueError, match=r"but upstream.clip is null; name a CLIP there, or write"):
-        read_params(tmp_path / "params.yaml")
 
 
 def _python_src(*arguments, cwd=ROOT):

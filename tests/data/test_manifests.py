@@ -51,7 +51,7 @@ def test_imbalance_follows_the_exponential_profile():
 
 
 def test_imbalance_holds_whatever_the_classes_had():
-    """The second class cannot fill its place below 100: all follow, n_max = 20 * 10 ** .5."""
+    """The second class cannot fill its place below 100, so n_max = 20 * 10 ** 0.5."""
     counts = imbalanced_counts([100, 20, 50], 10.0)
     assert counts == [63, 20, 6]
 

@@ -7,7 +7,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from synthbridge.diffusion.inversion import StyleObjective, invert_style
+from synthbridge.diffusion.inversion import (
+    DenoisingObjective,
+    initial_vector,
+    invert_style,
+    style_objective,
+)
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import style_prompt
@@ -72,14 +77,14 @@ def test_steps_of_a_naive_reference(generator: TextToImage):
     ours = invert(generator)
     vector, losses = invert_naively(generator, SETTINGS.num_steps)
     assert ours.losses == pytest.approx(losses, abs=1e-5)
-    start = StyleObjective(generator, NAMES, "style").initial_vector()
+    start = initial_vector(generator, "style")
     assert (vector - start).abs().median() > 0.05  # it went somewhere
     # Its first steps are lr x sign(gradient), which blows up what rounding does to small gradients.
-    torch.testing.assert_close(ours.vector, vector, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.vectors[0], vector, atol=1e-4, rtol=1e-4)
 
 
 def test_the_gradient_of_a_naive_reference(generator: TextToImage):
-    objective = StyleObjective(generator, NAMES, "style")
+    objective = style_objective(generator, NAMES, "style")
     cache = cache_latents(generator, IMAGES, flip=False)
     draw = draw_batch(
         cache=cache,
@@ -89,11 +94,11 @@ def test_the_gradient_of_a_naive_reference(generator: TextToImage):
         seed=0,
         step=0,
     )
-    vector = objective.initial_vector().requires_grad_()
-    objective.loss(vector, draw).backward()
+    vector = initial_vector(generator, "style").requires_grad_()
+    objective.loss([vector], draw).backward()
 
     add_style_token(
-        generator.tokenizer, generator.text_encoder, "<style>", objective.initial_vector()
+        generator.tokenizer, generator.text_encoder, "<style>", initial_vector(generator, "style")
     )
     table = generator.text_encoder.get_input_embeddings().weight.requires_grad_()
     prompts = [style_prompt(NAMES[index], "<style>") for index in draw.classes]
@@ -127,7 +132,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
 ):
     whole = invert(generator)
     checkpoint = tmp_path / "run.safetensors"
-    real_loss, calls = StyleObjective.loss, []
+    real_loss, calls = DenoisingObjective.loss, []
 
     def die_in_the_middle(self, vector, draw):
         calls.append(1)
@@ -135,13 +140,13 @@ def test_a_killed_run_goes_on_bit_for_bit(
             raise KeyboardInterrupt
         return real_loss(self, vector, draw)
 
-    monkeypatch.setattr(StyleObjective, "loss", die_in_the_middle)
+    monkeypatch.setattr(DenoisingObjective, "loss", die_in_the_middle)
     with pytest.raises(KeyboardInterrupt):
         invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
     monkeypatch.undo()
     assert checkpoint.exists()
     resumed = invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
-    assert torch.equal(resumed.vector, whole.vector)
+    assert torch.equal(resumed.vectors, whole.vectors)
     assert resumed.losses == whole.losses
     assert resumed.fixed_noise_losses == whole.fixed_noise_losses
 
@@ -164,7 +169,7 @@ def test_a_damaged_checkpoint_is_refused(generator: TextToImage, tmp_path: Path)
 def test_the_vector_is_float32_whatever_the_models_compute_in(generator: TextToImage):
     exact = invert(generator)
     rough = invert(generator.to("cpu", torch.bfloat16))
-    assert rough.vector.dtype == torch.float32
+    assert rough.vectors.dtype == torch.float32
     assert rough.losses == pytest.approx(exact.losses, abs=0.02)
 
 
@@ -179,10 +184,10 @@ def test_the_loss_at_fixed_noise_falls(generator: TextToImage):
 
 def test_unet_and_vae_in_bfloat16_learn_nearly_the_same_style(generator: TextToImage):
     """As `to_fastest` sets them on a GPU: SD 1.5 in 12 GB."""
-    start = StyleObjective(generator, NAMES, "style").initial_vector()
+    start = initial_vector(generator, "style")
     exact = invert(generator)
     generator.to("cpu", torch.bfloat16).text_encoder.float()
     rough = invert(generator)
-    moves = torch.stack([exact.vector - start, rough.vector - start])
+    moves = torch.stack([exact.vectors[0] - start, rough.vectors[0] - start])
     assert torch.corrcoef(moves)[0, 1] > 0.99
     assert np.allclose(rough.losses, exact.losses, rtol=0.02)

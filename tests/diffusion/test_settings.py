@@ -8,6 +8,7 @@ from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
+    count_steps,
 )
 from synthbridge.settings import check_settings
 
@@ -44,6 +45,10 @@ TEMPLATE = {**DSI, "prompts": "template", "shots": None}
         (SyntheticSettings, {**TEMPLATE, "class_names": "disambiguated", "shots": 4}),
         (SyntheticSettings, {**TEMPLATE, "prompts": "contextual", "superclass": "pet"}),
         (SyntheticSettings, {**TEMPLATE, "prompts": "file", "prompt_file": "{dataset}_own.json"}),
+        (SyntheticSettings, {**DSI, "prompts": "class_tokens"}),
+        (SyntheticSettings, {**DSI, "prompts": "oracle", "shots": "full"}),
+        (SyntheticSettings, {**TEMPLATE, "shots": 4, "image_strength": 0.35}),
+        (SyntheticSettings, {**DSI, "image_strength": 1.0}),
     ],
 )
 def test_what_fits_is_taken(cls: Any, values: dict):
@@ -92,14 +97,28 @@ def test_what_fits_is_taken(cls: Any, values: dict):
         (
             SyntheticSettings,
             {**DSI, "prompts": "dsl"},
-            "params.yaml: here.prompts is 'dsl'; it should be 'template', 'dsi', "
-            "'contextual', 'stylised' or 'file'",
+            "params.yaml: here.prompts is 'dsl'; it should be 'template', 'dsi', 'class_tokens', "
+            "'oracle', 'contextual', 'stylised' or 'file'",
         ),
         (
             SyntheticSettings,
             {**TEMPLATE, "shots": 4},
             "params.yaml: here.shots is 4; "
-            "a template set sees no real image; write null, or 'prompts: dsi'",
+            "a template set sees no real image; write null, 'prompts: dsi', or an image_strength",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "image_strength": 0.5},
+            "params.yaml: here.shots is None; with image_strength it should be the real images a "
+            "class that images start from; write a number above 0, or leave image_strength out",
+        ),
+        *(
+            (
+                SyntheticSettings,
+                {**DSI, "image_strength": strength},
+                f"params.yaml: here.image_strength is {strength}; it should be {rule}",
+            )
+            for strength, rule in ((0.0, "greater than 0"), (1.5, "less than or equal to 1"))
         ),
         (
             SyntheticSettings,
@@ -136,7 +155,7 @@ def test_what_fits_is_taken(cls: Any, values: dict):
                 SyntheticSettings,
                 {**DSI, "shots": shots},
                 f"params.yaml: here.shots is {shots!r}; it should be the real images a class that "
-                "the style token is learned from; write a number above 0, or full",
+                "the set's words are learned from; write a number above 0, or full",
             )
             for shots in (None, 0, True, "all", 1.5)
         ),
@@ -146,3 +165,10 @@ def test_what_does_not_fit_gets_one_sentence(cls: Any, values: dict, sentence: s
     with pytest.raises(ValueError) as refusal:
         check_settings(cls, values, "here")
     assert str(refusal.value) == sentence
+
+
+def test_steps_from_a_real_image_are_whole_and_one_at_least():
+    assert count_steps(50, None) == 50 and count_steps(50, 1.0) == 50
+    assert [count_steps(50, s) for s in (0.15, 0.20, 0.35, 0.40, 0.50)] == [7, 10, 17, 20, 25]
+    with pytest.raises(ValueError, match=r"image_strength 0.15 of 5 denoising steps leaves none"):
+        count_steps(5, 0.15)

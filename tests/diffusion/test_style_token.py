@@ -12,9 +12,9 @@ from synthbridge.diffusion.style_token import (
     add_style_token,
     check_placeholder,
     find_initial_token,
-    load_style_token,
-    put_style_token,
-    save_style_token,
+    load_words,
+    put_words,
+    save_words,
     set_style_token,
 )
 from synthbridge.diffusion.text import encode, tokenize
@@ -42,7 +42,7 @@ def test_only_the_new_row_differs(generator: TextToImage):
 
 def test_diffusers_reads_our_file(generator: TextToImage, folder: Path, tmp_path: Path):
     path = tmp_path / "style.safetensors"
-    save_style_token(path, "<style>", VECTOR)
+    save_words(path, {"<style>": VECTOR})
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
     pipeline.load_textual_inversion(path)
     add(generator)
@@ -56,10 +56,12 @@ def test_diffusers_reads_our_file(generator: TextToImage, folder: Path, tmp_path
 
 
 def test_round_trip_and_same_bytes(tmp_path: Path):
+    words = {"<style-0001>": -VECTOR, "<style-0000>": VECTOR}
     for name in ("a", "b"):
-        save_style_token(tmp_path / name, "<style>", VECTOR)
-    placeholder, vector = load_style_token(tmp_path / "a")
-    assert placeholder == "<style>" and torch.equal(vector, VECTOR)
+        save_words(tmp_path / name, words)
+    read = load_words(tmp_path / "a")
+    assert list(read) == sorted(words)
+    assert all(torch.equal(read[word], words[word]) for word in words)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -82,15 +84,28 @@ def test_a_known_placeholder_is_refused(generator: TextToImage):
 def test_a_token_can_be_put_again_but_never_over_a_word(generator: TextToImage):
     models = (generator.tokenizer, generator.text_encoder)
     before = generator.text_encoder.get_input_embeddings().weight.clone()
-    first = put_style_token(*models, "<style>", VECTOR)
-    assert put_style_token(*models, "<style>", -VECTOR) == first
+    first = put_words(*models, {"<style>": VECTOR})
+    assert put_words(*models, {"<style>": -VECTOR}) == first
     after = generator.text_encoder.get_input_embeddings().weight
     assert torch.equal(after[:-1], before) and torch.equal(after[-1], -VECTOR)
     for word in ("<|endoftext|>", "style</w>"):
         with pytest.raises(ValueError, match="is already a word of the generator"):
-            put_style_token(*models, word, VECTOR)
+            put_words(*models, {word: VECTOR})
     with pytest.raises(ValueError, match=r"shape \(768,\)"):
-        put_style_token(*models, "<style>", torch.zeros(768))
+        put_words(*models, {"<style>": torch.zeros(768)})
+
+
+def test_several_words_leave_every_other_row_as_it_was(generator: TextToImage):
+    models = (generator.tokenizer, generator.text_encoder)
+    before = generator.text_encoder.get_input_embeddings().weight.clone()
+    put_words(*models, {"<style-0001>": VECTOR})
+    words = {f"<style-{label:04d}>": VECTOR * label for label in range(12)}
+    ids = put_words(*models, words)
+    after = generator.text_encoder.get_input_embeddings().weight
+    assert len(after) == len(before) + 12 and torch.equal(after[: len(before)], before)
+    for token_id, (word, vector) in zip(ids, words.items(), strict=True):
+        assert torch.equal(after[token_id], vector)
+        assert generator.tokenizer(f"A {word} photo").input_ids[2] == token_id
 
 
 def test_a_vector_of_another_generator_is_refused(generator: TextToImage):
@@ -102,10 +117,10 @@ def test_a_vector_of_another_generator_is_refused(generator: TextToImage):
 def test_a_file_that_is_no_style_token_is_refused(tmp_path: Path):
     path = tmp_path / "style.safetensors"
     with pytest.raises(ValueError, match="is no style token"):
-        load_style_token(path)
+        load_words(path)
     path.write_bytes(b"\0" * 100)
     with pytest.raises(ValueError, match="is no style token"):
-        load_style_token(path)
-    save_file({"a": VECTOR, "b": VECTOR + 1}, path)
-    with pytest.raises(ValueError, match="and not one vector"):
-        load_style_token(path)
+        load_words(path)
+    save_file({"a": VECTOR, "b": VECTOR[:5].clone()}, path)
+    with pytest.raises(ValueError, match="and not vectors of one length"):
+        load_words(path)

@@ -14,7 +14,7 @@ BASE = {1: 0.68, 4: 0.86, "full": 0.97}  # vanilla's accuracy
 REAL_GAINS = {"vanilla": 0.0, "vanilla_equal_steps": 0.01, "vanilla_fc_reinit": -0.03}
 GAINS = {"mixed": 0.2, "mixed_mixup": 0.15, "synthetic_only": -0.3, "bridged": 0.3,
          "bridged_fc_reinit": 0.2, "bridged_pp": 0.35}  # fmt: skip
-SOURCE_FACTOR = {"template": 0.6, "dsi": 1.0}
+SOURCE_FACTOR = {"template": 0.6, "dsi": 1.0, "retrieved": 0.8, "pool": 0.8}
 
 
 def simulate_runs(
@@ -130,14 +130,11 @@ def simulate_style(folder: Path, subsets: Iterable[str] = ("s0", "s1", "s2")) ->
 
 def simulate_examined(folder: Path, *, threshold: float = 0.9) -> None:
     """Write the findings of examine, with a class too small for FID."""
-    gap = {"num_real": 80, "num_images": 60, "fid": 12.3456, "kid": 0.1234, "kid_spread": 0.01,
-           "precision": 0.5, "recall": 0.25, "density": 1.1, "coverage": 0.4,
-           "needs": {"fid": 50, "kid": 10, "neighbours": 6},
-           "by_class": [{"class": "zero", "num_real": 8, "num_images": 6,
-                         "precision": 1.0}]}  # fmt: skip
-    mean = {
-        name: gap[name] for name in ("fid", "kid", "precision", "recall", "density", "coverage")
-    }
+    mean = {"fid": 12.3456, "kid": 0.1234, "precision": 0.5, "recall": 0.25, "density": 1.1,
+            "coverage": 0.4}  # fmt: skip
+    zero = {"class": "zero", "num_real": 8, "num_images": 6, "precision": 1.0}
+    needs = {"fid": 50, "kid": 10, "neighbours": 6}
+    gap = {**mean, "num_real": 80, "num_images": 60, "needs": needs, "by_class": [zero]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gap.json").write_text(
         json.dumps({"subsets": {"all": gap}, "mean": mean, "clip": "a/clip", "kept_share": 0.3})

@@ -96,7 +96,7 @@ def test_their_stated_rate_bears_no_mark(settings, tmp_path):
     report(settings, final=[folder], out=tmp_path / "metrics")
     with (tmp_path / "metrics/accuracy.csv").open(newline="") as file:
         marks = {row["arm"]: row["learning_rate_selected_on"] for row in csv.DictReader(file)}
-    assert marks["clip_vanilla"] == "validation" and marks["bridged"] == "test"
+    assert marks["clip_vanilla"] == "none" and marks["bridged"] == "test"
     summary = json.loads((tmp_path / "metrics/summary.json").read_text())["digits"]
     assert set(summary["accuracy"]["real"]) == {"clip_zero_shot", "clip_vanilla"}
 

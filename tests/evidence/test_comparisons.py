@@ -6,6 +6,7 @@ from evidence.simulated import simulate_runs
 
 from synthbridge.evidence.comparisons import (
     compare_runs,
+    images_words,
     interval_words,
     shots_words,
     verdict_sentence,
@@ -89,3 +90,12 @@ def test_words():
     assert [shots_words(shots) for shots in (1, 4, "full")] == ["1 shot", "4 shots", "full data"]
     words = interval_words(Interval(-0.04, -1.26, 12.3, 3, 900))
     assert words == "+0.0 [\N{MINUS SIGN}1.3,\N{NO-BREAK SPACE}+12.3]"
+
+
+def test_a_retrieved_source_is_called_so(runs, settings):
+    assert images_words("dsi", ["retrieved"]) == "dsi images"
+    assert images_words("retrieved", ["retrieved"]) == "retrieved images"
+    assert images_words("pool", {"pool": ""}) == "retrieved images (pool)"
+    comparisons = compare_runs(runs, settings)
+    sentence = verdict_sentence("digits", "dsi", comparisons, settings, ["dsi"])
+    assert sentence.startswith("With retrieved images (dsi) on digits, ")

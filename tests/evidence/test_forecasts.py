@@ -5,7 +5,8 @@ from evidence.simulated import simulate_probe, simulate_runs
 
 from synthbridge.evidence.forecasts import (
     FEWEST_POINTS,
-    forecast_sentences,
+    forecast_notes,
+    forecast_rows,
     forecast_table,
     gains_over_vanilla,
 )
@@ -47,31 +48,28 @@ def test_the_rank_correlation_by_hand():
     [row] = table.to_dict("records")
     assert row["spearman"] == pytest.approx(0.9)
     assert (row["measure"], row["num_points"], row["num_sets"]) == ("leep", 5, 5)
-    [sentence] = forecast_sentences(table)
-    assert sentence == (
-        "LEEP and the gains of bridged at 4 shots: rank correlation +0.90 (5 models of 5 sets, "
-        "p = 0.037)."
-    )
+    assert forecast_rows(table) == [
+        {"arm": "bridged", "shots": "4 shots", "num_points": 5, "num_sets": 5,
+         "cells": ["+0.90", "\N{EN DASH}"]}
+    ]  # fmt: skip
+    assert forecast_notes(table) == []
 
 
 def test_too_few_points_are_said():
     runs = [vanilla(0, 50.0), make_run("a", 0, 51.0), make_run("b", 0, 52.0)]
-    [sentence] = forecast_sentences(
-        forecast_table(probes({("a", 0): -1.0, ("b", 0): -2.0}, "logme"), runs, "top1")
-    )
-    assert sentence == (
-        "LogME and the gains of bridged at 4 shots: 2 points, too few to say anything "
-        f"({FEWEST_POINTS} are needed)."
-    )
+    table = forecast_table(probes({("a", 0): -1.0, ("b", 0): -2.0}, "logme"), runs, "top1")
+    assert table["spearman"].isna().all()
+    assert forecast_notes(table) == [
+        "2 points of an arm and number of shots are too few to say anything: "
+        f"{FEWEST_POINTS} are needed."
+    ]
 
 
 def test_scores_that_are_all_alike_have_no_order():
     runs = [vanilla(seed, 50.0) for seed in range(5)]
     runs += [make_run("a", seed, 50.0 + seed) for seed in range(5)]
-    [sentence] = forecast_sentences(
-        forecast_table(probes({("a", seed): -1.0 for seed in range(5)}), runs, "top1")
-    )
-    assert "all alike" in sentence
+    table = forecast_table(probes({("a", seed): -1.0 for seed in range(5)}), runs, "top1")
+    assert forecast_rows(table)[0]["cells"] == ["\N{EN DASH}"] * 2
 
 
 def test_from_disk_a_model_meets_the_runs_that_started_from_it(tmp_path):
@@ -83,9 +81,9 @@ def test_from_disk_a_model_meets_the_runs_that_started_from_it(tmp_path):
     cells = table[table["measure"] == "leep"].set_index(["arm", "shots"])["num_points"]
     assert cells["bridged", 4] == 6 and cells["bridged", 1] == 3  # dsi_1 was not probed
     assert not {"vanilla", "mixed", "synthetic_only"} & set(table["arm"])
-    assert any("this says little of other sets" in line for line in forecast_sentences(table))
+    assert any("All models are of 2 sets" in note for note in forecast_notes(table))
 
 
 def test_nothing_probed_is_an_empty_table():
     table = forecast_table(read_probes([]), [vanilla(0, 50.0), make_run("a", 0, 51.0)], "top1")
-    assert table.empty and forecast_sentences(table) == []
+    assert table.empty and forecast_rows(table) == forecast_notes(table) == []

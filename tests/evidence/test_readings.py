@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from evidence.simulated import simulate_probe, simulate_style
 
-from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
+from synthbridge.evidence.readings import (
+    dataset_of,
+    read_probes,
+    read_retrieved,
+    read_style_losses,
+)
 
 
 def test_reads_probes(tmp_path):
@@ -71,3 +76,25 @@ def test_a_path_names_its_data_set():
     assert dataset_of(Path("digits/runs/pets/x"), ["digits", "pets"]) == "pets"
     with pytest.raises(ValueError, match="names none of the data sets digits, pets"):
         dataset_of(Path("data/real/cars"), ["digits", "pets"])
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"),
+    [
+        ({"one": 60, "two": 60}, ""),
+        ({"one": 0, "two": 60}, "No image was found for one."),
+        ({"one": 0, "two": 7}, "No image was found for one; fewer than 60 for two 7."),
+        ({"one": 9, "two": 7}, "Fewer than 60 for one 9, two 7."),
+    ],
+)
+def test_what_a_retrieved_set_lacks(tmp_path, taken, words):
+    for name, index in (
+        ("dsi_1/b0", {"num_images": 1}),
+        ("pool/b0", {"num_images": 1, "retrieved": {"wanted": 60, "taken": taken}}),
+        ("pool/b1", {"num_images": 0}),
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "index.json").write_text(json.dumps(index))
+    blocks = {"dsi_1": [tmp_path / "dsi_1/b0"], "bare": [tmp_path],
+              "pool": [tmp_path / "pool/b0", tmp_path / "pool/b1"]}  # fmt: skip
+    assert read_retrieved(blocks) == {"pool": words}

@@ -1,5 +1,6 @@
 """The whole report on simulated results, through the stage."""
 
+import json
 import os
 import re
 import subprocess
@@ -85,7 +86,7 @@ def test_the_page_shows_leakage_gap_and_forecasts(made):
     assert "a cosine of 0.9 or more" in page
     for cell in ("30 %", "5.00 %", "2.50 %", "12.3", "0.123", "1.10"):
         assert f'<td class="number">{cell}</td>' in page
-    assert "LEEP and the gains of bridged at 4 shots: rank correlation" in page
+    assert "Do they foretell what fine-tuning gains over vanilla?" in page
     assert "FID by class is not computed for 1 class of dsi_4: it needs 50 images" in page
 
 
@@ -139,6 +140,23 @@ def test_several_data_sets_have_a_section_each(settings, tmp_path):
     page = (tmp_path / "metrics/report.html").read_text()
     assert page.index("<h2>digits</h2>") < page.index("<h2>pets</h2>")
     assert (tmp_path / "metrics/plots/pets/style_loss.png").is_file()
+
+
+def test_retrieved_images_are_called_so_and_their_holes_are_shown(settings, tmp_path):
+    runs, folder = tmp_path / "final", tmp_path / "sets/digits/retrieved/b0"
+    simulate_runs(runs, num_test=80, sources=["dsi", "retrieved"], shots=[4], seeds=[0, 1])
+    write_pictures(folder / "all-00000.tar", 40, caption="a <small> zero", search="caption")
+    taken = {"zero": 60, "one": 0}
+    (folder / "index.json").write_text(
+        json.dumps({"num_images": 60, "retrieved": {"wanted": 60, "taken": taken}})
+    )
+    report(settings, final=[runs], synthetic=[folder], out=tmp_path / "metrics")
+    page = (tmp_path / "metrics/report.html").read_text()
+    assert "With retrieved images on digits, " in page and "<b>retrieved images</b>" in page
+    assert "With dsi images on digits, " in page
+    assert "<b>No image was found for one.</b>" in page
+    assert "what synthetic\nimages have to beat" in page
+    assert "for example: a &lt;small&gt; zero" in page
 
 
 def test_main_reads_params(inputs, tmp_path, monkeypatch):

@@ -110,7 +110,7 @@ def test_a_data_set_takes_its_own_lists_else_those_of_its_source(tmp_path):
 def test_what_ships_is_whole(name):
     path = SHIPPED / f"{name}.yaml"
     lists = read_lists(path)
-    assert "Written by hand for this project: a reconstruction" in path.read_text(encoding="utf-8")
+    assert "Written for this project: a reconstruction" in path.read_text(encoding="utf-8")
     classes = {name for group in lists.groups for name in group.classes} | {"thing"}
     used = {
         field

@@ -1,4 +1,4 @@
-from synthbridge.data.synthetic import PlannedShard
+from synthbridge.data.synthetic import PlannedShard, StartImages
 from synthbridge.diffusion.prompts import template_prompts
 from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.stages.generate import Block, _key, plan_images
@@ -18,10 +18,11 @@ NAMES = ("cat", "dog")
 PROMPTS = [template_prompts(name) for name in NAMES]
 
 
-def _images(subset="all", start=0, stop=4, **prompts):
+def _images(subset="all", start=0, stop=4, starts=None, **prompts):
     plan = {"class_names": NAMES, "start": start, "stop": stop, "styles": {subset: None}}
     shard = PlannedShard(subset, 0, (0, 1), start, stop)
-    return plan_images(PARAMS, Block({**plan, **(prompts or {"prompts": PROMPTS})}, ""), shard)
+    block = Block({**plan, **(prompts or {"prompts": PROMPTS})}, "")
+    return plan_images(PARAMS, block, shard, starts)
 
 
 def test_every_image_has_its_own_seed_and_it_stays_with_its_index():
@@ -61,3 +62,10 @@ def test_a_unit_is_keyed_by_the_prompts_of_its_own_classes():
     assert key([["a cat"], ["a dog"]]) == key([["a cat"], ["my dog"]])
     assert key([["a cat"], ["a dog"]]) != key([["my cat"], ["a dog"]])
     assert key([["a cat"], ["a dog"]], (0, 1)) != key([["a cat"], ["my dog"]], (0, 1))
+
+
+def test_the_shots_of_a_class_take_turns():
+    starts = StartImages({}, {0: ["a", "b", "c"], 1: ["d"]})
+    images = _images(start=2, stop=6, starts=starts)
+    assert [image.start for image in images] == ["c", "a", "b", "c", "d", "d", "d", "d"]
+    assert {image.start for image in _images()} == {None}

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,16 @@ def test_blocks_are_ranges_and_empty_ones_say_nothing_else(tmp_path):
     assert third == {"start": 0, "stop": 0}
     assert first["class_names"] == ["a", "b"] and first["styles"] == {"all": None}
     assert run_plan(tmp_path, guidance_scale=2.0)[2] == third
+
+
+def test_blocks_name_the_real_images_that_theirs_start_from(tmp_path):
+    (tmp_path / "style").mkdir()
+    write_json(tmp_path / "style/index.json", {"all": None})
+    (tmp_path / "style/all.tar").write_bytes(b"shots")
+    first, *_ = run_plan(tmp_path, shots=1, image_strength=0.5)
+    assert first["image_strength"] == 0.5
+    assert first["starts"] == {"all": hashlib.sha256(b"shots").hexdigest()}
+    assert not {"starts", "image_strength"} & run_plan(tmp_path)[0].keys()
 
 
 def test_a_change_of_volume_leaves_the_blocks_it_shares(tmp_path):

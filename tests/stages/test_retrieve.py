@@ -220,14 +220,14 @@ def test_a_volume_between_blocks_is_refused(run):
         run(images_per_class=3)
 
 
-def test_two_processes_give_the_bytes_of_one(world, tmp_path):
+def test_two_processes_give_the_bytes_of_one_and_a_share_publishes_nothing(world, tmp_path):
     """Through the command, as DVC runs it."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(ROOT / name, scratch / name)
     hashes = []
-    for count in ("1", "2"):
+    for count in ("1", "2", "share"):
         out = scratch / f"out{count}"
         command = [
             sys.executable, str(ROOT / "src"), "retrieve", "--set", "retrieved",
@@ -236,10 +236,12 @@ def test_two_processes_give_the_bytes_of_one(world, tmp_path):
             *(str(out / f"b{number}") for number in range(3)),
         ]  # fmt: skip
         environment = {"SYNTHBRIDGE_PROCESSES": count, "SYNTHBRIDGE_WORK": str(out / "work")}
+        if count == "share":
+            environment |= {"SYNTHBRIDGE_PROCESSES": "1", "SYNTHBRIDGE_SHARE": "1/1"}
         done = subprocess.run(command, cwd=scratch, env={**os.environ, **environment},
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert ("between 2 processes" in done.stdout) == (count == "2")
         shutil.rmtree(out / "work")
         hashes.append(hash_folder(out))
-    assert hashes[0] == hashes[1]
+    assert hashes[0] == hashes[1] and list(out.iterdir()) == []

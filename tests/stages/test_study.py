@@ -19,6 +19,12 @@ def test_the_list_comes_with_costs_and_runs_nothing(capsys):
     assert "at most 2,400 images" in printed and "with 2 at a time" in printed
 
 
+def test_points_of_a_model_without_a_rate_are_counted_and_said(capsys):
+    main(["bridged-fig8", "--list"])
+    printed = capsys.readouterr().out
+    assert "and 2 points with models of no known rate" in printed and "nan" not in printed
+
+
 def test_a_shared_point_is_counted_once(capsys):
     main(["gap-fig3", "gap-fig4", "--list"])
     lines = capsys.readouterr().out.splitlines()

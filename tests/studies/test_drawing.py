@@ -48,6 +48,15 @@ def test_a_table_has_the_papers_columns_beside_ours_and_says_what_is_a_control()
     assert "| *steps* (control) |  |  |  |" in text
 
 
+def test_what_has_no_shots_stands_in_every_panel():
+    lines = [{"row": "vanilla", "arm": "vanilla"}, {"row": "zero-shot", "arm": "clip_zero_shot"}]
+    study = make_study(draws="table", axis=None, lines=lines)
+    clip = Found("e", "c", {"metrics/digits/runs/tune_clip.json": {
+        "clip_zero_shot": {"0": seeds(33.0)}}})  # fmt: skip
+    text = tables(study, collect(study, [(Point(), REAL), (Point(), clip)]))
+    assert "| zero-shot | 33.0 | 33.0 |" in text
+
+
 def test_shots_stand_in_their_order():
     study = make_study(axis="shots")
     found = Found("e", "c", {"metrics/digits/runs/real.json": {
@@ -94,7 +103,7 @@ def test_figures_are_the_same_bytes_again(tmp_path):
 def test_curves_are_of_the_lines_arms_and_sources():
     curves = [
         {"dataset": "digits", "source": source, "arm": arm, "shots": "1", "epoch": str(epoch),
-         "train_accuracy": "50"}
+         "train_accuracy": "50", "spread": ""}
         for source, arm in (("real", "vanilla"), ("template", "bridged"), ("dsi", "bridged"))
         for epoch in (1, 2)
     ]  # fmt: skip

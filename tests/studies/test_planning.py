@@ -3,6 +3,7 @@
 import pytest
 
 from house import ROOT
+from synthbridge.data.synthetic import check_volume
 from synthbridge.settings import check_settings, read_yaml
 from synthbridge.stages.params import Params
 from synthbridge.studies.definition import Point, Scale, list_studies, read_study
@@ -19,8 +20,12 @@ def test_points_of_the_miniature_fit_the_pipeline(name):
     study = read_study(name, FOLDER)
     for point in points_of(study.miniature):
         planned = WORKSPACE.plan(study.miniature, point)
-        check_settings(Params, dict(planned.params), "")
+        params = check_settings(Params, dict(planned.params), "")
         assert planned.metrics
+        for stage in planned.new_stages:
+            if stage.startswith(("plan@", "retrieve@")):
+                settings = params.set_settings(stage.split("-")[1])
+                check_volume(settings.images_per_class, params.generate.images_per_block, 3)
         if planned.experiment:
             assert planned.experiment.name.startswith("study-") and planned.experiment.targets
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from synthbridge.data.manifests import Shots
-from synthbridge.data.shards import Sample, index_shard, index_shards
+from synthbridge.data.shards import Sample, index_shard, index_shards, read_image
 from synthbridge.files import hash_file, hash_value, read_json
 
 ALL = "all"
@@ -33,14 +35,14 @@ class PlannedShard:
     stop: int
 
     @property
-    def num_images(self) -> int:
-        """Images of all its classes."""
-        return len(self.class_indices) * (self.stop - self.start)
-
-    @property
     def name(self) -> str:
         """The shard's file name."""
         return f"{self.subset}-{self.number:05d}.tar"
+
+    @property
+    def num_images(self) -> int:
+        """Count its images."""
+        return len(self.class_indices) * (self.stop - self.start)
 
 
 def plan_shards(
@@ -79,6 +81,36 @@ def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) 
             f"generate.images_per_block ({images_per_block}); round it, so that a later change "
             "of volume keeps every image"
         )
+
+
+@dataclass(frozen=True)
+class StartImages:
+    """The real images that a subset's images start from, written by `invert`."""
+
+    samples: dict[str, Sample]  # by name
+    names: dict[int, list[str]]  # by class
+
+    def choose(self, label: int, image_index: int) -> str:
+        """Return the name of the image that one starts from: its class's images take turns."""
+        own = self.names[label]
+        return own[image_index % len(own)]
+
+    def read(self, name: str) -> np.ndarray:
+        """Decode an image: (H, W, 3) uint8."""
+        return np.asarray(read_image(self.samples[name]))
+
+
+def read_start_images(path: Path) -> StartImages:
+    """List the images of the shard `path`.
+
+    Raises:
+        ValueError: if it is no whole tar.
+    """
+    samples = {sample.record["name"]: sample for sample in index_shard(path)}
+    names: dict[int, list[str]] = {}
+    for name, sample in samples.items():
+        names.setdefault(sample.label, []).append(name)
+    return StartImages(samples, names)
 
 
 def synthetic_samples(blocks: Sequence[Path], seed: int, kept: Path | None = None) -> list[Sample]:

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
+from synthbridge.diffusion.settings import PromptSource
+
 # The 27 templates of Bridged, appendix B: the ImageNet templates of the textual inversion paper
 # (arXiv:2208.01618), one drawn at random per image.
 TEMPLATES = (
@@ -38,10 +40,40 @@ TEMPLATES = (
 # The prompt of dataset style inversion (Bridged, section 4.1).
 STYLE_PROMPT = "A {} photo in the style of {}"
 
+# The prompt of a class's own word: the style prompt without its style. Chosen: textual inversion
+# (arXiv:2208.01618) puts the learned word where the name stands in templates of this kind.
+CLASS_PROMPT = "A {} photo"
+
 
 def style_prompt(class_name: str, placeholder: str) -> str:
     """Fill the style prompt: `A seven photo in the style of <style>`."""
     return STYLE_PROMPT.format(class_name, placeholder)
+
+
+def class_prompt(word: str) -> str:
+    """Fill the prompt of a class's own word: `A <style-0007> photo`."""
+    return CLASS_PROMPT.format(word)
+
+
+def class_placeholder(placeholder: str, label: int) -> str:
+    """Return the placeholder of one class's word: `<style-0007>`, in order of labels if sorted."""
+    return f"{placeholder.removesuffix('>')}-{label:04d}>"
+
+
+def placeholders(source: PromptSource, placeholder: str, num_classes: int) -> list[str]:
+    """List the words that a set of learned words holds: one for all classes, or one a class."""
+    if source == "dsi":
+        return [placeholder]
+    return [class_placeholder(placeholder, label) for label in range(num_classes)]
+
+
+def learned_prompts(
+    source: PromptSource, class_names: Sequence[str], words: Sequence[str]
+) -> list[str]:
+    """Return the one prompt of each class in a set of learned `words`, its `placeholders`."""
+    if source == "dsi":
+        return [style_prompt(name, words[0]) for name in class_names]
+    return [class_prompt(word) for word in words]
 
 
 def template_prompts(class_name: str) -> list[str]:

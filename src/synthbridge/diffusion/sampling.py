@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from synthbridge.diffusion.attention import attend_to_prompts
+from synthbridge.diffusion.image_guidance import ImageGuidance, Start, noise_start
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.schedule import Step, make_steps
 from synthbridge.diffusion.settings import Sampler
@@ -30,6 +31,7 @@ def sample_images(
     guidance_scale: float,
     guided_share: float = 1.0,
     batch_size: int,
+    image_guidance: ImageGuidance | None = None,
 ) -> Iterator[np.ndarray]:
     """Draw one image for each prompt and seed, and yield them batch by batch, in order.
 
@@ -41,12 +43,13 @@ def sample_images(
         prompts: one an image; each distinct one is encoded once.
         seeds: one an image, from `prompts.image_seed`.
         sampler: `ddpm` or `dpm++`.
-        num_steps: denoising steps.
+        num_steps: denoising steps; from a real image its strength's share of them.
         guidance_scale: w of Bridged's eq. 1; 1 = no guidance, at half the work.
         guided_share: of the steps, from the first on; the others take the prompt's prediction
             alone, at half the work (arXiv:2312.12487 finds their guidance without effect).
         batch_size: images denoised at once, or MAX_PIXELS_DENOISED if that is less; the last batch
             may be smaller.
+        image_guidance: the real image that each starts from; None = noise alone.
 
     Yields:
         uint8 (B, H, W, 3). An image with a value that is not a number is all black, for
@@ -56,22 +59,25 @@ def sample_images(
         ValueError: if a prompt is too long, or the schedule too short for `num_steps`.
     """
     assert len(prompts) == len(seeds)
-    steps = make_steps(sampler, num_steps, generator.scheduler_config)
+    strength = image_guidance.strength if image_guidance else None
+    steps = make_steps(sampler, num_steps, generator.scheduler_config, strength)
     # The empty prompt comes first: it is the condition of the unguided half of each batch.
     distinct = list(dict.fromkeys(["", *prompts]))
     places = {prompt: place for place, prompt in enumerate(distinct)}
     text = encode_prompts(generator, distinct)
     batch_size = min(batch_size, max(1, MAX_PIXELS_DENOISED // generator.image_size**2))
     for start in range(0, len(prompts), batch_size):
-        index = torch.tensor([places[prompt] for prompt in prompts[start : start + batch_size]])
+        batch = slice(start, start + batch_size)
+        index = torch.tensor([places[prompt] for prompt in prompts[batch]])
         latents = denoise(
             generator,
             text,
             index,
-            seeds[start : start + batch_size],
+            seeds[batch],
             steps=steps,
             guidance_scale=guidance_scale,
             guided_share=guided_share,
+            start=image_guidance.start(batch) if image_guidance else None,
         )
         yield decode(generator, latents).cpu().numpy()
 
@@ -94,6 +100,7 @@ def denoise(
     steps: Sequence[Step],
     guidance_scale: float,
     guided_share: float = 1.0,
+    start: Start | None = None,
 ) -> torch.Tensor:
     """Turn noise into latents (B, 4, h, w), float32, for the prompts `text[index]`.
 
@@ -105,11 +112,15 @@ def denoise(
         steps: what `make_steps` lists.
         guidance_scale: w of eq. 1.
         guided_share: of the steps, from the first on, in 0..1.
+        start: real images (B,) to begin with in the place of noise, where `steps` are the last of
+            a schedule; the seeds then draw a sample of the VAE's posterior before all else.
     """
     unet, device = generator.unet, generator.device
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     shape = (unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
     x = draw_noise(draws, shape, device)
+    if start is not None:
+        x = noise_start(start, x, draw_noise(draws, shape, device), steps[0])
     x_0_before = x
     timesteps = send(torch.tensor([step.timestep for step in steps]), device)
     num_guided = round(guided_share * len(steps))

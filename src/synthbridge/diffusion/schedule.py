@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from synthbridge.diffusion.settings import Sampler
+from synthbridge.diffusion.settings import Sampler, count_steps
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,28 @@ def _read(scheduler: Any, scheduler_config: dict[str, Any]) -> Any:
     return scheduler.from_config(scheduler_config)
 
 
-def make_steps(sampler: Sampler, num_steps: int, scheduler_config: dict[str, Any]) -> list[Step]:
-    """List the steps of `sampler` from pure noise to an image.
+def make_steps(
+    sampler: Sampler,
+    num_steps: int,
+    scheduler_config: dict[str, Any],
+    image_strength: float | None = None,
+) -> list[Step]:
+    """List the steps of `sampler` from pure noise to an image, or the last ones of them.
 
     Which timesteps are visited is read from `scheduler_config` as diffusers does. Latents are never
     clipped or thresholded (a setting that diffusers keeps for models of pixels).
 
+    Args:
+        sampler: `ddpm` or `dpm++`.
+        num_steps: from pure noise.
+        scheduler_config: of the generator.
+        image_strength: the share of the steps, the last ones, that turn a noised real image into
+            another; null = all, from noise alone.
+
     Raises:
-        ValueError: if the schedule has fewer timesteps than `num_steps`.
+        ValueError: if the schedule has fewer timesteps than `num_steps`, or no step is left.
     """
+    first = num_steps - count_steps(num_steps, image_strength)
     num_timesteps = scheduler_config.get("num_train_timesteps", 1000)
     if num_steps >= num_timesteps:
         raise ValueError(
@@ -57,10 +70,10 @@ def make_steps(sampler: Sampler, num_steps: int, scheduler_config: dict[str, Any
             f"{num_timesteps} timesteps; choose fewer steps"
         )
     make = {"ddpm": _ddpm_steps, "dpm++": _dpm_solver_steps}[sampler]
-    return make(num_steps, scheduler_config)
+    return make(num_steps, scheduler_config, first)
 
 
-def _ddpm_steps(num_steps: int, scheduler_config: dict[str, Any]) -> list[Step]:
+def _ddpm_steps(num_steps: int, scheduler_config: dict[str, Any], first: int) -> list[Step]:
     """Ancestral sampling: the posterior q(x_s | x_t, x_0) of DDPM (arXiv:2006.11239), eq. 7."""
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
@@ -82,10 +95,10 @@ def _ddpm_steps(num_steps: int, scheduler_config: dict[str, Any]) -> list[Step]:
                 noise=math.sqrt((1 - bar_next) / (1 - bar) * beta),
             )
         )
-    return steps
+    return steps[first:]
 
 
-def _dpm_solver_steps(num_steps: int, scheduler_config: dict[str, Any]) -> list[Step]:
+def _dpm_solver_steps(num_steps: int, scheduler_config: dict[str, Any], first: int) -> list[Step]:
     """DPM-Solver++(2M), the paper's algorithm 2; first order at the first and the last step."""
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
@@ -98,10 +111,10 @@ def _dpm_solver_steps(num_steps: int, scheduler_config: dict[str, Any]) -> list[
     for i, timestep in enumerate(scheduler.timesteps.tolist()):
         # h = lambda_next - lambda_t, so exp(-h) is a ratio of ratios, and 0 at the end.
         clean, before = alphas[i + 1] * (1 - ratios[i + 1] / ratios[i]), 0.0
-        if 0 < i < num_steps - 1:
+        if first < i < num_steps - 1:
             h = math.log(ratios[i] / ratios[i + 1])
             r = math.log(ratios[i - 1] / ratios[i]) / h
             clean, before = clean * (1 + 1 / (2 * r)), -clean / (2 * r)
         keep = sigmas[i + 1] / sigmas[i]
         steps.append(Step(timestep, alphas[i], sigmas[i], keep, clean, before))
-    return steps
+    return steps[first:]

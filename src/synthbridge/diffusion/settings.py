@@ -11,7 +11,10 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 Sampler = Literal["ddpm", "dpm++"]
-PromptSource = Literal["template", "dsi", "contextual", "stylised", "file"]
+PromptSource = Literal[
+    "template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"
+]
+LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
 Shots = int | Literal["full"] | None
 
@@ -57,17 +60,23 @@ class SamplingSettings(Settings):
 class SyntheticSettings(Settings):
     """One named set below `synthetic` in params.yaml."""
 
-    # template: the 27 templates; dsi: the style prompt with the style token; contextual, stylised:
-    # composed from the data set's lists; file: a person's own (docs/prompts.md).
+    # template: the 27 templates; dsi: the style prompt with the style token; class_tokens, oracle:
+    # a learned word in the place of each class's name (docs/learned-prompts.md); contextual,
+    # stylised: composed from the data set's lists; file: a person's own (docs/prompts.md).
     prompts: PromptSource
+    # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this share
+    # of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 / 0.20 /
+    # 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
+    image_strength: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     # What prompts call a class: its plain name, or, of the senses that the data set's lists give
     # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
     class_names: Literal["plain", "disambiguated"] = "plain"
     superclass: Annotated[str, Field(min_length=1)] | None = None  # pet: "a cat, a type of pet"
     # In data/prompts, for `prompts: file`; {dataset} stands for the data set's name.
     prompt_file: str | None = Field(default=None, validate_default=True)
-    # Real images a class that the set may see: its style token is learned from them, or its class
-    # names are disambiguated by them. A number, 'full', or null (the set sees none).
+    # Real images a class that the set may see: its words are learned from them, its images start
+    # from them, or its class names are chosen by them. A number, 'full' (not to start from), or
+    # null (the set sees none).
     shots: Shots
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
@@ -107,17 +116,42 @@ class SyntheticSettings(Settings):
     @field_validator("shots", mode="before")
     @classmethod
     def _fit_shots(cls, shots: Any, info: ValidationInfo) -> Any:
-        """Ask for shots where something is learned from real images, and only there."""
-        source = info.data.get("prompts")
+        """Ask for shots where a set takes something from real images, and only there."""
+        source, strength = info.data.get("prompts"), info.data.get("image_strength")
         chooses = info.data.get("class_names") == "disambiguated"
-        if source not in (None, "dsi") and not chooses and shots is not None:
-            raise ValueError(f"a {source} set sees no real image; write null, or 'prompts: dsi'")
         is_count = isinstance(shots, int) and not isinstance(shots, bool) and shots > 0
-        if (source == "dsi" or chooses) and not is_count and shots != "full":
-            what = (
-                "class names are disambiguated by" if chooses else "the style token is learned from"
-            )
+        if strength is not None and not is_count:
             raise ValueError(
-                f"it should be the real images a class that {what}; write a number above 0, or full"
+                "with image_strength it should be the real images a class that images start from; "
+                "write a number above 0, or leave image_strength out"
+            )
+        learns = "the set's words are learned from" if source in LEARNED else None
+        taken = learns or ("class names are disambiguated by" if chooses else None)
+        if taken and not is_count and shots != "full":
+            raise ValueError(
+                f"it should be the real images a class that {taken}; write a number above 0, or "
+                "full"
+            )
+        if source and not taken and strength is None and shots is not None:
+            raise ValueError(
+                f"a {source} set sees no real image; write null, 'prompts: dsi', or an "
+                "image_strength"
             )
         return shots
+
+
+def count_steps(num_steps: int, image_strength: float | None) -> int:
+    """Return how many of `num_steps` denoising steps an image takes: fewer from a real image.
+
+    As diffusers' StableDiffusionImg2ImgPipeline counts them: whole steps, rounded down.
+
+    Raises:
+        ValueError: if none is left.
+    """
+    left = num_steps if image_strength is None else int(num_steps * image_strength)
+    if left < 1:
+        raise ValueError(
+            f"image_strength {image_strength} of {num_steps} denoising steps leaves none; raise it "
+            f"to {1 / num_steps:.2g} or more, or raise generate.num_steps"
+        )
+    return left

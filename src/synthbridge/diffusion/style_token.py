@@ -1,5 +1,6 @@
-"""The style token: one new word of a generator's vocabulary, and its file."""
+"""Learned words, the style token above all: new in a generator's vocabulary, and their file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,33 +65,38 @@ def add_style_token(
         ValueError: if the generator knows the placeholder, or the vector is of another length.
     """
     check_placeholder(tokenizer, placeholder)
-    num_words = len(word_table(text_encoder))
-    _check_width(text_encoder, vector)
-    tokenizer.add_tokens(placeholder)
-    token_id = tokenizer.get_vocab()[placeholder]
-    if token_id >= num_words:
-        text_encoder.resize_token_embeddings(token_id + 1, mean_resizing=False)
-        text_encoder.requires_grad_(False)  # the table is a new parameter
-    set_style_token(text_encoder, token_id, vector)
-    return token_id
+    return put_words(tokenizer, text_encoder, {placeholder: vector})[0]
 
 
-def put_style_token(
-    tokenizer: "CLIPTokenizer",
-    text_encoder: "CLIPTextModel",
-    placeholder: str,
-    vector: torch.Tensor,
-) -> int:
-    """Add `placeholder`, or give it another `vector` (D,) where it was added before; return its id.
+def put_words(
+    tokenizer: "CLIPTokenizer", text_encoder: "CLIPTextModel", words: Mapping[str, torch.Tensor]
+) -> list[int]:
+    """Add each placeholder with its vector (D,), or set it anew where it was added before.
+
+    Every other row of the embedding stays bit-equal.
+
+    Returns:
+        The words' ids.
 
     Raises:
-        ValueError: if it is a word that the generator came with, or the vector of another length.
+        ValueError: if one is a word that the generator came with, or a vector of another length.
     """
-    token_id = tokenizer.get_added_vocab().get(placeholder)
-    if token_id is None or placeholder in tokenizer.all_special_tokens:
-        return add_style_token(tokenizer, text_encoder, placeholder, vector)
-    set_style_token(text_encoder, token_id, vector)
-    return token_id
+    added = tokenizer.get_added_vocab()
+    known = [word for word in words if word in added and word not in tokenizer.all_special_tokens]
+    vocabulary = tokenizer.get_vocab()
+    for word, vector in words.items():
+        _check_width(text_encoder, vector)
+        if word in vocabulary and word not in known:
+            check_placeholder(tokenizer, word)
+    tokenizer.add_tokens([word for word in words if word not in known])
+    vocabulary = tokenizer.get_vocab()
+    ids = [vocabulary[word] for word in words]
+    if max(ids) >= len(word_table(text_encoder)):
+        text_encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
+        text_encoder.requires_grad_(False)  # the table is a new parameter
+    for token_id, vector in zip(ids, words.values(), strict=True):
+        set_style_token(text_encoder, token_id, vector)
+    return ids
 
 
 def set_style_token(text_encoder: "CLIPTextModel", token_id: int, vector: torch.Tensor) -> None:
@@ -113,23 +119,27 @@ def _check_width(text_encoder: "CLIPTextModel", vector: torch.Tensor) -> None:
         )
 
 
-def save_style_token(path: Path, placeholder: str, vector: torch.Tensor) -> None:
-    """Write {placeholder: vector (D,)}, as diffusers' `load_textual_inversion` reads it."""
+def save_words(path: Path, words: Mapping[str, torch.Tensor]) -> None:
+    """Write {placeholder: vector (D,)}; diffusers' `load_textual_inversion` reads a file of one."""
+    tensors = {word: vector.detach().float().cpu().clone() for word, vector in words.items()}
     with whole_file(path) as partial:
-        save_file({placeholder: vector.detach().float().cpu().contiguous()}, partial)
+        save_file(tensors, partial)
 
 
-def load_style_token(path: Path) -> tuple[str, torch.Tensor]:
-    """Read a style token: its placeholder and its vector (D,).
+def load_words(path: Path) -> dict[str, torch.Tensor]:
+    """Read learned words: {placeholder: vector (D,)}, sorted.
 
     Raises:
-        ValueError: if the file holds anything else than one vector.
+        ValueError: if the file holds anything else than vectors of one length.
     """
     try:
         tensors = load_file(path)
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{path} is no style token ({error}); run 'dvc repro' for it") from None
-    if len(tensors) != 1 or any(tensor.ndim != 1 for tensor in tensors.values()):
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        raise ValueError(f"{path} holds {shapes} and not one vector; run 'dvc repro' for it")
-    return next(iter(tensors.items()))
+    shapes = {tuple(tensor.shape) for tensor in tensors.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(
+            f"{path} holds shapes {sorted(shapes)} and not vectors of one length; run 'dvc repro' "
+            "for it"
+        )
+    return dict(sorted(tensors.items()))

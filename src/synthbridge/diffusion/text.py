@@ -41,10 +41,21 @@ def encode(text_encoder: "CLIPTextModel", ids: torch.Tensor) -> torch.Tensor:
     return text_encoder(send(ids, text_encoder.device), return_dict=False)[0]
 
 
+def find_word(ids: torch.Tensor, token_id: int) -> torch.Tensor:
+    """Return where `token_id` stands for the last time in each row of `ids`: bool (N, L).
+
+    The last time: a prompt may hold the same word before, in the class's name.
+    """
+    is_word = ids == token_id
+    return is_word & (is_word.flip(1).cumsum(1).flip(1) == 1)
+
+
 def encode_with_style(
     text_encoder: "CLIPTextModel", ids: torch.Tensor, is_style: torch.Tensor, vector: torch.Tensor
 ) -> torch.Tensor:
-    """Encode token ids (N, L) with `vector` (D,) in the places where `is_style` (N, L).
+    """Encode token ids (N, L) with `vector` in the places where `is_style` (N, L).
+
+    `vector` is one for all rows (D,), or one a row (N, 1, D).
 
     The vector enters behind the embedding table, so that it alone has a gradient and no row of
     the table can move (diffusers issues 507, 1009 and 1176 are that fault).

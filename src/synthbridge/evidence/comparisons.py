@@ -1,4 +1,4 @@
-"""Comparisons: every arm beside vanilla, and the sentence that each synthetic set deserves.
+"""Comparisons: every arm beside vanilla, and the sentence that each set deserves.
 
 Many comparisons find something by chance. So one arm is primary, named in params.yaml before a
 run; the verdicts speak of it alone, and every other interval is there to explore.
@@ -6,7 +6,7 @@ run; the verdicts speak of it alone, and every other interval is there to explor
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,18 +133,35 @@ def _points(value: float) -> str:
     return rounded.replace("-", "\N{MINUS SIGN}")
 
 
+def images_words(source: str, retrieved: Collection[str]) -> str:
+    """Say which images: "dsi images", "retrieved images", "retrieved images (pool_2)".
+
+    Args:
+        source: a set, named without its shots.
+        retrieved: those sources that are retrieved; the others are synthetic.
+    """
+    if source not in retrieved:
+        return f"{source} images"
+    return "retrieved images" if source == "retrieved" else f"retrieved images ({source})"
+
+
 def verdict_sentence(
-    dataset: str, source: str, comparisons: Iterable[Comparison], settings: ReportSettings
+    dataset: str,
+    source: str,
+    comparisons: Iterable[Comparison],
+    settings: ReportSettings,
+    retrieved: Collection[str] = (),
 ) -> str:
     """Say in one sentence what the primary arm did with the images of one source.
 
     Args:
         dataset: the real data set.
-        source: the synthetic set, named without its shots.
+        source: the set, named without its shots.
         comparisons: all of them; those of this data set, source and primary arm are used.
         settings: of the report.
+        retrieved: the sources that are retrieved.
     """
-    arm = settings.primary_arm
+    arm, images = settings.primary_arm, images_words(source, retrieved)
     rows = [
         row
         for row in comparisons
@@ -153,7 +170,7 @@ def verdict_sentence(
     beside_vanilla = [row for row in rows if row.reference == REFERENCE]
     if not beside_vanilla:
         return (
-            f"With {source} images on {dataset}: cannot tell, because {arm} (the primary arm) and "
+            f"With {images} on {dataset}: cannot tell, because {arm} (the primary arm) and "
             f"{REFERENCE} were not run with the same shots and seed."
         )
     openings = {
@@ -174,7 +191,7 @@ def verdict_sentence(
     meaning = f"points over {REFERENCE} [{100 * settings.confidence:g} % interval]"
     if any(row.selected_on == "test" for row in rows):
         meaning += f"; {WARNING}"
-    return f"With {source} images on {dataset}, {'; '.join(parts)} ({meaning})."
+    return f"With {images} on {dataset}, {'; '.join(parts)} ({meaning})."
 
 
 def _listed(rows: list[Comparison]) -> str:

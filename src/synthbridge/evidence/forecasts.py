@@ -2,7 +2,8 @@
 
 A point is one stage-one model (a set, a seed): its score before any real image was trained on, and
 the gain of the run that started from it over vanilla with the same shots and seed. Points of one
-arm and number of shots are ranked against each other (Spearman).
+arm and number of shots are ranked against each other (Spearman). No p-value is given: models of one
+set are no independent points.
 """
 
 import warnings
@@ -21,7 +22,7 @@ FORECASTS = {"leep": "LEEP", "logme": "LogME"}
 # once in 12: a correlation of fewer than five can say nothing at 95 %.
 FEWEST_POINTS = 5
 
-COLUMNS = ["dataset", "arm", "shots", "measure", "num_points", "num_sets", "spearman", "p_value"]
+COLUMNS = ["dataset", "arm", "shots", "measure", "num_points", "num_sets", "spearman"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def forecast_table(probes: pd.DataFrame, runs: list[Run], measure: str) -> pd.Da
     points = _points(probes, gains_over_vanilla(runs, measure))
     rows = []
     for cell, group in groups_of(points, COLUMNS[:4]):
-        rows.append([*cell, len(group), group["set"].nunique(), *_spearman(group)])
+        rows.append([*cell, len(group), group["set"].nunique(), _spearman(group)])
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
@@ -88,36 +89,55 @@ def _points(probes: pd.DataFrame, gains: list[Gain]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
-def _spearman(points: pd.DataFrame) -> tuple[float, float]:
+def _spearman(points: pd.DataFrame) -> float:
     if len(points) < FEWEST_POINTS:
-        return float("nan"), float("nan")
+        return float("nan")
     from scipy.stats import spearmanr
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scores that are all alike have no rank: NaN
         found: Any = spearmanr(points["score"], points["gain"])
-    return float(found.statistic), float(found.pvalue)
+    return float(found.statistic)
 
 
-def forecast_sentence(row: dict[str, Any]) -> str:
-    """Say what one row of `forecast_table` shows, or that it shows nothing."""
-    name, shots = FORECASTS[row["measure"]], shots_words(row["shots"])
-    about = f"{name} and the gains of {row['arm']} at {shots}"
-    if row["num_points"] < FEWEST_POINTS:
-        points = "1 point" if row["num_points"] == 1 else f"{row['num_points']} points"
-        return f"{about}: {points}, too few to say anything ({FEWEST_POINTS} are needed)."
-    if pd.isna(row["spearman"]):
-        return f"{about}: the scores or the gains are all alike, so there is no order to compare."
-    sets = "one set" if row["num_sets"] == 1 else f"{row['num_sets']} sets"
-    value = f"{row['spearman']:+.2f}".replace("-", "\N{MINUS SIGN}")
-    chance = f"p = {row['p_value']:.2g}" if row["p_value"] >= 0.001 else "p < 0.001"
-    said = f"{about}: rank correlation {value} ({row['num_points']} models of {sets}, {chance})"
-    if row["num_sets"] < FEWEST_POINTS:
-        said += "; models of one set differ by their seed alone, so this says little of other sets"
-    return f"{said}."
+def forecast_rows(forecasts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a row an arm and number of shots for the page, the forecasts side by side."""
+    rows = []
+    for (arm, shots), group in groups_of(forecasts, ["arm", "shots"]):
+        found = {row["measure"]: row["spearman"] for row in group.to_dict("records")}
+        rows.append(
+            {
+                "arm": arm,
+                "shots": shots_words(shots),
+                "num_points": int(group["num_points"].iloc[0]),
+                "num_sets": int(group["num_sets"].iloc[0]),
+                "cells": [_signed(found.get(measure)) for measure in FORECASTS],
+            }
+        )
+    return rows
 
 
-def forecast_sentences(forecasts: pd.DataFrame) -> list[str]:
-    """Say every row of `forecast_table`."""
-    rows: Any = forecasts.to_dict("records")
-    return [forecast_sentence(row) for row in rows]
+def _signed(value: float | None) -> str:
+    if value is None or pd.isna(value):
+        return "\N{EN DASH}"
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def forecast_notes(forecasts: pd.DataFrame) -> list[str]:
+    """Say what the rows cannot tell."""
+    notes, rows = [], forecasts.to_dict("records")
+    few = [row["num_points"] for row in rows if row["num_points"] < FEWEST_POINTS]
+    if few:
+        points = "1 point" if max(few) == 1 else f"{max(few)} points"
+        notes.append(
+            f"{points} of an arm and number of shots are too few to say anything: "
+            f"{FEWEST_POINTS} are needed."
+        )
+    sets = max((int(row["num_sets"]) for row in rows), default=FEWEST_POINTS)
+    if sets < FEWEST_POINTS and len(few) < len(rows):
+        of = "one set" if sets == 1 else f"{sets} sets"
+        notes.append(
+            f"All models are of {of}; those of one set differ by their seed alone. So this says "
+            f"little of other sets: {FEWEST_POINTS} sets are needed to rank sets by a forecast."
+        )
+    return notes

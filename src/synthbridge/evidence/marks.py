@@ -11,7 +11,9 @@ from synthbridge.evidence.results import Run, is_clip
 
 WARNING = "learning rate selected on test images"
 SUFFIX = "_selected_on_test"  # of the names in summary.json that hold marked numbers
-COLUMN = "learning_rate_selected_on"  # of marked tables: test, or validation for other data sets
+COLUMN = (
+    "learning_rate_selected_on"  # of marked tables: test; validation (other data sets); none (CLIP)
+)
 
 # The tables that depend on the selected rate. LEEP, fixed features and style tokens do not.
 TABLES = ("results", "accuracy", "convergence", "differences", "forecasts")
@@ -32,13 +34,14 @@ def mark_table(table: pd.DataFrame, marked: set[str]) -> pd.DataFrame:
     """
     if not marked:
         return table
-    # Arms on CLIP have a stated rate: none was selected.
-    is_marked = table["dataset"].isin(marked) & ~table["arm"].map(is_clip).astype(bool)
+    on_clip = table["arm"].map(is_clip).astype(bool)  # with a stated rate: none was selected
+    is_marked = table["dataset"].isin(marked) & ~on_clip
     table = table.rename(columns={"held_out_accuracy": "selection_accuracy"})
     if "series" in table:
         words = is_marked.map({True: f" ({WARNING})", False: ""})
         table = table.assign(series=table["series"] + words)
-    return table.assign(**{COLUMN: is_marked.map({True: "test", False: "validation"})})
+    selected_on = is_marked.map({True: "test", False: "validation"}).mask(on_clip, "none")
+    return table.assign(**{COLUMN: selected_on})
 
 
 def mark_figure(figure: Figure) -> None:

@@ -10,18 +10,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from synthbridge.evidence.beside import DASH, beside_table
+from synthbridge.evidence.beside import beside_table
 from synthbridge.evidence.comparisons import (
     Comparison,
-    interval_words,
+    images_words,
     shots_words,
-    spread_words,
     verdict_sentence,
 )
 from synthbridge.evidence.examined import Examined, examined_section
 from synthbridge.evidence.figures import inline_png, inline_svg
-from synthbridge.evidence.forecasts import forecast_sentences
+from synthbridge.evidence.forecasts import forecast_notes, forecast_rows
 from synthbridge.evidence.marks import FIGURES, WARNING, mark_figure, marked_datasets
+from synthbridge.evidence.page_rows import accuracy_rows, comparison_row, probe_rows, run_rows
 from synthbridge.evidence.plots import (
     plot_accuracy,
     plot_convergence,
@@ -39,14 +39,14 @@ from synthbridge.evidence.results import (
     is_clip,
 )
 from synthbridge.evidence.settings import ReportSettings
-from synthbridge.evidence.tables import groups_of, shots_of
+from synthbridge.evidence.tables import shots_of
 
 TITLES = {
     "accuracy": "Test accuracy against real training images per class",
     "differences": "Paired differences to vanilla with their intervals",
     "convergence": "Training accuracy per epoch of the last leg",
     "style_loss": "Loss of the style tokens",
-    "grid": "Pictures: real and synthetic",
+    "grid": "Pictures of every source",
 }
 
 
@@ -65,10 +65,11 @@ class Evidence:
     examined: list[Examined]
     pictures: dict[str, np.ndarray]  # source -> (rows, pictures, H, W, 3) uint8
     class_names: list[str]  # of the rows of pictures
-    provenance: dict[str, dict[str, str]]  # synthetic set -> what all its images share
+    provenance: dict[str, dict[str, str]]  # set -> what all its images share
+    retrieved: dict[str, str]  # retrieved source -> what it lacks, or ""
 
     def sources(self) -> list[str]:
-        """List the synthetic sources."""
+        """List the sources of the sets, synthetic and retrieved."""
         return [source for source in self.accuracy["source"].unique() if source != REAL]
 
 
@@ -77,7 +78,12 @@ def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figu
     arm = settings.primary_arm
     beside_vanilla = [row for row in evidence.comparisons if row.reference == REFERENCE]
     figures = {
-        "accuracy": plot_accuracy(evidence.accuracy, measure=settings.measure, primary_arm=arm)
+        "accuracy": plot_accuracy(
+            evidence.accuracy,
+            measure=settings.measure,
+            primary_arm=arm,
+            retrieved=evidence.retrieved,
+        )
     }
     if beside_vanilla:
         figures["differences"] = plot_differences(beside_vanilla, primary_arm=arm)
@@ -130,7 +136,7 @@ def _section(
     """Return what the template needs of one data set, all numbers as text."""
     first = evidence.runs[0]
     seeds = sorted({run.seed for run in evidence.runs if run.arm != ZERO_SHOT})
-    accuracy = _accuracy_rows(evidence.accuracy, settings.measure)
+    accuracy = accuracy_rows(evidence.accuracy, settings.measure)
     return {
         "dataset": evidence.dataset,
         "is_marked": bool(marked_datasets(evidence.runs)),
@@ -143,15 +149,17 @@ def _section(
         "accuracy": [row for row in accuracy if not is_clip(row["arm"])],
         "clip": [row for row in accuracy if is_clip(row["arm"])],
         "beside": beside_table(evidence.accuracy),
-        "comparisons": [_comparison_row(row) for row in evidence.comparisons],
+        "comparisons": [comparison_row(row) for row in evidence.comparisons],
         "controls": [
-            _comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
+            comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
         ],
-        "probes": _probe_rows(evidence.probes),
-        "forecasts": forecast_sentences(evidence.forecasts),
+        "probes": probe_rows(evidence.probes),
+        "forecasts": forecast_rows(evidence.forecasts),
+        "forecast_notes": forecast_notes(evidence.forecasts),
         "examined": examined_section(evidence.examined),
-        "runs": _run_rows(evidence.runs),
+        "runs": run_rows(evidence.runs),
         "provenance": evidence.provenance,
+        "has_retrieved": bool(evidence.retrieved),
         "figures": {
             name: _embedded(name, figure, evidence.dataset) for name, figure in figures.items()
         },
@@ -169,8 +177,9 @@ def _verdict(evidence: Evidence, source: str, settings: ReportSettings) -> dict[
     rows = [row for row in evidence.comparisons if row.source == source]
     primary = [row for row in rows if _is_primary(row, settings)]
     return {
-        "source": source,
-        "sentence": verdict_sentence(evidence.dataset, source, rows, settings),
+        "images": images_words(source, evidence.retrieved),
+        "sentence": verdict_sentence(evidence.dataset, source, rows, settings, evidence.retrieved),
+        "lacks": evidence.retrieved.get(source, ""),
         "answers": [(shots_words(row.shots), row.verdict) for row in primary],
     }
 
@@ -181,73 +190,3 @@ def _is_control(row: Comparison, settings: ReportSettings) -> bool:
     return row.arm == SYNTHETIC_ONLY or (
         row.arm.startswith(settings.primary_arm) and row.arm.endswith("reinit")
     )
-
-
-def _comparison_row(row: Comparison) -> dict[str, str]:
-    return {
-        "arm": row.arm,
-        "source": row.source,
-        "reference": row.reference,
-        "shots": shots_words(row.shots),
-        "accuracies": f"{row.arm_accuracy:.1f} / {row.reference_accuracy:.1f}",
-        "steps": f"{row.arm_steps:,.0f} / {row.reference_steps:,.0f}",
-        "difference": interval_words(row.interval),
-        "verdict": row.verdict,
-        "seeds": str(row.interval.num_seeds),
-    }
-
-
-def _accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
-    """Return a row a source and arm, with a cell a shot count."""
-    rows = []
-    for (source, arm), group in groups_of(accuracy, ["source", "arm"]):
-        by_shots = {row["shots"]: row for row in group.to_dict("records")}
-        cells = []
-        for shots in shots_of(accuracy):
-            row = by_shots.get(shots)
-            spread = row[f"{measure}_spread"] if row else None
-            cells.append(spread_words(row[measure], spread, 1) if row else DASH)
-        rows.append({"source": source, "arm": arm, "cells": cells})
-    return rows
-
-
-def _probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a row a model, with its measures side by side."""
-    digits = {"leep": 2, "leep_random_head": 2, "logme": 3,
-              "fixed_feature_accuracy": 1, "fixed_feature_own_head_accuracy": 1}  # fmt: skip
-    rows = []
-    for (set_name, model), group in groups_of(probes, ["set", "model"]):
-        by_measure = {row["measure"]: row for row in group.to_dict("records")}
-        cells = []
-        for measure, places in digits.items():
-            row = by_measure.get(measure)
-            cells.append(spread_words(row["mean"], row["spread"], places) if row else DASH)
-        rows.append({"set": DASH if pd.isna(set_name) else set_name, "model": model,
-                     "cells": cells})  # fmt: skip
-    return rows
-
-
-def _run_rows(runs: list[Run]) -> list[dict[str, Any]]:
-    """Return a row a cell: what was trained, for how long, and which rates were chosen."""
-    cells: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        cells.setdefault((run.source, run.arm, run.shots), []).append(run)
-    return [
-        {
-            "source": source,
-            "arm": arm,
-            "shots": shots_words(shots),
-            "num_train": f"{np.mean([run.num_train for run in group]):,.0f}",
-            "steps": f"{np.mean([run.gradient_steps for run in group]):,.0f}",
-            "rates": ", ".join(
-                DASH if run.learning_rate is None else f"{run.learning_rate:g}" for run in group
-            ),
-            # The best rate may lie beyond a grid whose end was chosen.
-            "edge": any(
-                len(run.selection) > 1
-                and run.learning_rate in (min(run.selection), max(run.selection))
-                for run in group
-            ),
-        }
-        for (source, arm, shots), group in cells.items()
-    ]

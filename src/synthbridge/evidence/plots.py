@@ -3,6 +3,8 @@
 Each function draws what one data set gives of the tables in tables.py and returns a Figure.
 """
 
+from collections.abc import Collection
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from synthbridge.evidence.comparisons import Comparison, shots_words
+from synthbridge.evidence.comparisons import Comparison, images_words, shots_words
 from synthbridge.evidence.figures import (
     COLOURS,
     DASHES,
@@ -29,8 +31,10 @@ MEASURE_WORDS = {"top1": "test accuracy (%)", "mean_per_class": "mean per class 
 
 
 @matplotlib.rc_context(STYLE)
-def plot_accuracy(accuracy: pd.DataFrame, *, measure: str, primary_arm: str) -> Figure:
-    """Draw accuracy against shots, a panel a synthetic source, a band of one spread each side."""
+def plot_accuracy(
+    accuracy: pd.DataFrame, *, measure: str, primary_arm: str, retrieved: Collection[str] = ()
+) -> Figure:
+    """Draw accuracy against shots, a panel a source, a band of one spread to each side."""
     looks, shots = arm_looks({REFERENCE, *accuracy["arm"]}), shots_of(accuracy)
     sources = [source for source in accuracy["source"].unique() if source != REAL]
     figure, axes = panels(max(1, len(sources)), width=WIDTH, height=4.2, wide=2)
@@ -42,7 +46,8 @@ def plot_accuracy(accuracy: pd.DataFrame, *, measure: str, primary_arm: str) -> 
             label = f"{arm} (another model)" if is_clip(arm) else arm
             _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=label,
                             bold=arm in (primary_arm, REFERENCE))  # fmt: skip
-        panel.set_title(f"with {source} images" if sources else "real images only")
+        images = images_words(source, retrieved)
+        panel.set_title(f"with {images}" if sources else "real images only")
         panel.set_xticks(range(len(shots)), [str(value) for value in shots])
         panel.set_xlim(-0.25, len(shots) - 0.75)
         panel.set_xlabel("real training images per class (shots)")

@@ -1,7 +1,7 @@
-"""Readings beside the runs: the rows of probe, and the loss curves of the style tokens."""
+"""Readings beside the runs: probe's rows, loss curves of style tokens, what retrieved sets lack."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,29 @@ def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFr
         )
         curves.append(curve[LOSS_COLUMNS])
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=LOSS_COLUMNS)
+
+
+def read_retrieved(folders: Mapping[str, Iterable[Path]]) -> dict[str, str]:
+    """Tell which sets are retrieved, and what they lack.
+
+    Args:
+        folders: blocks by set; a retrieved set's index.json says what was found for each class.
+
+    Returns:
+        For each retrieved set a sentence on the classes that have no image or too few, or "".
+    """
+    lacks = {}
+    for name, paths in folders.items():
+        indices = [path / "index.json" for path in paths if (path / "index.json").is_file()]
+        for about in filter(None, (read_whole_json(path).get("retrieved") for path in indices)):
+            taken, wanted = about["taken"], about["wanted"]
+            empty = [word for word, count in taken.items() if not count]
+            fewer = [f"{word} {count}" for word, count in taken.items() if 0 < count < wanted]
+            parts = [f"no image was found for {', '.join(empty)}"] if empty else []
+            parts += [f"fewer than {wanted} for {', '.join(fewer)}"] if fewer else []
+            words = "; ".join(parts)
+            lacks[name] = f"{words[0].upper()}{words[1:]}." if words else ""
+    return lacks
 
 
 def dataset_of(path: Path, datasets: list[str]) -> str:

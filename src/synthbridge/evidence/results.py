@@ -17,7 +17,7 @@ import numpy as np
 from synthbridge.evidence.statistics import mean_per_class_accuracy, top1_accuracy
 from synthbridge.files import read_json
 
-REAL = "real"  # the source of arms that see no synthetic image
+REAL = "real"  # the source of arms that see no set
 REFERENCE = "vanilla"  # what every arm is compared with
 CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
 SYNTHETIC_ONLY = "synthetic_only"
@@ -37,8 +37,8 @@ class Run:
     """One final model on the test set. Accuracies in percent."""
 
     dataset: str
-    source: str  # "real", or the synthetic set's name without its shots
-    set: str | None  # the synthetic set; None for arms on real images alone
+    source: str  # "real", or the set's name without its shots
+    set: str | None  # the generated or retrieved set; None for arms on real images alone
     arm: str
     shots: Shots
     seed: int
@@ -120,7 +120,7 @@ def _check_runs(runs: list[Run]) -> None:
         if next_run is not None and run_key(run) == run_key(next_run):
             raise ValueError(
                 f"two runs of arm '{run.arm}' with source '{run.source}', shots {run.shots} and "
-                f"seed {run.seed} on {run.dataset}; give each synthetic set its own source"
+                f"seed {run.seed} on {run.dataset}; give each set its own source"
             )
         if not np.array_equal(labels.setdefault(run.dataset, run.labels), run.labels):
             raise ValueError(

@@ -10,8 +10,8 @@ import numpy as np
 from synthbridge.data.real import PreparedDataset
 from synthbridge.data.shards import read_image
 from synthbridge.data.synthetic import ALL
-from synthbridge.diffusion.prompts import style_prompt, template_prompts
-from synthbridge.diffusion.settings import SyntheticSettings
+from synthbridge.diffusion.prompts import learned_prompts, placeholders, template_prompts
+from synthbridge.diffusion.settings import LEARNED, SyntheticSettings
 from synthbridge.progress import progress, say
 from synthbridge.prompts.composing import compose_prompts
 from synthbridge.prompts.lists import (
@@ -37,7 +37,7 @@ class CandidateParams:
     dataset: str
     source: str  # of the data set: its lists serve where its own name has none
     synthetic: SyntheticSettings
-    placeholder: str  # stands for the style token
+    placeholder: str  # stands for the style token; of it the words of classes are made
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,10 @@ class CandidateWriter:
         """Return the candidate prompts of every class; `chosen` renames some."""
         if self.own is not None:
             return self.own
+        if self.settings.prompts in LEARNED:
+            source, names = self.settings.prompts, self.class_names
+            words = placeholders(source, self.params.placeholder, len(names))
+            return [[prompt] for prompt in learned_prompts(source, names, words)]
         return [
             self._write_class(name, chosen[label].chosen if label in chosen else name)
             for label, name in enumerate(self.class_names)
@@ -133,8 +137,6 @@ class CandidateWriter:
 
     def _write_class(self, name: str, called: str) -> list[str]:
         superclass = self.settings.superclass
-        if self.settings.prompts == "dsi":
-            return [style_prompt(called, self.params.placeholder)]
         if self.settings.prompts == "template":
             kind = "" if superclass is None else f", a type of {superclass}"
             return template_prompts(called + kind)
@@ -151,7 +153,9 @@ class CandidateWriter:
         Raises:
             ValueError: if one is too long.
         """
-        is_usual = self.settings.prompts in ("template", "dsi") and self.settings.superclass is None
+        is_usual = (
+            self.settings.prompts in ("template", *LEARNED) and self.settings.superclass is None
+        )
         if is_usual and self.settings.class_names == "plain":
             return
         from synthbridge.diffusion.text import load_tokenizer, tokenize

@@ -7,8 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings
+from synthbridge.diffusion.settings import (
+    LEARNED,
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+    count_steps,
+)
 from synthbridge.files import read_json
 from synthbridge.progress import StageLog
 from synthbridge.settings import check_settings, read_yaml
@@ -27,9 +34,35 @@ from synthbridge.upstream.settings import (
     UpstreamSettings,
 )
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 Amounts = Mapping[str, float]  # kind of work -> how much of it
 
+DRAWING_START: Amounts = {"load_generator": 1}  # what each process that draws or inverts does first
+
 NUM_READINGS = 11  # of an inversion's loss at fixed noise
+
+
+@dataclass(frozen=True)
+class DatasetSize:
+    """Numbers of images of a real data set."""
+
+    num_classes: int
+    num_train: int
+    num_validation: int
+    num_test: int
+
+    @property
+    def num_images(self) -> int:
+        """Of all splits."""
+        return self.num_train + self.num_validation + self.num_test
+
+    def num_seen(self, shots: int | str | None) -> int:
+        """Return the training images that a run with so many shots sees."""
+        if shots is None:
+            return 0
+        return self.num_train if shots == "full" else self.num_classes * int(shots)
 
 
 def add(*amounts: Amounts) -> dict[str, float]:
@@ -41,18 +74,36 @@ def add(*amounts: Amounts) -> dict[str, float]:
     return summed
 
 
-def drawing(num_images: int, sampling: SamplingSettings, guidance_scale: float) -> Amounts:
+def drawing(
+    num_images: int,
+    sampling: SamplingSettings,
+    guidance_scale: float,
+    image_strength: float | None = None,
+) -> Amounts:
     """Images: a guided step takes two rows through the UNet, any other one."""
-    guided = round(sampling.guided_share * sampling.num_steps) if guidance_scale != 1 else 0
-    rows = num_images * (sampling.num_steps + guided)
-    return {"denoised_row": rows, "drawn_image": num_images}
+    steps = count_steps(sampling.num_steps, image_strength)
+    guided = round(sampling.guided_share * steps) if guidance_scale != 1 else 0
+    return {"denoised_row": num_images * (steps + guided), "drawn_image": num_images}
 
 
-def style(num_images: int, invert: InversionSettings, grid: Amounts) -> Amounts:
-    """One style token, learned from `num_images`; `grid` is what its samples take to draw."""
+def learning(
+    settings: SyntheticSettings,
+    invert: InversionSettings,
+    sampling: SamplingSettings,
+    size: DatasetSize,
+) -> Amounts:
+    """What one subset of a set learns from its real images, and the grid of samples after it.
+
+    The words of `oracle` are learned from texts alone, for next to nothing.
+    """
+    if settings.prompts not in LEARNED:
+        return {}
+    grid = drawing(size.num_classes * invert.samples_per_class, sampling, settings.guidance_scale)
+    if settings.prompts == "oracle":
+        return grid
     # A reading goes forward only, a third of a step.
     rows = (invert.num_steps + NUM_READINGS / 3) * invert.batch_size
-    return add({"encoded_image": num_images, "inverted_row": rows}, grid)
+    return add({"encoded_image": size.num_seen(settings.shots), "inverted_row": rows}, grid)
 
 
 def leg(num_images: int, num_steps: int, batch_size: int) -> Amounts:
@@ -114,8 +165,7 @@ def seconds_of_units(
 def announce(
     log: StageLog,
     *rounds: Sequence[Amounts],
-    device: str,
-    processes: int,
+    accelerator: "Accelerator",
     each: Amounts | None = None,
     shared: bool = False,
 ) -> None:
@@ -124,12 +174,11 @@ def announce(
     Args:
         log: of the stage.
         rounds: what is missing, in the order in which it is dealt; one round after another.
-        device: torch's type of device: cpu or cuda.
-        processes: that share them.
+        accelerator: the device, and the processes that share what is missing.
         each: what every process does first.
         shared: as of `seconds_of_units`.
     """
-    if not any(rounds):
+    if not any(rounds) or not accelerator.is_main_process:
         return
     kinds = add(each or {}, *(unit for units in rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
@@ -137,32 +186,14 @@ def announce(
     backbone = backbone_name(upstream, values["training"]["image_size"])
     needs_backbone = not kinds.isdisjoint(BACKBONE_KINDS)
     generator = None if kinds.isdisjoint(GENERATOR_KINDS) else generator_name(upstream)
-    kind = "gpu" if device == "cuda" else "cpu"
+    kind, processes = (
+        "cpu" if accelerator.device.type == "cpu" else "gpu",
+        accelerator.num_processes,
+    )
     if rates := choose_rates(kind, generator, backbone if needs_backbone else None):
         seconds = rates.of(generator, backbone if needs_backbone else None)
         took = [seconds_of_units(units, seconds, processes, shared) for units in rounds]
         log.expect(total(each or {}, seconds) + sum(took), rates.origin)
-
-
-@dataclass(frozen=True)
-class DatasetSize:
-    """Numbers of images of a real data set."""
-
-    num_classes: int
-    num_train: int
-    num_validation: int
-    num_test: int
-
-    @property
-    def num_images(self) -> int:
-        """Of all splits."""
-        return self.num_train + self.num_validation + self.num_test
-
-    def num_seen(self, shots: int | str | None) -> int:
-        """Return the training images that a run with so many shots sees."""
-        if shots is None:
-            return 0
-        return self.num_train if shots == "full" else self.num_classes * int(shots)
 
 
 def prepared_size(folder: Path) -> DatasetSize:

@@ -2,24 +2,29 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthbridge.data.shards import encode_jpeg, write_shard
-from synthbridge.data.synthetic import ALL, PlannedShard, plan_shards
+from synthbridge.data.shard_writing import write_units
+from synthbridge.data.synthetic import (
+    ALL,
+    PlannedShard,
+    StartImages,
+    plan_shards,
+    read_start_images,
+)
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.progress import StageLog, progress
 from synthbridge.settings import read_section
-from synthbridge.stages.costs import announce, drawing
+from synthbridge.stages.costs import DRAWING_START, announce, drawing
 from synthbridge.stages.launch import end_share
-from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
+from synthbridge.work import copy_unit, unit_key, unit_path
 
 BATCH_SIZE = 64  # images denoised at once; part of the key, as rounding depends on it
 
@@ -51,6 +56,7 @@ class ImagePlan:
     index: int
     seed: int
     prompt: str
+    start: str | None = None  # the real image that it starts from
 
 
 def generate(
@@ -85,14 +91,9 @@ def generate(
     with start_accelerator() as accelerator:
         paths = {shard: unit_path("generate", _key(params, block, shard)) for shard in shards}
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
-        guidance = block.plan["guidance_scale"]
-        announce(
-            log,
-            [drawing(shard.num_images, params, guidance) for shard in missing],
-            device=accelerator.device.type,
-            processes=accelerator.num_processes,
-            each={"load_generator": 1},
-        )
+        of_plan = block.plan["guidance_scale"], block.plan.get("image_strength")
+        units = [drawing(shard.num_images, params, *of_plan) for shard in missing]
+        announce(log, units, accelerator=accelerator, each=DRAWING_START)
         mine = my_share(accelerator, missing)
         todo = {shard: paths[shard] for shard in mine}
         _make_shards(params, block, todo, style, generator, accelerator.device)
@@ -117,6 +118,7 @@ def _key(params: SamplingSettings, block: Block, shard: PlannedShard) -> str:
         images=[shard.start, shard.stop],
         subset=shard.subset,
         style=block.plan["styles"][shard.subset],
+        starts=[block.plan.get("image_strength"), block.plan.get("starts", {}).get(shard.subset)],
         generator=block.generator_hash,
         batch_size=BATCH_SIZE,
     )
@@ -131,25 +133,13 @@ def _make_shards(
     device,
 ) -> None:
     """Draw the images of each shard; threads encode and write while the device goes on."""
-    total = sum(shard.num_images for shard in paths)
     images = progress(
         _draw(params, block, list(paths), style, generator, device) if paths else (),
-        total=total,
+        total=sum(shard.num_images for shard in paths),
         what="drawing",
         unit="image",
     )
-    with ThreadPoolExecutor() as encoders, ThreadPoolExecutor(1) as writer:
-        writing: Future | None = None
-        for shard, path in paths.items():
-            samples = [
-                (image_plan, encoders.submit(encode_jpeg, image, params.jpeg_quality))
-                for image_plan, image in islice(images, shard.num_images)
-            ]
-            if writing:
-                writing.result()  # memory holds two shards at most; an error shows here
-            writing = writer.submit(_write_unit, params, block, shard, samples, path)
-        if writing:
-            writing.result()
+    write_units(paths, images, partial(_describe, params, block), jpeg_quality=params.jpeg_quality)
 
 
 def _draw(
@@ -161,16 +151,26 @@ def _draw(
     device,
 ) -> Iterator[tuple[ImagePlan, np.ndarray]]:
     """Draw the images of all shards in order: the plan of each, and (H, W, 3) uint8."""
+    from synthbridge.diffusion.image_guidance import guide_by
     from synthbridge.diffusion.loading import load_text_to_image
     from synthbridge.diffusion.sampling import check_images, sample_images
-    from synthbridge.diffusion.style_token import load_style_token, put_style_token
+    from synthbridge.diffusion.style_token import load_words, put_words
 
     model = load_text_to_image(generator).to_fastest(device)
     for shard in shards:
+        starts = None
         if block.plan["styles"][shard.subset]:
-            placeholder, vector = load_style_token(style / f"{shard.subset}.safetensors")
-            put_style_token(model.tokenizer, model.text_encoder, placeholder, vector)
-        plans = plan_images(params, block, shard)
+            words = load_words(style / f"{shard.subset}.safetensors")
+            put_words(model.tokenizer, model.text_encoder, words)
+        if "starts" in block.plan:
+            starts = read_start_images(style / f"{shard.subset}.tar")
+        plans = plan_images(params, block, shard, starts)
+        guidance = starts and guide_by(
+            model,
+            [plan.start for plan in plans if plan.start],
+            starts.read,
+            block.plan["image_strength"],
+        )
         batches = sample_images(
             model,
             [image_plan.prompt for image_plan in plans],
@@ -180,6 +180,7 @@ def _draw(
             guidance_scale=block.plan["guidance_scale"],
             guided_share=params.guided_share,
             batch_size=BATCH_SIZE,
+            image_guidance=guidance,
         )
         drawn = 0
         for batch in batches:
@@ -189,8 +190,13 @@ def _draw(
             drawn += len(batch)
 
 
-def plan_images(params: SamplingSettings, block: Block, shard: PlannedShard) -> list[ImagePlan]:
-    """List the images of a shard, each with its own seed and prompt."""
+def plan_images(
+    params: SamplingSettings,
+    block: Block,
+    shard: PlannedShard,
+    starts: StartImages | None = None,
+) -> list[ImagePlan]:
+    """List the images of a shard, each with its own seed, prompt and real image to start from."""
     # Every subset draws its own noise: s1's images are no second look at s0's.
     run_seed = params.seed + (0 if shard.subset == ALL else 1 + int(shard.subset[1:]))
     plans = []
@@ -198,32 +204,20 @@ def plan_images(params: SamplingSettings, block: Block, shard: PlannedShard) -> 
         candidates = block.candidates(shard.subset, label)
         for index in range(shard.start, shard.stop):
             seed = image_seed(run_seed, label, index)
-            plans.append(ImagePlan(label, index, seed, draw_prompt(candidates, seed)))
+            start = starts.choose(label, index) if starts else None
+            plans.append(ImagePlan(label, index, seed, draw_prompt(candidates, seed), start))
     return plans
 
 
-def _write_unit(
-    params: SamplingSettings,
-    block: Block,
-    shard: PlannedShard,
-    samples: list[tuple[ImagePlan, Future]],
-    path: Path,
-) -> None:
-    """Write one finished shard into the work folder."""
-    with whole_unit(path) as unit:
-        write_shard(
-            unit / "shard.tar",
-            (_sample(params, block, shard, plan, jpeg.result()) for plan, jpeg in samples),
-        )
-
-
-def _sample(
-    params: SamplingSettings, block: Block, shard: PlannedShard, plan: ImagePlan, jpeg: bytes
+def _describe(
+    params: SamplingSettings, block: Block, shard: PlannedShard, plan: ImagePlan
 ) -> dict[str, Any]:
-    """Return one sample as `write_shard` takes it: all that is needed to draw it again."""
+    """Return one sample without its image: all that is needed to draw it again."""
+    start = {}
+    if plan.start:
+        start = {"image_strength": block.plan["image_strength"], "start_image": plan.start}
     return {
         "__key__": f"{shard.subset}-{plan.label:04d}-{plan.index:06d}",
-        "jpg": jpeg,
         "cls": plan.label,
         "json": {
             "class_name": block.plan["class_names"][plan.label],
@@ -235,6 +229,7 @@ def _sample(
             "guided_share": params.guided_share,
             "generator": block.generator_hash,
             "style": block.plan["styles"][shard.subset],
+            **start,
         },
     }
 

@@ -1,4 +1,7 @@
-"""Stage `invert`: the real training images that a set may see become its style tokens."""
+"""Stage `invert`: what a set takes from the real training images that it may see.
+
+A style token, a word a class, or the shots themselves, for images to start from.
+"""
 
 import argparse
 import csv
@@ -6,21 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from synthbridge.data.real import PreparedDataset, read_dataset
-from synthbridge.data.shards import encode_png, read_square
+from synthbridge.data.shards import Sample, encode_png, read_image, read_square, write_shard
 from synthbridge.data.synthetic import subset_names
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.diffusion.settings import (
+    LEARNED, InversionSettings, SamplingSettings, SyntheticSettings,
+)  # fmt: skip
 from synthbridge.files import hash_file, hash_folder, whole_file, write_json
 from synthbridge.progress import StageLog
-from synthbridge.stages.costs import Amounts, announce, drawing, prepared_size, style
+from synthbridge.stages.costs import DRAWING_START, announce, learning, prepared_size
 from synthbridge.stages.launch import end_share
 from synthbridge.stages.params import read_params
 from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
 STYLE, CURVE, SAMPLES, RECORD = "style.safetensors", "loss.csv", "samples.png", "record.json"
+STARTS = "starts.tar"  # the shots, of the size that the generator draws
 SAMPLES_AT_ONCE = 64  # images of the grid denoised at once
 
 
@@ -34,65 +41,61 @@ class InvertParams:
     seeds: Sequence[int]
 
 
-def invert(params: InvertParams, *, real: Path, generator: Path, out: Path) -> None:
-    """Write a style token, its loss curve and a grid of samples for every subset of a set.
+def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out: Path) -> None:
+    """Write what every subset of a set takes from the real images that it may see.
 
-    A set without a style (all but `prompts: dsi`) has nothing to learn: its index says just that.
+    Learned words with their loss curve and a grid of samples; of a number of shots the images. A
+    set that sees no real image gets an index that says just that.
     """
     subsets = subset_names(params.synthetic.shots, params.seeds)
-    if params.synthetic.prompts != "dsi":
-        log = StageLog(f"invert: a {params.synthetic.prompts} set has no style to learn")
+    if params.synthetic.shots is None:
+        log = StageLog("invert: the set sees no real image, and there is nothing to learn")
         end_share()
         write_json(out / "index.json", {subset: None for subset in subsets})
         return log.done("an index without styles", out)
+    is_learned = params.synthetic.prompts in LEARNED
+    what = f"{params.invert.num_steps} steps each" if is_learned else "to start from"
     log = StageLog(
-        f"invert: learning {len(subsets)} style token(s) from {params.synthetic.shots} images "
-        f"a class, {params.invert.num_steps} steps each"
+        f"invert: {params.synthetic.prompts} for {len(subsets)} subset(s), "
+        f"{params.synthetic.shots} images a class, {what}"
     )
     from synthbridge.stages.processes import share_units, start_accelerator
 
     dataset = read_dataset(real)
     inputs = {"real": hash_folder(real), "generator": hash_folder(generator)}
+    if params.synthetic.prompts == "oracle":
+        inputs["clip"] = hash_folder(clip)
     with start_accelerator() as accelerator:
         paths = {
             subset: unit_path("invert", _key(params, seed, inputs))
             for subset, seed in subsets.items()
         }
-        missing = [path for path in paths.values() if not path.is_dir()]
-        announce(
-            log,
-            [_cost(params, dataset)] * len(missing),
-            device=accelerator.device.type,
-            processes=accelerator.num_processes,
-            each={"load_generator": 1},
-        )
+        cost = learning(params.synthetic, params.invert, params.generate, prepared_size(real))
+        missing = [cost for path in paths.values() if not path.is_dir()]
+        announce(log, missing, accelerator=accelerator, each=DRAWING_START)
         load = cache(partial(_load, generator, params.invert.placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
-            _learn(params, dataset, subsets[subset], load(), paths[subset])
+            _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
         if accelerator.is_main_process:
             for subset, path in paths.items():
                 copy_unit(path, lambda file, subset=subset: out / f"{subset}{file.suffix}")
-            tokens = {subset: hash_file(path / STYLE) for subset, path in paths.items()}
-            write_json(out / "index.json", tokens)
-    log.done(f"{len(subsets)} style token(s)", out)
-
-
-def _cost(params: InvertParams, dataset: PreparedDataset) -> Amounts:
-    """Return what one style token costs, with its grid of samples."""
-    size = prepared_size(dataset.folder)
-    count = size.num_classes * params.invert.samples_per_class
-    grid = drawing(count, params.generate, params.synthetic.guidance_scale)
-    return style(size.num_seen(params.synthetic.shots), params.invert, grid)
+            styles = {
+                subset: hash_file(path / STYLE) if is_learned else None
+                for subset, path in paths.items()
+            }
+            write_json(out / "index.json", styles)
+    log.done(f"{len(subsets)} subset(s)", out)
 
 
 def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
-    """Return the key of one style token's unit of work."""
-    from synthbridge.diffusion import inversion, sampling  # noqa: F401  (part of the code's hash)
+    """Return the key of one subset's unit of work."""
+    from synthbridge.diffusion import class_tokens, inversion, oracle, sampling  # noqa: F401  (part of the code's hash)
 
     sampling_settings = params.generate.model_dump(
         include={"sampler", "num_steps", "guided_share", "seed"}
     )
     return unit_key(
+        prompts=params.synthetic.prompts,
         invert=params.invert.model_dump(),
         samples=[sampling_settings, params.synthetic.guidance_scale],
         shots=params.synthetic.shots,
@@ -111,33 +114,89 @@ def _load(generator: Path, placeholder: str, device):
     return model
 
 
-def _learn(params: InvertParams, dataset: PreparedDataset, seed: int, model, path: Path) -> None:
-    """Learn one style token and leave it in the work folder; a killed run goes on."""
-    from synthbridge.diffusion.inversion import invert_style
-    from synthbridge.diffusion.style_token import save_style_token
-
-    size = model.image_size
+def _make_unit(
+    params: InvertParams, dataset: PreparedDataset, seed: int, model, clip: Path, path: Path
+) -> None:
+    """Leave what one subset takes in the work folder; a killed run goes on."""
     assert params.synthetic.shots is not None
     samples = dataset.train_samples(params.synthetic.shots, seed)
-    images = np.stack([read_square(sample, size) for sample in samples])
     checkpoint = path.with_suffix(".checkpoint")
-    learned = invert_style(
-        model,
-        params.invert,
-        images,
-        [sample.label for sample in samples],
-        dataset.class_names,
-        flip=dataset.flip,
-        checkpoint=checkpoint,
-    )
+    learned = None
+    if params.synthetic.prompts in LEARNED:
+        learned = _learn(params, dataset, samples, model, clip, checkpoint)
     with whole_unit(path) as unit:
-        save_style_token(unit / STYLE, params.invert.placeholder, learned.vector)
-        _write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
-        grid = _draw_samples(params, model, dataset.class_names, learned.vector)
-        (unit / SAMPLES).write_bytes(encode_png(grid))
+        if learned:
+            _write_words(params, dataset, learned, model, unit)
+        if params.synthetic.shots != "full":
+            write_shard(unit / STARTS, (_start(sample, model.image_size) for sample in samples))
         names = sorted(sample.record["name"] for sample in samples)
         write_json(unit / RECORD, {"learned_from": names, "seed": seed})
     checkpoint.unlink(missing_ok=True)
+
+
+def _learn(
+    params: InvertParams,
+    dataset: PreparedDataset,
+    samples: Sequence[Sample],
+    model,
+    clip: Path,
+    checkpoint: Path,
+):
+    """Learn the words that the set's prompts ask for."""
+    from synthbridge.diffusion.class_tokens import invert_classes
+    from synthbridge.diffusion.inversion import invert_style
+    from synthbridge.diffusion.oracle import invert_means
+
+    names, labels = dataset.class_names, [sample.label for sample in samples]
+    if params.synthetic.prompts == "oracle":
+        projection, means = _read_with_clip(clip, model, samples, labels, names)
+        return invert_means(model, params.invert, projection, means, names, checkpoint=checkpoint)
+    images = np.stack([read_square(sample, model.image_size) for sample in samples])
+    learn = {"dsi": invert_style, "class_tokens": invert_classes}[params.synthetic.prompts]
+    return learn(
+        model, params.invert, images, labels, names, flip=dataset.flip, checkpoint=checkpoint
+    )
+
+
+def _read_with_clip(
+    folder: Path, model, samples: Sequence[Sample], labels: list[int], class_names: Sequence[str]
+):
+    """Return CLIP's projection of texts (P, D) and the mean of each class's images (C, P)."""
+    from synthbridge.clip.embedding import load_clip
+    from synthbridge.diffusion.oracle import check_tower, mean_directions
+
+    clip = load_clip(folder, model.device)
+    projection = clip.model.text_projection.weight.detach()
+    check_tower(model, projection, class_names, clip.embed_texts(class_names))
+    embedded = clip.embed_images(np.asarray(read_image(sample)) for sample in samples)
+    return projection, mean_directions(embedded, labels, len(class_names))
+
+
+def _write_words(
+    params: InvertParams, dataset: PreparedDataset, learned, model, unit: Path
+) -> None:
+    """Write the words, their loss curve and a grid of samples."""
+    from synthbridge.diffusion.prompts import learned_prompts, placeholders
+    from synthbridge.diffusion.style_token import put_words, save_words
+
+    source, names = params.synthetic.prompts, dataset.class_names
+    words = placeholders(source, params.invert.placeholder, len(names))
+    tokens = dict(zip(words, learned.vectors, strict=True))
+    save_words(unit / STYLE, tokens)
+    _write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
+    put_words(model.tokenizer, model.text_encoder, tokens)
+    grid = _draw_samples(params, model, learned_prompts(source, names, words))
+    (unit / SAMPLES).write_bytes(encode_png(grid))
+
+
+def _start(sample: Sample, size: int) -> dict[str, Any]:
+    """Return a real image as `write_shard` takes it, for images to start from."""
+    return {
+        "__key__": sample.key,
+        "png": encode_png(read_square(sample, size)),
+        "cls": sample.label,
+        "json": {"name": sample.record["name"]},
+    }
 
 
 def _write_curve(path: Path, losses: list[float], fixed_noise: dict[int, float]) -> None:
@@ -151,18 +210,16 @@ def _write_curve(path: Path, losses: list[float], fixed_noise: dict[int, float])
             rows.writerow([step, loss, reading])
 
 
-def _draw_samples(params: InvertParams, model, class_names: Sequence[str], vector) -> np.ndarray:
-    """Draw the style prompt of every class: (H, W, 3) uint8, a class a row."""
-    from synthbridge.diffusion.prompts import image_seed, style_prompt
+def _draw_samples(params: InvertParams, model, prompts: Sequence[str]) -> np.ndarray:
+    """Draw the prompt of every class: (H, W, 3) uint8, a class a row."""
+    from synthbridge.diffusion.prompts import image_seed
     from synthbridge.diffusion.sampling import sample_images
-    from synthbridge.diffusion.style_token import put_style_token
 
-    put_style_token(model.tokenizer, model.text_encoder, params.invert.placeholder, vector)
     columns = range(params.invert.samples_per_class)
     batches = sample_images(
         model,
-        [style_prompt(name, params.invert.placeholder) for name in class_names for _ in columns],
-        [image_seed(params.generate.seed, c, i) for c in range(len(class_names)) for i in columns],
+        [prompt for prompt in prompts for _ in columns],
+        [image_seed(params.generate.seed, c, i) for c in range(len(prompts)) for i in columns],
         sampler=params.generate.sampler,
         num_steps=params.generate.num_steps,
         guidance_scale=params.synthetic.guidance_scale,
@@ -170,7 +227,7 @@ def _draw_samples(params: InvertParams, model, class_names: Sequence[str], vecto
         batch_size=SAMPLES_AT_ONCE,
     )
     drawn = np.concatenate(list(batches))  # (classes * columns, H, W, 3)
-    rows = np.split(drawn, len(class_names))
+    rows = np.split(drawn, len(prompts))
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
@@ -178,7 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Take the set's name and the paths that dvc.yaml names."""
     parser = argparse.ArgumentParser(prog="invert", description=__doc__)
     parser.add_argument("--set", required=True, help="a group below `synthetic` in params.yaml")
-    for name in ("--real", "--generator", "--out"):
+    for name in ("--real", "--generator", "--clip", "--out"):
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args(arguments)
     params = read_params()
@@ -186,5 +243,6 @@ def main(arguments: list[str] | None = None) -> None:
         InvertParams(params.invert, params.generate, params.synthetic[args.set], params.seeds),
         real=args.real,
         generator=args.generator,
+        clip=args.clip,
         out=args.out,
     )

@@ -9,7 +9,12 @@ from pydantic import Field, StringConstraints, model_validator
 from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.diffusion.settings import (
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+    count_steps,
+)
 from synthbridge.evidence.settings import ExamineSettings, ReportSettings
 from synthbridge.settings import Settings, check_settings, read_yaml
 from synthbridge.training.settings import (
@@ -116,12 +121,16 @@ class Params(Settings):
                 "training.normalisation is 'synthetic', but sets is empty, so there is no "
                 "synthetic image to measure; choose backbone or real"
             )
-        if self.sets and self.upstream.generator is not None and self.upstream.clip is None:
+        if self.sets and self.upstream.clip is None:
             raise ValueError(
-                "upstream.clip is null, but sets are looked through with it for test images; name "
-                "a CLIP there (docs/models.md)"
+                f"upstream.clip is null, but sets holds {_list(self.sets)}, and a set is looked "
+                "through with CLIP for test images; name one there (docs/models.md)"
             )
         for name, settings in self.synthetic.items():
+            try:
+                count_steps(self.generate.num_steps, settings.image_strength)
+            except ValueError as error:
+                raise ValueError(f"synthetic.{name}: {error}") from None
             if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
                 raise ValueError(
                     f"synthetic.{name} sees {settings.shots} shots; "
@@ -134,13 +143,8 @@ class Params(Settings):
         return self
 
     @model_validator(mode="after")
-    def _retrieval_has_what_it_needs(self) -> "Params":
+    def _retrieval_has_a_pool(self) -> "Params":
         for name in self.retrieved_sets:
-            if self.upstream.clip is None:
-                raise ValueError(
-                    f"retrieved.{name} is ranked by CLIP, but upstream.clip is null; "
-                    "name one there (docs/models.md)"
-                )
             if self.retrieved[name].pool is None and self.upstream.pool is None:
                 raise ValueError(
                     f"retrieved.{name}.pool is null, the upstream's, but upstream.pool is null "
@@ -156,11 +160,6 @@ class Params(Settings):
                     f"clip_tuning.sets holds '{name}', which sets does not; add it there, or "
                     "leave it out here"
                 )
-        if self.clip_tuning.sets and self.upstream.clip is None:
-            raise ValueError(
-                f"clip_tuning.sets is {self.clip_tuning.sets}, but upstream.clip is null; name a "
-                "CLIP there, or write clip_tuning.sets: []"
-            )
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from typing import Any
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.synthetic import ALL, check_volume
-from synthbridge.files import read_json, write_json
+from synthbridge.files import hash_file, read_json, write_json
 from synthbridge.progress import StageLog
 from synthbridge.prompts.senses import Choice
 from synthbridge.stages.candidates import CandidateParams, CandidatePaths, CandidateWriter
@@ -48,6 +48,10 @@ def plan(
     prompts = {subset: writer.write(chosen) for subset, chosen in choices.items()}
     writer.check_lengths(prompts.values())
     shared = {"prompts": prompts[ALL]} if list(prompts) == [ALL] else {"prompts_by_subset": prompts}
+    starts = {}  # Real Guidance: subset -> hash of the real images that its images start from
+    if params.synthetic.image_strength is not None:
+        hashes = {subset: hash_file(paths.style / f"{subset}.tar") for subset in styles}
+        starts = {"image_strength": params.synthetic.image_strength, "starts": hashes}
     for number, path in enumerate(blocks):
         start = number * size
         if start >= volume:
@@ -62,6 +66,7 @@ def plan(
                 "guidance_scale": params.synthetic.guidance_scale,
                 "styles": styles,
                 **shared,
+                **starts,
             },
         )
     write_json(names, _record(choices, real.class_names))

@@ -1,9 +1,8 @@
 """Stage `report`: every run, probe and curve becomes tables, plots, verdicts and one page."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,7 +14,12 @@ from synthbridge.evidence.forecasts import forecast_table
 from synthbridge.evidence.frequency import with_frequencies
 from synthbridge.evidence.marks import TABLES, mark_table, marked_datasets
 from synthbridge.evidence.page import Evidence, draw_figures, render_page
-from synthbridge.evidence.readings import dataset_of, read_probes, read_style_losses
+from synthbridge.evidence.readings import (
+    dataset_of,
+    read_probes,
+    read_retrieved,
+    read_style_losses,
+)
 from synthbridge.evidence.results import Run, read_runs
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import (
@@ -33,9 +37,7 @@ from synthbridge.evidence.tables import (
 from synthbridge.files import read_json, write_json, write_text
 from synthbridge.progress import StageLog, say
 from synthbridge.settings import read_section
-
-if TYPE_CHECKING:
-    from synthbridge.data.shards import Sample
+from synthbridge.stages.pictures import read_pictures
 
 # What names a line of `dvc plots`; see plot_shots.json and plot_curve.json beside the page.
 SERIES = {
@@ -43,7 +45,6 @@ SERIES = {
     "convergence": ["dataset", "source", "arm", "shots"],
     "style_loss": ["dataset", "set", "subset"],
 }
-TILE = 64  # pixels: the side of a picture in the grid
 
 
 def report(
@@ -65,7 +66,7 @@ def report(
         probe: files or folders of probe.
         styles: folders of invert, with a loss curve <subset>.csv for each token.
         real: prepared data sets, for the pictures.
-        synthetic: folders of synthetic shards, for the pictures.
+        synthetic: blocks of synthetic and retrieved sets, for the pictures.
         examined: folders `findings` of examine.
         out: the folder to fill.
 
@@ -91,10 +92,13 @@ def report(
     parts = []
     for dataset in datasets:
         own_runs = [run for run in runs if run.dataset == dataset]
-        pictures, class_names, provenance = _pictures(
+        sources = {run.set: run.source for run in own_runs if run.set}
+        of_dataset = [path for path in synthetic if dataset_of(path, datasets) == dataset]
+        blocks = _by_set(of_dataset, sources)
+        lacks = read_retrieved(blocks)
+        pictures, class_names, provenance = read_pictures(
             [path for path in real if dataset_of(path, datasets) == dataset],
-            [path for path in synthetic if dataset_of(path, datasets) == dataset],
-            {run.set for run in own_runs if run.set},
+            blocks,
             _grid_labels(own_runs, params.grid_classes),
             params.grid_images,
         )
@@ -111,6 +115,7 @@ def report(
             pictures=pictures,
             class_names=class_names,
             provenance=provenance,
+            retrieved={sources[name]: lacks[name] for name in sources if name in lacks},
         )
         parts.append((evidence, draw_figures(evidence, params)))
     tables["differences"] = differences_table(comparisons)
@@ -143,7 +148,9 @@ def _write_page(
         for name, figure in figures.items():
             write_png(figure, out / "plots" / evidence.dataset / f"{name}.png")
         for source in evidence.sources():
-            sentence = verdict_sentence(evidence.dataset, source, evidence.comparisons, params)
+            sentence = verdict_sentence(
+                evidence.dataset, source, evidence.comparisons, params, evidence.retrieved
+            )
             say(f"  {sentence}")
     write_text(out / "report.html", render_page(parts, params))
 
@@ -155,77 +162,13 @@ def _grid_labels(runs: list[Run], num_rows: int) -> list[int]:
     return [int(label) for label in labels[rows]]
 
 
-def _pictures(
-    real: list[Path], synthetic: list[Path], sets: set[str], labels: list[int], num: int
-) -> tuple[dict[str, np.ndarray], list[str], dict[str, dict[str, str]]]:
-    """Read the first pictures of each class from the real data and every synthetic set.
-
-    Returns:
-        Pictures (classes, num, TILE, TILE, 3) by set, real first; the names of the classes; and
-        for each synthetic set what the records of its pictures agree on.
-    """
-    shards: dict[str, list[Path]] = {}
-    for folder in real:
-        shards.setdefault("real", []).extend(_tars(folder, "train-*.tar"))
-    for folder in synthetic:
-        # Blocks of one set lie in folders below one that bears the set's name.
-        name = next((part for part in reversed(folder.parts) if part in sets), folder.name)
-        shards.setdefault(name, []).extend(_tars(folder, "**/*.tar"))
-    names = {label: str(label) for label in labels}
-    pictures, provenance = {}, {}
-    for name, paths in shards.items():
-        samples = _first_samples(paths, labels, num)
-        pictures[name] = np.stack([_tiles(samples[label], num) for label in labels])
-        for label in labels:
-            for sample in samples[label]:
-                names[label] = sample.record.get("class_name", names[label])
-        if name != "real":
-            provenance[name] = _shared_facts([s.record for kept in samples.values() for s in kept])
-    return pictures, [names[label] for label in labels], provenance
-
-
-def _tars(folder: Path, pattern: str) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder of shards; run 'dvc repro' to make it")
-    return sorted(folder.glob(pattern))
-
-
-def _first_samples(paths: list[Path], labels: list[int], num: int) -> "dict[int, list[Sample]]":
-    """Return the first `num` samples of each label, opening no more shards than it takes."""
-    from synthbridge.data.shards import index_shard
-
-    samples: dict[int, list[Sample]] = {label: [] for label in labels}
-    for path in paths:
-        for sample in index_shard(path):
-            if len(samples.get(sample.label, [None] * num)) < num:
-                samples[sample.label].append(sample)
-        if all(len(kept) == num for kept in samples.values()):
-            break
-    return samples
-
-
-def _tiles(samples: "list[Sample]", num: int) -> np.ndarray:
-    """Decode up to `num` pictures as (num, TILE, TILE, 3) uint8; missing ones are white."""
-    from synthbridge.data.shards import read_square
-
-    tiles = np.full((num, TILE, TILE, 3), 255, np.uint8)
-    for index, sample in enumerate(samples):
-        tiles[index] = read_square(sample, TILE)
-    return tiles
-
-
-def _shared_facts(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Return what all records agree on, and one prompt for an example."""
-    if not records:
-        return {}
-    facts = {
-        name: str(value)
-        for name, value in sorted(records[0].items())
-        if all(record.get(name) == value for record in records)
-    }
-    if "prompt" in records[0]:
-        facts["prompt"] = f"for example: {records[0]['prompt']}"
-    return facts
+def _by_set(blocks: list[Path], sets: Collection[str]) -> dict[str, list[Path]]:
+    """Group the folders of blocks: those of one set lie below a folder that bears its name."""
+    groups: dict[str, list[Path]] = {}
+    for block in blocks:
+        name = next((part for part in reversed(block.parts) if part in sets), block.name)
+        groups.setdefault(name, []).append(block)
+    return groups
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -53,10 +53,14 @@ class Cost:
     images: float = 0
     steps: float = 0
     seconds: float = 0  # of one process
+    untimed: int = 0  # points with a model that no rate is known of
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
-            self.images + other.images, self.steps + other.steps, self.seconds + other.seconds
+            self.images + other.images,
+            self.steps + other.steps,
+            self.seconds + other.seconds,
+            self.untimed + other.untimed,
         )
 
 
@@ -72,7 +76,8 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
     Raises:
         ValueError: if a name, the scale or the workspace is not as it must be, or a study failed.
     """
-    names = list_studies() if "all" in names else list(dict.fromkeys(names))
+    is_all = "all" in names
+    names = list_studies() if is_all else list(dict.fromkeys(names))
     workspace = Workspace()
     accuracy = workspace.params["report"]["measure"]
     studies = {name: read_study(name).with_accuracy(accuracy) for name in names}
@@ -93,6 +98,9 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
             if item.experiment
         }
         failed = run_experiments(list(wanted.values()), jobs, lock)
+    for record in RECORDS.glob("*.json") if is_all else []:
+        if record.stem not in wanted:  # of older code or settings; git remembers it
+            record.unlink()
     faults = [_draw(name, studies[name], plan, scale, failed) for name, plan in plans.items()]
     if any(faults):
         raise ValueError("; ".join(fault for fault in faults if fault))
@@ -131,12 +139,12 @@ def _say_costs(
         seen |= {item.experiment.name for item in new if item.experiment}
         cost = Cost()
         for item in new:
-            one, origin = _cost(item)
-            cost = cost + one
+            one, known = _cost(item)
+            cost, origin = cost + one, origin or known
         total = total + cost
         say(
             f"{name:22} {len(plan):6} {len(new):6} {cost.images:9,.0f} {cost.steps:9,.0f} "
-            f"{cost.seconds / 60:8.1f}  {studies[name].title}"
+            f"{cost.seconds / 60:7.1f}{'+' if cost.untimed else ' '}  {studies[name].title}"
         )
     hours = total.seconds / 3600
     what = "GPU hours" if scale == "full" else "core hours"
@@ -144,6 +152,7 @@ def _say_costs(
         f"at most {total.images:,.0f} images, {total.steps:,.0f} gradient steps, {hours:.1f} {what}"
         f", {total.seconds / 60 / jobs:.0f} min with {jobs} at a time"
         + (f" ({origin})" if origin else "")
+        + (f", and {total.untimed} points with models of no known rate" if total.untimed else "")
     )
 
 
@@ -155,9 +164,10 @@ def _cost(planned: Planned) -> tuple[Cost, str]:
     work = replace(work, stages=own)
     totals = work.totals()
     rates = choose_rates(device_kind(), work.generator, work.backbone)
-    seconds = predict(work, rates).seconds + SECONDS_OF_DVC if rates else float("nan")
-    cost = Cost(totals.get("drawn_image", 0), totals.get("gradient_step", 0), seconds)
-    return cost, rates.origin if rates else "no rate for some model"
+    images, steps = totals.get("drawn_image", 0), totals.get("gradient_step", 0)
+    if rates is None:
+        return Cost(images, steps, SECONDS_OF_DVC, untimed=1), ""
+    return Cost(images, steps, predict(work, rates).seconds + SECONDS_OF_DVC), rates.origin
 
 
 def _draw(

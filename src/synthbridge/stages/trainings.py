@@ -55,14 +55,9 @@ def share_trainings(
     and the `cost` of each training, it says first how long those that are missing will take.
     """
     missing = missing_units(accelerator, trainings, _is_done)
-    if log and cost and accelerator.is_main_process:
-        announce(
-            log,
-            [cost(training) for training in missing],
-            device=accelerator.device.type,
-            processes=accelerator.num_processes,
-            shared=True,
-        )
+    if log and cost:
+        units = [cost(training) for training in missing]
+        announce(log, units, accelerator=accelerator, shared=True)
     team = form_team(accelerator, len(missing))
     mine = missing if team.size > 1 else my_share(accelerator, missing)
     for training in progress(mine, total=len(mine), what=what, unit=unit):

@@ -26,6 +26,7 @@ from synthbridge.files import hash_file, hash_folder, write_json
 from synthbridge.progress import StageLog, progress, say
 from synthbridge.stages.params import read_params, source_name
 from synthbridge.stages.processes import start_accelerator
+from synthbridge.stages.run_metrics import write_run_metrics
 from synthbridge.training.accuracy import mean_per_class, top1
 from synthbridge.work import unit_key, unit_path, whole_unit
 
@@ -84,11 +85,7 @@ def tune_clip(
         runs = tuner.real_runs() if not blocks else tuner.synthetic_runs(blocks)
         write_json(results / "index.json", {**labels, "num_runs": len(runs)})
         publisher = Publisher(tuner, labels, results)
-        points: dict[str, dict[str, dict[str, Any]]] = {}
-        for run in runs:
-            of_shots = points.setdefault(run.arm, {}).setdefault(str(run.shots), {})
-            of_shots[f"s{run.seed}"] = publisher.write(run)
-        write_json(metrics, points)
+        write_run_metrics(metrics, [publisher.write(run) for run in runs])
     log.done(f"{len(runs)} runs on CLIP", results)
 
 
@@ -180,8 +177,8 @@ class Publisher:
         extra = tuner.dataset.extra_test_samples()
         self.extra = tuner.source(extra, 1) if extra else None
 
-    def write(self, run: Run) -> dict[str, float]:
-        """Write one run's record and predictions; return what the metrics hold of it."""
+    def write(self, run: Run) -> dict[str, Any]:
+        """Write one run's record and predictions; return the record."""
         guesses = probabilities(run.tuned.weights, self.test.features)
         answers = self.test.labels.cpu().numpy()
         points = {
@@ -195,9 +192,10 @@ class Publisher:
             points["extra_mean_per_class"] = mean_per_class(extra, labels)
         points["gradient_steps"] = run.tuned.gradient_steps
         path = self.results / run.arm / f"{run.shots}-s{run.seed}"
-        write_json(path.with_suffix(".json"), {**self._record(run), **points, **self.labels})
+        record = {**self._record(run), **points, **self.labels}
+        write_json(path.with_suffix(".json"), record)
         np.savez_compressed(path.with_suffix(".npz"), probabilities=guesses, labels=answers)
-        return points
+        return record
 
     def _record(self, run: Run) -> dict[str, Any]:
         rate = self.tuner.params.tuning.learning_rate

@@ -163,7 +163,7 @@ def _make_models(
         [amounts[name] for name, unit in units.items() if not unit.path.is_dir()]
         for amounts, units in zip(miniature_models(params), (first, last), strict=True)
     ]
-    announce(log, *missing, device="cpu", processes=accelerator.num_processes)
+    announce(log, *missing, accelerator=accelerator)
     for units in (first, last):
         _make(accelerator, list(units.values()))
     first.pop("vae", None)  # a part of the generator

@@ -27,7 +27,7 @@ class Row:
     row: str
     is_control: bool
     dataset: str
-    shots: str | None  # None: a reading of probe
+    shots: str | None  # None: a reading of probe, or CLIP as it is
     x: X | None  # None: does not vary, a flat line
     measure: str
     values: Mapping[str, float]  # seed ("s0", ...) -> value
@@ -96,6 +96,7 @@ def _rows(study: Study, line: Line, point: Point, found: Found) -> Iterator[Row]
             }
             if not seeds:
                 continue
+            shots = None if shots == "0" else shots  # CLIP as it is has seen no image
             place = shots if study.axis == "shots" else point.x if x is None else x
             steps = {reading.get("gradient_steps") for reading in seeds.values()}
             yield Row(

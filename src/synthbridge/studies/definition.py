@@ -63,6 +63,7 @@ class Paper(Settings):
     scale: str = "full"
     columns: dict[str, dict[str, float]] = Field(default={})  # column -> row -> value
     curves: dict[str, dict[X, float]] = Field(default={})  # line -> x -> value
+    axis: str | None = None  # of the curves
 
 
 class Study(Settings):

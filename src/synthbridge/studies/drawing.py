@@ -53,10 +53,8 @@ def cell(row: Row) -> str:
     return text
 
 
-def shots_words(shots: str | None) -> str:
+def shots_words(shots: str) -> str:
     """Return how a panel or a column names its shots."""
-    if shots is None:
-        return ""
     return {"full": "all real images", "1": "1 shot"}.get(shots, f"{shots} shots")
 
 
@@ -64,23 +62,31 @@ def places(study: Study, rows: Sequence[Row]) -> list[X]:
     """List the places on the axis: numbers in order, words as they come."""
     found = list(dict.fromkeys(row.x for row in rows if row.x is not None))
     if study.axis == "shots":
-        return sorted(found, key=lambda shots: float("inf") if shots == "full" else float(shots))
+        return sorted(found, key=_shots_key)
     numbers = sorted(x for x in found if not isinstance(x, str))
     return [*numbers, *(x for x in found if isinstance(x, str))]
 
 
 def panels_of(study: Study, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Divide rows into panels: a data set each, and a number of shots unless it is the axis."""
+    """Divide rows into panels: a data set each, and a number of shots unless it is the axis.
+
+    What has no shots stands in every panel of its data set.
+    """
     panels: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: _shots_key(row.shots)):
-        shots = "" if study.axis == "shots" else shots_words(row.shots)
-        title = ", ".join(word for word in (row.dataset, shots) if word)
-        panels.setdefault(title, []).append(row)
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own = [row for row in rows if row.dataset == dataset]
+        counts = {row.shots for row in own if row.shots is not None}
+        if study.axis == "shots" or not counts:
+            panels[dataset] = own
+            continue
+        for shots in sorted(counts, key=_shots_key):
+            inside = [row for row in own if row.shots in (shots, None)]
+            panels[f"{dataset}, {shots_words(shots)}"] = inside
     return panels
 
 
-def _shots_key(shots: str | None) -> float:
-    return float("inf") if shots == "full" else float(shots or 0)
+def _shots_key(shots: X) -> float:
+    return float("inf") if shots == "full" else float(shots)
 
 
 def tables(study: Study, rows: Sequence[Row]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from synthbridge.evidence.figures import COLOURS, DASHES, FAINT, INK, MARKERS, STYLE, legend_below
 from synthbridge.studies.collect import Row
 from synthbridge.studies.definition import ScaleName, Study, X
-from synthbridge.studies.drawing import panels_of, places
+from synthbridge.studies.drawing import panels_of, places, shots_words
 
 WORDS = {
     "top1": "test accuracy (%)",
@@ -70,7 +70,7 @@ def _draw_panel(
     panel: Axes, study: Study, rows: Sequence[Row], looks: Mapping[str, Mapping[str, Any]]
 ) -> None:
     xs = places(study, rows)
-    for line in study.lines:
+    for number, line in enumerate(study.lines):
         own = {row.x: row for row in rows if row.row == line.row}
         if None in own:  # does not vary
             look = {**looks[line.row], "marker": "", "linestyle": DASHES[1]}
@@ -79,21 +79,26 @@ def _draw_panel(
             panel.axhline(flat.mean, label=line.row, **look)
             panel.axhspan(flat.mean - spread, flat.mean + spread, color=look["color"], alpha=0.06)
             continue
-        where = [index for index, x in enumerate(xs) if x in own]
-        if not where:
-            continue
-        means = [own[xs[index]].mean for index in where]
-        spreads = [own[xs[index]].spread or 0 for index in where]
-        panel.plot(where, means, label=line.row, **looks[line.row])
-        low = [value - spread for value, spread in zip(means, spreads, strict=True)]
-        high = [value + spread for value, spread in zip(means, spreads, strict=True)]
-        panel.fill_between(where, low, high, color=looks[line.row]["color"], alpha=0.08, lw=0)
-    _label_axis(panel, study, xs)
+        found = [(index, own[x]) for index, x in enumerate(xs) if x in own]
+        if found:
+            # Beside one another, so that bars of one spread each side can be told apart.
+            beside = 0.3 * (number / len(study.lines) - 0.5)
+            panel.errorbar(
+                [index + beside for index, _ in found],
+                [row.mean for _, row in found],
+                yerr=[row.spread or 0 for _, row in found],
+                label=line.row, elinewidth=0.8, capsize=2, **looks[line.row],
+            )  # fmt: skip
+    _label_axis(panel, study.axis, xs)
 
 
-def _label_axis(panel: Axes, study: Study, xs: Sequence[X]) -> None:
-    panel.set_xticks(range(len(xs)), [str(x) for x in xs])
-    panel.set_xlabel("real images a class (shots)" if study.axis == "shots" else study.axis or "")
+def _label_axis(panel: Axes, words: str | None, xs: Sequence[X]) -> None:
+    labels = [str(x) for x in xs]
+    is_long = any(len(label) > 6 for label in labels)
+    panel.set_xticks(
+        range(len(xs)), labels, rotation=25 if is_long else 0, ha="right" if is_long else "center"
+    )
+    panel.set_xlabel("real images a class (shots)" if words == "shots" else words or "")
 
 
 def _draw_paper(panel: Axes, study: Study) -> None:
@@ -105,7 +110,7 @@ def _draw_paper(panel: Axes, study: Study) -> None:
         panel.plot(where, values, label=f"{name} (paper)", color=COLOURS[-1 - index % 6],
                    linestyle=DASHES[2], marker=MARKERS[index % 6])  # fmt: skip
     panel.set_title(f"the paper ({study.paper.scale})")
-    _label_axis(panel, study, xs)
+    _label_axis(panel, study.paper.axis, xs)
 
 
 @matplotlib.rc_context(STYLE)
@@ -116,7 +121,7 @@ def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, st
         study: whose lines name arms and sets.
         scale: of the study.
         curves: rows of the report's convergence.csv: dataset, source, arm, shots, epoch,
-            train_accuracy.
+            train_accuracy, spread.
     """
     looks = _looks(study)
     titles = list(dict.fromkeys((row["dataset"], row["shots"]) for row in curves))
@@ -125,15 +130,20 @@ def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, st
     for panel, (dataset, shots) in zip(axes, titles, strict=True):
         for line in study.lines:
             own = [
-                (int(row["epoch"]), float(row["train_accuracy"]))
+                row
                 for row in curves
                 if (row["dataset"], row["shots"], row["arm"]) == (dataset, shots, line.arm)
                 and row["source"] in (line.sets or ["real"])
             ]
-            if own:
-                look = {**looks[line.row], "marker": ""}
-                panel.plot(*zip(*own, strict=True), label=line.row, **look)
-        panel.set_title(f"{dataset}, {shots} shots ({scale})")
+            look = {**looks[line.row], "marker": ""}
+            epochs = [int(row["epoch"]) for row in own]
+            means = [float(row["train_accuracy"]) for row in own]
+            spreads = [float(row["spread"] or 0) for row in own]
+            panel.plot(epochs, means, label=line.row, **look)
+            low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+            high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+            panel.fill_between(epochs, low, high, color=look["color"], alpha=0.1, lw=0)
+        panel.set_title(f"{dataset}, {shots_words(shots)} ({scale})")
         panel.set_xlabel("epoch on real images")
     axes[0].set_ylabel("training accuracy (%)")
     legend_below(figure, axes, columns=3)

@@ -15,6 +15,8 @@ from synthbridge.files import hash_file, hash_value
 
 Values = Mapping[str, Any]
 
+GIVEN = ("data/raw/", "data/prompts")  # put there by a person, or by git
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -106,7 +108,7 @@ def needed_stages(stages: Mapping[str, Stage], targets: Iterable[str]) -> list[s
         for dep in stages[name].deps:
             if dep in makers:
                 visit(makers[dep])
-            elif dep.startswith("data/") and not dep.startswith("data/raw/"):
+            elif dep.startswith("data/") and not dep.startswith(GIVEN):
                 raise ValueError(f"stage {name} reads {dep}, which no stage makes")
         order.append(name)
 

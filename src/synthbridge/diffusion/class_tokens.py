@@ -1,0 +1,61 @@
+"""Class-wise textual inversion (arXiv:2208.01618): one word a class, the control for one style.
+
+A class's word stands where its name stood, starts as the name, and learns by eq. 2 of Bridged from
+the class's own images. The budget is the style token's: a step draws the classes, images, times
+and noise that dataset style inversion draws, and moves the words of the classes it drew alone. So
+all words together see as many images in as many gradient steps as the one style token does; of C
+classes each word sees the C-th part. Batches, optimiser and rate are the style token's too.
+
+Chosen: textual inversion starts at one coarse word for the object. Here it is the class's name,
+the mean of its tokens where it has several.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from synthbridge.diffusion.inversion import DenoisingObjective, invert
+from synthbridge.diffusion.learning import LearnedWords
+from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.prompts import class_prompt
+from synthbridge.diffusion.settings import InversionSettings
+from synthbridge.diffusion.style_token import word_table
+
+
+def name_vectors(generator: TextToImage, class_names: Sequence[str]) -> torch.Tensor:
+    """Return the mean embedding of each name's tokens (C, D), float32."""
+    table = word_table(generator.text_encoder).detach()
+    ids = generator.tokenizer(list(class_names), add_special_tokens=False)["input_ids"]
+    return torch.stack([table[tokens].float().mean(0) for tokens in ids])
+
+
+def invert_classes(
+    generator: TextToImage,
+    settings: InversionSettings,
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    class_names: Sequence[str],
+    *,
+    flip: bool,
+    checkpoint: Path | None = None,
+    steps_per_checkpoint: int = 100,
+) -> LearnedWords:
+    """Learn a word for every class; arguments and errors as `invert_style`.
+
+    Returns:
+        A vector a class.
+    """
+    word = settings.initial_word  # holds the learned word's place in the token ids, no more
+    return invert(
+        DenoisingObjective(generator, [class_prompt(word)] * len(class_names), word),
+        name_vectors(generator, class_names),
+        settings,
+        images,
+        labels,
+        class_names,
+        flip=flip,
+        checkpoint=checkpoint,
+        steps_per_checkpoint=steps_per_checkpoint,
+    )

@@ -1,0 +1,167 @@
+"""Learning words: vectors in the place of a prompt's word descend a loss, and nothing else moves.
+
+Style token, class tokens and oracle words differ in their loss alone. AdamW, at a constant rate,
+without weight decay; a killed run goes on bit for bit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from synthbridge.diffusion.settings import InversionSettings
+from synthbridge.files import whole_file
+from synthbridge.progress import progress
+
+NUM_EVALUATIONS = 10  # readings of the loss at fixed noise, besides the one before the first step
+
+Draw = TypeVar("Draw")
+
+
+@dataclass
+class Run:
+    """Where the learning stands: all that a killed run needs to go on bit for bit."""
+
+    step: int  # steps taken
+    # V of (D,), float32. Each is a parameter of its own: a step leaves one that its loss does not
+    # depend on alone, momentum included, where a row of one parameter would drift.
+    vectors: list[torch.nn.Parameter]
+    optimizer: torch.optim.AdamW
+    losses: torch.Tensor  # (num_steps,), on the device: reading each would make the CPU wait
+    readings: torch.Tensor  # (NUM_EVALUATIONS + 1,): loss at fixed noise, the first before step 0
+
+
+@dataclass(frozen=True)
+class LearnedWords:
+    """What the learning leaves."""
+
+    vectors: torch.Tensor  # (V, D), float32, CPU
+    losses: list[float]  # of each step's batch: noisy
+    fixed_noise_losses: dict[int, float]  # steps taken -> loss on the same draws every time
+
+
+def learn_words(
+    start: torch.Tensor,
+    loss: Callable[[Sequence[torch.Tensor], Draw], torch.Tensor],
+    draw: Callable[[int], Draw],
+    settings: InversionSettings,
+    *,
+    key: str,
+    checkpoint: Path | None = None,
+    steps_per_checkpoint: int = 100,
+) -> LearnedWords:
+    """Learn the vectors that `start` (V, D), on the device to use, becomes.
+
+    Args:
+        start: float32.
+        loss: of the vectors and what a step draws, a scalar on the device.
+        draw: what a step learns from, of its number; of -1 what the readings are taken on.
+        settings: section `invert`.
+        key: names the run by all that goes into it.
+        checkpoint: where a killed run finds what it had; the same run continues bit for bit.
+        steps_per_checkpoint: steps that a kill may cost.
+
+    Raises:
+        ValueError: if the checkpoint is damaged or of another run.
+    """
+    run = _start_run(start, settings)
+    if checkpoint is not None and checkpoint.exists():
+        _load_run(run, checkpoint, key)
+    reading_at = _reading_steps(settings.num_steps)
+    steps = range(run.step, settings.num_steps)
+    what = "learning the style token" if len(start) == 1 else f"learning {len(start)} words"
+    for step in progress(steps, total=len(steps), what=what, unit="step"):
+        if step == 0:
+            run.readings[0] = _read_loss(loss, run, draw)
+        value = loss(run.vectors, draw(step))
+        value.backward()
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+        run.losses[step] = value.detach()
+        run.step = step + 1
+        if run.step in reading_at:
+            run.readings[reading_at.index(run.step)] = _read_loss(loss, run, draw)
+        if checkpoint is not None and run.step % steps_per_checkpoint == 0:
+            _save_run(run, checkpoint, key)
+    readings = dict(zip(reading_at, run.readings.tolist(), strict=False))
+    return LearnedWords(_stack(run.vectors).cpu(), run.losses.tolist(), readings)
+
+
+def _reading_steps(num_steps: int) -> list[int]:
+    """Return after how many steps the loss is read at fixed noise: 0, ..., `num_steps`."""
+    return sorted({num_steps * i // NUM_EVALUATIONS for i in range(NUM_EVALUATIONS + 1)})
+
+
+@torch.no_grad()
+def _read_loss(
+    loss: Callable[[Sequence[torch.Tensor], Draw], torch.Tensor],
+    run: Run,
+    draw: Callable[[int], Draw],
+) -> torch.Tensor:
+    """Return the loss on a draw that no step learns from, the same at every call.
+
+    One batch: that it is the same each time makes the readings compare, and more would slow the
+    learning down.
+    """
+    return loss(run.vectors, draw(-1))
+
+
+def _start_run(start: torch.Tensor, settings: InversionSettings) -> Run:
+    vectors = [torch.nn.Parameter(vector.clone()) for vector in start]
+    optimizer = torch.optim.AdamW(vectors, lr=settings.learning_rate, weight_decay=0)
+    losses = torch.zeros(settings.num_steps, device=start.device)
+    readings = torch.zeros(NUM_EVALUATIONS + 1, device=start.device)
+    return Run(0, vectors, optimizer, losses, readings)
+
+
+def _stack(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([vector.detach() for vector in vectors])
+
+
+def _save_run(run: Run, path: Path, key: str) -> None:
+    # A vector that no step has touched has no state yet: the zeros that its first step begins with.
+    states = [run.optimizer.state[vector] for vector in run.vectors]
+    zeros = torch.zeros_like(run.vectors[0])
+    tensors = {
+        "vectors": _stack(run.vectors),
+        "first_moments": torch.stack([state.get("exp_avg", zeros) for state in states]),
+        "second_moments": torch.stack([state.get("exp_avg_sq", zeros) for state in states]),
+        "steps": torch.tensor([float(state.get("step", 0)) for state in states]),  # each one's own
+        "losses": run.losses,
+        "readings": run.readings,
+    }
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={"key": key, "step": str(run.step)})
+
+
+def _load_run(run: Run, path: Path, key: str) -> None:
+    try:
+        checkpoint = safe_open(path, framework="pt", device=str(run.losses.device))
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no whole checkpoint ({error}); delete it to start anew"
+        ) from None
+    with checkpoint as file:
+        if file.metadata().get("key") != key:
+            raise ValueError(
+                f"{path} is a checkpoint of another style inversion (other settings or images); "
+                "delete it to start anew"
+            )
+        run.step = int(file.metadata()["step"])
+        run.losses, run.readings = file.get_tensor("losses"), file.get_tensor("readings")
+        tensors = [
+            file.get_tensor(name)
+            for name in ("vectors", "first_moments", "second_moments", "steps")
+        ]
+    for own, vector, first, second, step in zip(run.vectors, *tensors, strict=True):
+        with torch.no_grad():
+            own.copy_(vector)
+        run.optimizer.state[own] = {
+            "step": step.cpu().clone(),
+            "exp_avg": first.clone(),
+            "exp_avg_sq": second.clone(),
+        }

@@ -1,0 +1,164 @@
+"""Oracle prompts: words that say of a class what its real images say (Gap, reconstruction).
+
+Gap conditions prompts on real images, as unCLIP does. Its text does not say how they become a
+prompt for Stable Diffusion; this is our reading. The CLIP embeddings of a class's real images are
+averaged, and a word is learned for the class such that CLIP embeds `A {word} photo` as near as it
+can to that mean: the loss is 1 - cosine. The word starts as the class's name. Then the generator,
+whose text encoder is that CLIP's text tower, draws from the prompt.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from synthbridge.diffusion.class_tokens import name_vectors
+from synthbridge.diffusion.inversion import of_classes
+from synthbridge.diffusion.learning import LearnedWords, learn_words
+from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.prompts import class_prompt
+from synthbridge.diffusion.settings import InversionSettings
+from synthbridge.diffusion.style_token import find_initial_token
+from synthbridge.diffusion.text import encode, encode_with_style, find_word, tokenize
+from synthbridge.diffusion.transfer import send
+from synthbridge.files import hash_value
+
+LEAST_COSINE = 0.99  # of one text in CLIP and in the generator; weights in half precision reach it
+
+
+class OracleObjective:
+    """1 - cosine of the prompts of some classes to the means of their images."""
+
+    def __init__(
+        self, generator: TextToImage, projection: torch.Tensor, targets: torch.Tensor, word: str
+    ):
+        """Tokenise the prompt once a class, with `word` where the learned word will stand.
+
+        Args:
+            generator: its text encoder is the text tower of CLIP.
+            projection: from the tower's width to CLIP's space (P, D).
+            targets: a unit vector a class (C, P).
+            word: one token.
+        """
+        self.generator = generator
+        self.projection = projection.to(generator.device)
+        self.targets = targets.to(generator.device)
+        self.ids = tokenize(generator.tokenizer, [class_prompt(word)] * len(targets))  # (C, L)
+        self.place = find_word(self.ids, find_initial_token(generator.tokenizer, word))
+
+    def loss(self, vectors: Sequence[torch.Tensor], classes: torch.Tensor) -> torch.Tensor:
+        """Return the mean over `classes` (B,) of 1 - cosine, a scalar on the device."""
+        ids = self.ids[classes]
+        text = encode_with_style(
+            self.generator.text_encoder, ids, self.place[classes], of_classes(vectors, classes)
+        )
+        embedded = _pool(self.generator, text, ids, self.projection)
+        return 1 - (embedded * self.targets[send(classes, embedded.device)]).sum(-1).mean()
+
+
+def _pool(
+    generator: TextToImage, text: torch.Tensor, ids: torch.Tensor, projection: torch.Tensor
+) -> torch.Tensor:
+    """Embed encoded prompts (N, L, D) in CLIP's space: unit vectors (N, P).
+
+    CLIP reads a text at its end: the first end-of-text token, which also pads.
+    """
+    end_of_text = generator.tokenizer.eos_token_id
+    assert isinstance(end_of_text, int)
+    end = torch.eq(ids, end_of_text).int().argmax(1)
+    return normalize(text[torch.arange(len(ids)), end] @ projection.T, dim=-1)
+
+
+def mean_directions(
+    embeddings: np.ndarray, labels: Sequence[int] | np.ndarray, num_classes: int
+) -> torch.Tensor:
+    """Average the unit vectors `embeddings` (N, P) of each class: unit vectors (C, P), float32."""
+    labels = np.asarray(labels)
+    means = [embeddings[labels == label].mean(0) for label in range(num_classes)]
+    return normalize(torch.from_numpy(np.stack(means)).float(), dim=-1)
+
+
+@torch.inference_mode()
+def check_tower(
+    generator: TextToImage, projection: torch.Tensor, texts: Sequence[str], embedded: np.ndarray
+) -> None:
+    """Refuse a CLIP whose text tower is not the generator's text encoder.
+
+    Args:
+        generator: whose text encoder it should be.
+        projection: CLIP's, from its text tower's width to its space (P, D).
+        texts: a few.
+        embedded: unit vectors (N, P), what CLIP says of them.
+
+    Raises:
+        ValueError: if widths or embeddings differ.
+    """
+    way_out = (
+        "oracle prompts need the CLIP that the generator reads prompts with; name it below "
+        "upstream.clip (for Stable Diffusion 1.5 openai/clip-vit-large-patch14)"
+    )
+    width = generator.text_encoder.config.hidden_size
+    if projection.shape[1] != width:
+        raise ValueError(
+            f"the generator's text encoder has {width} numbers a word, and the text tower of CLIP "
+            f"{projection.shape[1]}; {way_out}"
+        )
+    ids = tokenize(generator.tokenizer, texts)
+    own = _pool(
+        generator, encode(generator.text_encoder, ids), ids, projection.to(generator.device)
+    )
+    cosine = (own.float().cpu().numpy() * embedded).sum(1).min()
+    if cosine < LEAST_COSINE:
+        raise ValueError(
+            f"the generator's text encoder and the text tower of CLIP embed a text at a cosine of "
+            f"{cosine:.3f}; {way_out}"
+        )
+
+
+def invert_means(
+    generator: TextToImage,
+    settings: InversionSettings,
+    projection: torch.Tensor,
+    targets: torch.Tensor,
+    class_names: Sequence[str],
+    *,
+    checkpoint: Path | None = None,
+    steps_per_checkpoint: int = 100,
+) -> LearnedWords:
+    """Learn a word for every class; the generator is left as it was.
+
+    Args:
+        generator: on the device to use; its text encoder is CLIP's text tower (`check_tower`).
+        settings: section `invert`; a step takes `batch_size` classes, in turn.
+        projection: CLIP's, from its text tower's width to its space (P, D).
+        targets: a unit vector a class (C, P).
+        class_names: where the words start.
+        checkpoint: where a killed run finds what it had; the same run continues bit for bit.
+        steps_per_checkpoint: steps that a kill may cost.
+
+    Returns:
+        A vector a class. Its `fixed_noise_losses` are of all classes; there is no noise here.
+
+    Raises:
+        ValueError: if the initial word is no single token, or the checkpoint of another run.
+    """
+    objective = OracleObjective(generator, projection, targets, settings.initial_word)
+    num_classes = len(class_names)
+    batch_size = min(settings.batch_size, num_classes)
+
+    def draw(step: int) -> torch.Tensor:
+        if step < 0:
+            return torch.arange(num_classes)
+        return torch.arange(step * batch_size, (step + 1) * batch_size) % num_classes
+
+    return learn_words(
+        name_vectors(generator, class_names).to(generator.device),
+        objective.loss,
+        draw,
+        settings,
+        key=hash_value([settings.model_dump(), targets.tolist(), list(class_names)]),
+        checkpoint=checkpoint,
+        steps_per_checkpoint=steps_per_checkpoint,
+    )

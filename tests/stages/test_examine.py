@@ -1,0 +1,155 @@
+"""Stage `examine` on noise and a tiny CLIP, both in the real formats."""
+
+import numpy as np
+import pytest
+import torch
+
+from synthbridge.clip.class_scores import class_vectors
+from synthbridge.clip.embedding import load_clip
+from synthbridge.data.shards import encode_png, write_shard
+from synthbridge.data.synthetic import synthetic_samples
+from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.evidence.settings import ExamineSettings
+from synthbridge.files import hash_folder, read_json, write_json
+from synthbridge.stages.examine import examine
+from synthbridge.upstream.captions import write_caption
+from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.tokenizer import train_tokenizer
+
+SETTINGS = ExamineSettings(
+    threshold=0.9999, neighbours=2, max_images=100, kid_subset_size=8, kid_subsets=3, seed=0
+)
+PER_CLASS = 10
+
+
+def noise(seed, count):
+    return np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def write(path, images, key):
+    samples = [
+        {"__key__": f"{key}-{index // PER_CLASS:04d}-{index:06d}", "png": encode_png(image),
+         "cls": index // PER_CLASS, "json": {"name": f"{key}{index}"}}
+        for index, image in enumerate(images)
+    ]  # fmt: skip
+    write_shard(path, samples)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Real images of two classes, a set with two subsets that holds a test image, and a CLIP."""
+    folder = tmp_path_factory.mktemp("world")
+    facts = {"class_names": ["one", "two"], "image_size": 16, "flip": False, "counts": {}}
+    write_json(folder / "real/dataset.json", facts)
+    write_json(folder / "real/few_shot.json", [])
+    test = noise(0, 20)
+    write(folder / "real/test-00000.tar", test, "test")
+    write(folder / "real/train-00000.tar", np.concatenate([test[:1], noise(1, 19)]), "train")
+    write(folder / "set/b0/s0-00000.tar", np.concatenate([noise(2, 19), test[7:8]]), "s0")
+    write(folder / "set/b0/s1-00000.tar", noise(3, 20), "s1")
+    (folder / "set/b1").mkdir()  # beyond the volume
+    rng = np.random.default_rng(0)
+    captions = [write_caption("one two", ("bold",), style_share=0.5, rng=rng) for _ in range(50)]
+    tokenizer = train_tokenizer(captions, folder / "clip")
+    save_clip(make_clip(tokenizer, seed=0), folder / "clip")
+    return folder
+
+
+def run(world, out, share=1.0, settings=SETTINGS):
+    examine(
+        settings,
+        keep_share=share,
+        real=world / "real",
+        blocks=[world / "set/b0", world / "set/b1"],
+        clip=world / "clip",
+        clip_name="a tiny CLIP",
+        out=out,
+        metric=out.parent / f"{out.name}.json",
+    )
+    return read_json(out.parent / f"{out.name}.json")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path_factory, monkeypatch):
+    """Let all tests share one work folder, as stages do."""
+    folder = tmp_path_factory.getbasetemp() / "work_of_examine"
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(folder))
+    return folder
+
+
+def test_all_images_are_kept_and_a_copied_test_image_is_found(world, tmp_path, capsys):
+    metric = run(world, tmp_path / "out")
+    assert read_json(tmp_path / "out/kept.json") == {"keep_share": 1.0, "keys": None}
+    leakage = read_json(tmp_path / "out/findings/leakage.json")
+    assert leakage["pairs"] == [
+        {"image": "b0/s0-0001-000019", "test_image": "test7", "similarity": 1.0}
+    ]
+    assert (leakage["num_images"], leakage["num_near_duplicates"]) == (40, 1)
+    train = {"num_images": 20, "num_near_duplicates": 1, "share": 0.05}
+    assert leakage["real_train"] == train
+    assert metric["near_duplicate_share"] == 0.025 and metric["kept_share"] == 1
+    assert "1 of 40 images are near-duplicates of a test image" in capsys.readouterr().out
+
+
+def test_the_gap_is_of_each_subset_and_too_few_images_for_fid_are_said(world, tmp_path):
+    metric = run(world, tmp_path / "out")
+    gap = read_json(tmp_path / "out/findings/gap.json")
+    assert list(gap["subsets"]) == ["s0", "s1"] and gap["clip"] == "a tiny CLIP"
+    for subset in gap["subsets"].values():
+        assert (subset["num_real"], subset["num_images"]) == (20, 20)
+        assert subset["needs"]["fid"] == 128 and "fid" not in subset
+        assert {"kid", "precision"} <= subset.keys()
+        assert [row["class"] for row in subset["by_class"]] == ["one", "two"]
+    kids = [subset["kid"] for subset in gap["subsets"].values()]
+    assert metric["kid"] == pytest.approx(np.mean(kids), abs=1e-5) and "fid" not in metric
+
+
+def test_the_picture_shows_the_pairs_most_alike(world, tmp_path):
+    from PIL import Image
+
+    run(world, tmp_path / "out")
+    picture = np.asarray(Image.open(tmp_path / "out/findings/pairs.png"))
+    assert picture.shape == (2 * 64, 16 * 64, 3)
+    np.testing.assert_array_equal(picture[:64, :64], picture[64:, :64])  # the copy comes first
+
+
+def test_the_filter_keeps_the_share_that_fits_its_class_best(world, tmp_path):
+    run(world, tmp_path / "out", share=0.3)
+    keys = read_json(tmp_path / "out/kept.json")["keys"]
+    clip = load_clip(world / "clip", torch.device("cpu"))
+    classes = class_vectors(clip, ["one", "two"], TEMPLATES)
+    scores = clip.embed_images(noise(3, 20)) @ classes.T
+    for label in (0, 1):
+        own = scores[label * PER_CLASS : (label + 1) * PER_CLASS, label]
+        best = {f"s1-{label:04d}-{label * PER_CLASS + i:06d}" for i in np.argsort(-own)[:3]}
+        assert {key for key in keys if key.startswith(f"s1-{label:04d}")} == best
+    assert len(keys) == 12
+    kept = synthetic_samples([world / "set/b0"], 1, tmp_path / "out/kept.json")
+    assert len(kept) == 6
+    assert read_json(tmp_path / "out/findings/leakage.json")["num_images"] == 12
+
+
+def test_what_trains_does_not_depend_on_how_it_is_judged(world, tmp_path):
+    run(world, tmp_path / "a")
+    run(world, tmp_path / "b", settings=SETTINGS.model_copy(update={"threshold": 0.5}))
+    assert (tmp_path / "a/kept.json").read_bytes() == (tmp_path / "b/kept.json").read_bytes()
+
+
+def test_same_bytes_again_and_no_image_is_embedded_twice(world, tmp_path, work):
+    run(world, tmp_path / "a")
+    made = sorted((work / "embed").glob("??/*"))
+    assert len(made) == 4  # two shards of the set, one of train, one of test
+    run(world, tmp_path / "b")
+    assert sorted((work / "embed").glob("??/*")) == made
+    assert hash_folder(tmp_path / "a") == hash_folder(tmp_path / "b")
+
+
+def test_without_a_clip_or_an_image_it_says_so(world, tmp_path):
+    (tmp_path / "empty").mkdir()
+    paths = {"real": world / "real", "out": tmp_path / "out", "metric": tmp_path / "m.json"}
+    with pytest.raises(ValueError, match=r"holds no CLIP .* upstream.clip"):
+        examine(SETTINGS, keep_share=1.0, blocks=[world / "set/b0"], clip=tmp_path / "empty",
+                clip_name="none", **paths)  # fmt: skip
+    with pytest.raises(ValueError, match="no image in"):
+        examine(SETTINGS, keep_share=1.0, blocks=[tmp_path / "empty"], clip=world / "clip",
+                clip_name="none", **paths)  # fmt: skip

@@ -1,0 +1,171 @@
+"""Stages `invert`, `plan` and `generate` on an untrained miniature: who sees which real image."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from synthbridge.data.shards import encode_png, index_shard, index_shards, read_image, write_shard
+from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.files import hash_folder, read_json, write_json
+from synthbridge.stages.candidates import CandidateParams, CandidatePaths
+from synthbridge.stages.generate import generate
+from synthbridge.stages.invert import InvertParams, invert
+from synthbridge.stages.plan import plan
+from synthbridge.upstream import generator as miniature
+from synthbridge.upstream.captions import write_caption
+from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.tokenizer import train_tokenizer
+
+NAMES = ("seven", "eight")
+INVERT = InversionSettings(
+    placeholder="<style>",
+    initial_word="style",
+    num_steps=2,
+    batch_size=2,
+    learning_rate=0.05,
+    samples_per_class=1,
+    seed=0,
+)
+GENERATE = SamplingSettings(
+    sampler="ddpm",
+    num_steps=4,
+    guided_share=1.0,
+    jpeg_quality=95,
+    images_per_block=3,
+    classes_per_shard=1,
+    seed=0,
+)
+TEMPLATE = {"prompts": "template", "shots": None, "guidance_scale": 1.5, "images_per_class": 3}
+GUIDED = {**TEMPLATE, "shots": 2, "image_strength": 0.5}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Upstream and real data: four training images a class, two of them the shots of each seed."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    captions = [
+        write_caption(name, ("bold",), style_share=0.5, rng=rng) for name in NAMES for _ in "abcdef"
+    ]
+    clip = folder / "clip"
+    save_clip(make_clip(train_tokenizer(captions, clip), seed=0), clip)
+    text_encoder, tokenizer = miniature.load_text_tower(clip)
+    unet = miniature.make_unet(text_encoder.config.hidden_size, 0)
+    miniature.save_generator(
+        folder / "generator", miniature.make_vae(0), unet, miniature.make_scheduler(),
+        text_encoder, tokenizer,
+    )  # fmt: skip
+    images = rng.integers(0, 256, (8, 20, 16, 3), dtype=np.uint8)
+    samples = [
+        {"__key__": f"k{i}", "png": encode_png(images[i]), "cls": i % 2, "json": {"name": f"{i}"}}
+        for i in range(8)
+    ]
+    write_shard(folder / "real/train-00000.tar", samples)
+    write_json(
+        folder / "real/dataset.json", {"class_names": NAMES, "image_size": 16, "flip": False}
+    )
+    rankings = [[["0", "2", "4", "6"], ["1", "3", "5", "7"]], [["6", "4"], ["7", "5"]]]
+    write_json(folder / "real/few_shot.json", rankings)
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    return tmp_path / "work"
+
+
+def _invert(folder: Path, out: Path, settings: dict[str, Any], clip: str = "clip") -> Path:
+    params = InvertParams(INVERT, GENERATE, SyntheticSettings(**settings), [0, 1])
+    inputs = {"real": folder / "real", "generator": folder / "generator", "clip": folder / clip}
+    invert(params, **inputs, out=out / "style")
+    return out / "style"
+
+
+def _draw(folder: Path, out: Path, settings: dict[str, Any]) -> dict[str, list]:
+    """Run the three stages; return the samples of each subset."""
+    style = _invert(folder, out, settings)
+    plan(
+        CandidateParams(
+            dataset="birds",
+            source="folder",
+            synthetic=SyntheticSettings(**settings),
+            placeholder="<style>",
+        ),
+        images_per_block=3,
+        paths=CandidatePaths(
+            folder / "real", style, folder / "clip", folder / "generator", folder / "prompts"
+        ),
+        names=out / "names.json",
+        blocks=[out / "b0.json"],
+    )
+    generate(
+        GENERATE, plan=out / "b0.json", style=style, generator=folder / "generator", out=out / "b0"
+    )
+    return {
+        subset: index_shards(out / "b0", f"{subset}-*.tar")
+        for subset in read_json(style / "index.json")
+    }
+
+
+def test_a_set_without_shots_takes_nothing(folder: Path, tmp_path: Path, work: Path):
+    style = _invert(folder, tmp_path, TEMPLATE)
+    assert [path.name for path in style.iterdir()] == ["index.json"]
+    assert read_json(style / "index.json") == {"all": None}
+    assert not work.exists()
+
+
+def test_images_start_from_the_shots_of_their_own_seed(folder: Path, tmp_path: Path, work: Path):
+    drawn = _draw(folder, tmp_path, GUIDED)
+    shots = {"s0": [["0", "2"], ["1", "3"]], "s1": [["4", "6"], ["5", "7"]]}
+    assert drawn.keys() == shots.keys()
+    for subset, samples in drawn.items():
+        starts = index_shard(tmp_path / f"style/{subset}.tar")
+        assert {sample.record["name"] for sample in starts} == {*sum(shots[subset], [])}
+        assert {read_image(sample).size for sample in starts} == {(16, 16)}
+        for label in (0, 1):
+            first, second = shots[subset][label]
+            records = [sample.record for sample in samples if sample.label == label]
+            assert [record["start_image"] for record in records] == [first, second, first]
+            assert {record["image_strength"] for record in records} == {0.5}
+            assert all(NAMES[label] in record["prompt"] for record in records)
+
+
+def test_finished_subsets_are_not_made_again(folder: Path, tmp_path: Path, work: Path):
+    settings = {**GUIDED, "prompts": "class_tokens"}
+    first = _invert(folder, tmp_path / "first", settings)
+    made = {path: path.stat().st_mtime_ns for path in work.glob("invert/??/*")}
+    assert len(made) == 2
+    shutil.rmtree(next(iter(made)))  # as if killed before the second
+    second = _invert(folder, tmp_path / "second", settings)
+    assert hash_folder(first) == hash_folder(second)
+    again = {path: path.stat().st_mtime_ns for path in work.glob("invert/??/*")}
+    assert sum(again[path] == made[path] for path in made) == 1
+
+
+@pytest.mark.parametrize("prompts", ["class_tokens", "oracle"])
+def test_each_class_is_drawn_with_its_own_word(
+    folder: Path, tmp_path: Path, work: Path, prompts: str
+):
+    drawn = _draw(folder, tmp_path, {**GUIDED, "prompts": prompts, "image_strength": None})
+    words = [load_file(tmp_path / f"style/{subset}.safetensors") for subset in ("s0", "s1")]
+    assert all(tokens.keys() == {"<style-0000>", "<style-0001>"} for tokens in words)
+    assert (words[0]["<style-0000>"] != words[1]["<style-0000>"]).any()
+    for samples in drawn.values():
+        prompts_drawn = {(sample.label, sample.record["prompt"]) for sample in samples}
+        assert prompts_drawn == {(0, "A <style-0000> photo"), (1, "A <style-0001> photo")}
+        assert not any("start_image" in sample.record for sample in samples)
+
+
+def test_oracle_prompts_need_a_clip(folder: Path, tmp_path: Path, work: Path):
+    with pytest.raises(ValueError, match=r"holds no CLIP \(model.safetensors\); name one below"):
+        _invert(folder, tmp_path, {**TEMPLATE, "prompts": "oracle", "shots": 1}, clip="real")
+
+
+def test_all_real_images_are_not_copied(folder: Path, tmp_path: Path, work: Path):
+    style = _invert(folder, tmp_path, {**TEMPLATE, "prompts": "dsi", "shots": "full"})
+    assert (style / "all.safetensors").is_file() and not (style / "all.tar").exists()
