@@ -17,8 +17,11 @@ from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, read_image, read_square, write_shard
 from synthbridge.data.synthetic import subset_names
 from synthbridge.diffusion.settings import (
-    LEARNED, InversionSettings, SamplingSettings, SyntheticSettings,
-)  # fmt: skip
+    LEARNED,
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+)
 from synthbridge.files import hash_file, hash_folder, whole_file, write_json
 from synthbridge.progress import StageLog
 from synthbridge.stages.costs import DRAWING_START, announce, learning, prepared_size
@@ -241,8 +244,5 @@ def main(arguments: list[str] | None = None) -> None:
     params = read_params()
     invert(
         InvertParams(params.invert, params.generate, params.synthetic[args.set], params.seeds),
-        real=args.real,
-        generator=args.generator,
-        clip=args.clip,
-        out=args.out,
-    )
+        real=args.real, generator=args.generator, clip=args.clip, out=args.out,
+    )  # fmt: skip
