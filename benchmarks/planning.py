@@ -26,7 +26,9 @@ from synthbridge.stages.measuring import measure as measure_rates
 from synthbridge.stages.params import read_params
 from synthbridge.stages.rates import choose_rates, device_kind
 
-SET, WANTED = "dsi_4", 0.2  # the largest share by which a plan may be off
+SET = "dsi_4"  # what a style is learned for, and trained on
+DRAWN = "template"  # what is drawn: it has one subset, whatever the seeds
+WANTED = 0.2  # the largest share by which a plan may be off
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,12 @@ def list_sizes(dataset: str) -> Iterator[Size]:
                    ["invert", "--set", SET, *real, *generator, "--clip", "data/upstream/clip",
                     "--out", "out"])  # fmt: skip
     for volume in (60, 240, 960):
-        changes = {"generate.images_per_block": volume, f"synthetic.{SET}.images_per_class": volume}
-        yield Size(f"generate@{dataset}-{SET}-b0", changes,
-                   ["generate", "--plan", "plan.json", "--style", f"data/styles/{dataset}/{SET}",
+        changes = {
+            "generate.images_per_block": volume,
+            f"synthetic.{DRAWN}.images_per_class": volume,
+        }
+        yield Size(f"generate@{dataset}-{DRAWN}-b0", changes,
+                   ["generate", "--plan", "plan.json", "--style", f"data/styles/{dataset}/{DRAWN}",
                     *generator, "--out", "out"])  # fmt: skip
     for steps in (40, 160, 640):
         yield Size(f"bridge@{dataset}-{SET}", {"stage_one.plain.num_steps": steps},
@@ -91,9 +96,13 @@ def run(size: Size, folder: Path) -> float:
     }  # fmt: skip
     source = str(Path("src").resolve())
     if size.stage.startswith("generate"):
-        of_plan = [sys.executable, source, "plan", "--set", SET, "--real",
-                   f"data/real/{size.stage.partition('@')[2].partition('-')[0]}",
-                   "--style", f"data/styles/digits/{SET}", "--blocks", "plan.json"]  # fmt: skip
+        dataset = size.stage.partition("@")[2].partition("-")[0]
+        of_plan = [
+            sys.executable, source, "plan", "--dataset", dataset, "--set", DRAWN,
+            "--real", f"data/real/{dataset}", "--style", f"data/styles/{dataset}/{DRAWN}",
+            "--clip", "data/upstream/clip", "--generator", "data/upstream/generator",
+            "--prompts", "data/prompts", "--names", "names.json", "--blocks", "plan.json",
+        ]  # fmt: skip
         subprocess.run(of_plan, cwd=folder, env=environment, check=True, capture_output=True)
     start = time.perf_counter()
     process = subprocess.Popen(
