@@ -1,7 +1,8 @@
 """Run a stage: `python src STAGE --options`, as dvc.yaml does, in one process or in several.
 
 Commands are no stages: `python src profile NAME` makes a profile params.yaml, `python src study
-NAME` runs experiments, `python src write_prompts` lets a language model write prompts.
+NAME` runs experiments, `python src write_prompts` lets a language model write prompts, `python src
+estimate` says what the settings will cost.
 """
 
 import errno
@@ -15,7 +16,7 @@ from typing import NoReturn
 from synthbridge.progress import say
 from synthbridge.stages import launch, params, pipeline
 
-COMMANDS = ("profile", "study", "write_prompts")  # beside the stages
+COMMANDS = ("estimate", "profile", "study", "write_prompts")  # beside the stages
 
 
 def main() -> int:

@@ -53,7 +53,8 @@ def test_file_keeps_the_walls(path):
 SHARED_BY_STAGES = {
     "arm_trainer", "candidates", "costs", "dataset_work", "embeddings", "estimates", "gpus",
     "launch", "learned_files", "measuring", "params", "pictures", "pipeline", "pool_search",
-    "processes", "rates", "run_metrics", "sizes", "training_counts", "trainings",
+    "processes", "rates", "rates_of_backbone", "rates_of_generator", "rates_of_miniature",
+    "run_metrics", "sizes", "stopwatch", "training_counts", "trainings",
 }  # fmt: skip
 
 

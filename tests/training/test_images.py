@@ -110,3 +110,17 @@ def test_the_tail_is_a_view():
         assert tail.images[index][:, 0, 0, 0].tolist() == [5, 8]
         assert tail.images.shape[0] == 4
     assert kept.tail(5).images.data_ptr() == kept.images[5:].data_ptr()
+
+
+def test_images_at_an_index_are_those_of_indexing():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+
+    def load(limit):
+        return load_images(list(pixels), [0] * 5, lambda image, _: image, size=8,
+                           device=torch.device("cpu"), memory_limit=limit)  # fmt: skip
+
+    index = torch.tensor([4, 0, 4])
+    whole, on_demand = load(10**6), load(0)
+    assert isinstance(on_demand.images, DecodedOnDemand)
+    assert torch.equal(whole.at(index), whole.images[index])
+    assert torch.equal(on_demand.at(index), whole.at(index))

@@ -87,3 +87,13 @@ def test_divergence_is_a_sentence(backbone, recipe, team):
     model = load_backbone(backbone, num_classes=4, seed=0)
     with pytest.raises(DivergedError, match="choose a lower rate"):
         _train(model, make_images(8), recipe, team, learning_rate=1e30, num_steps=20)
+
+
+def test_inputs_have_the_models_memory_format(recipe, team):
+    """Channels last, as `Team.wrap` makes the model; the values are those of any format."""
+    inputs, *_ = draw_inputs(
+        make_images(8), np.arange(8), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
+    )
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
+    model = team.wrap(nn.Conv2d(3, 4, 3))
+    assert torch.equal(model(inputs), model(inputs.contiguous()))

@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings
+from synthbridge.diffusion.settings import (
+    LEARNED,
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+    count_steps,
+)
 from synthbridge.files import read_json
 from synthbridge.progress import StageLog
 from synthbridge.settings import check_settings, read_yaml
@@ -32,6 +38,27 @@ Amounts = Mapping[str, float]  # kind of work -> how much of it
 NUM_READINGS = 11  # of an inversion's loss at fixed noise
 
 
+@dataclass(frozen=True)
+class DatasetSize:
+    """Numbers of images of a real data set."""
+
+    num_classes: int
+    num_train: int
+    num_validation: int
+    num_test: int
+
+    @property
+    def num_images(self) -> int:
+        """Of all splits."""
+        return self.num_train + self.num_validation + self.num_test
+
+    def num_seen(self, shots: int | str | None) -> int:
+        """Return the training images that a run with so many shots sees."""
+        if shots is None:
+            return 0
+        return self.num_train if shots == "full" else self.num_classes * int(shots)
+
+
 def add(*amounts: Amounts) -> dict[str, float]:
     """Sum amounts kind by kind."""
     summed: dict[str, float] = {}
@@ -41,11 +68,34 @@ def add(*amounts: Amounts) -> dict[str, float]:
     return summed
 
 
-def drawing(num_images: int, sampling: SamplingSettings, guidance_scale: float) -> Amounts:
+def drawing(
+    num_images: int,
+    sampling: SamplingSettings,
+    guidance_scale: float,
+    image_strength: float | None = None,
+) -> Amounts:
     """Images: a guided step takes two rows through the UNet, any other one."""
-    guided = round(sampling.guided_share * sampling.num_steps) if guidance_scale != 1 else 0
-    rows = num_images * (sampling.num_steps + guided)
-    return {"denoised_row": rows, "drawn_image": num_images}
+    steps = count_steps(sampling.num_steps, image_strength)
+    guided = round(sampling.guided_share * steps) if guidance_scale != 1 else 0
+    return {"denoised_row": num_images * (steps + guided), "drawn_image": num_images}
+
+
+def learning(
+    settings: SyntheticSettings,
+    invert: InversionSettings,
+    sampling: SamplingSettings,
+    size: DatasetSize,
+) -> Amounts:
+    """What one subset of a set learns from its real images, and the grid of samples after it.
+
+    The words of `oracle` are learned from texts alone, for next to nothing.
+    """
+    if settings.prompts not in LEARNED:
+        return {}
+    grid = drawing(size.num_classes * invert.samples_per_class, sampling, settings.guidance_scale)
+    if settings.prompts == "oracle":
+        return grid
+    return style(size.num_seen(settings.shots), invert, grid)
 
 
 def style(num_images: int, invert: InversionSettings, grid: Amounts) -> Amounts:
@@ -142,27 +192,6 @@ def announce(
         seconds = rates.of(generator, backbone if needs_backbone else None)
         took = [seconds_of_units(units, seconds, processes, shared) for units in rounds]
         log.expect(total(each or {}, seconds) + sum(took), rates.origin)
-
-
-@dataclass(frozen=True)
-class DatasetSize:
-    """Numbers of images of a real data set."""
-
-    num_classes: int
-    num_train: int
-    num_validation: int
-    num_test: int
-
-    @property
-    def num_images(self) -> int:
-        """Of all splits."""
-        return self.num_train + self.num_validation + self.num_test
-
-    def num_seen(self, shots: int | str | None) -> int:
-        """Return the training images that a run with so many shots sees."""
-        if shots is None:
-            return 0
-        return self.num_train if shots == "full" else self.num_classes * int(shots)
 
 
 def prepared_size(folder: Path) -> DatasetSize:

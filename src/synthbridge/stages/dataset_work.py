@@ -75,21 +75,20 @@ class DatasetWork:
         settings, sampling = self.params.synthetic[set_], self.params.generate
         subsets = list(subset_names(settings.shots, self.params.seeds))
         light, draws = {"light_start": 1}, {"light_start": 1, "load_generator": 1}
-        if settings.prompts == "template":
+        learned = costs.learning(settings, self.params.invert, sampling, self.size)
+        if settings.shots is None:
             yield StageWork(self._name("invert", set_), each=light, most_processes=1)
         else:
-            samples = self.size.num_classes * self.params.invert.samples_per_class
-            grid = costs.drawing(samples, sampling, settings.guidance_scale)
-            token = costs.style(self.size.num_seen(settings.shots), self.params.invert, grid)
-            yield StageWork(self._name("invert", set_), (token,) * len(subsets), draws)
+            yield StageWork(self._name("invert", set_), (learned,) * len(subsets), draws)
         yield StageWork(self._name("plan", set_), each=light, most_processes=1)
         volume = sampling.images_per_block
         shards = plan_shards(subsets, self.size.num_classes, sampling.classes_per_shard, 0, volume)
-        counts = [shard.num_images for shard in shards]
-        units = tuple(costs.drawing(n, sampling, settings.guidance_scale) for n in counts)
+        of_set = settings.guidance_scale, settings.image_strength
+        units = tuple(costs.drawing(shard.num_images, sampling, *of_set) for shard in shards)
+        stored = {"synthetic_image": sum(shard.num_images for shard in shards)}
         for block in range(-(-settings.images_per_class // volume)):
             name = self._name("generate", set_, f"b{block}")
-            yield StageWork(name, units, draws, {"synthetic_image": sum(counts)})
+            yield StageWork(name, units, draws, stored)
 
     def _retrieved(self, set_: str) -> StageWork:
         """retrieve: a pool is embedded once, unless its captions alone are searched."""
@@ -172,5 +171,7 @@ class DatasetWork:
         return StageWork(f"probe@{self.dataset}", (model,) * names + (model,), start)
 
     def _volume(self, set_: str) -> int:
-        """Images of a set that one run sees."""
-        return self.size.num_classes * self.params.set_settings(set_).images_per_class
+        """Images of a set that one run sees: of a generated one, those that the filter keeps."""
+        settings = self.params.set_settings(set_)
+        kept = settings.keep_share if set_ in self.params.generated_sets else 1
+        return self.size.num_classes * max(1, round(kept * settings.images_per_class))

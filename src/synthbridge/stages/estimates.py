@@ -93,8 +93,8 @@ class Estimate:
         return sum(stage.seconds for stage in self.stages)
 
     @property
-    def gpu_hours(self) -> float:
-        """Hours times devices held (one a process)."""
+    def device_hours(self) -> float:
+        """GPU-hours, or core-hours: hours times the processes that hold one each."""
         return sum(stage.process_seconds for stage in self.stages) / 3600
 
     def by_stage(self) -> dict[str, float]:

@@ -76,10 +76,15 @@ class RatesFile(Settings):
     bytes: dict[str, dict[str, float]]  # by model: what one image or model of it takes on a disk
 
 
+def read_rates_file(path: Path) -> RatesFile:
+    """Read and check one file of rates."""
+    return check_settings(RatesFile, read_yaml(path), "", file=str(path))
+
+
 def read_rates() -> dict[str, Rates]:
     """Read the rates of all devices: this machine's own first, then the committed ones."""
     paths = [path for path in (COMMITTED, work_folder() / MEASURED) if path.is_file()]
-    files = [check_settings(RatesFile, read_yaml(path), "", file=str(path)) for path in paths]
+    files = [read_rates_file(path) for path in paths]
     sizes = {model: sizes for file in files for model, sizes in file.bytes.items()}
     found = {name: rates for file in reversed(files) for name, rates in file.devices.items()}
     return {name: rates.model_copy(update={"bytes": sizes}) for name, rates in found.items()}
