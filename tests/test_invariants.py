@@ -40,7 +40,7 @@ def test_same_bytes_again_and_with_two_processes(reproduced, tmp_path):
     """Invariants 1, 2 and 5: from nothing, elsewhere, two real processes: the same lock file."""
     again = clone_working_tree(tmp_path / "clone")
     printed = again.dvc("repro", SYNTHBRIDGE_PROCESSES="2")
-    assert printed.count("sharing the work between 2 processes") == 13
+    assert printed.count("sharing the work between 2 processes") == 17
     first, second = reproduced.lock(), again.lock()
     assert first.keys() == second.keys()
     for stage, entry in first.items():
