@@ -98,8 +98,14 @@ def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
     metrics = _run(real, clip_folder, tmp_path, blocks=[tmp_path / "b0"])
     steps = {arm: [cells[shots]["s0"]["gradient_steps"] for shots in ("1", "2")]
              for arm, cells in metrics.items()}  # fmt: skip
-    # Two epochs over 20 synthetic images in batches of 8; bridged then tunes on the real ones.
-    assert steps == {"clip_mixed": [6, 6], "clip_bridged": [6 + 6, 6 + 10]}
+    # Two epochs over 20 synthetic images in batches of 8; bridged then tunes on the real ones. Real
+    # images alone take as many steps in whole epochs, of 3 at one shot and of 5 at two.
+    assert steps == {
+        "clip_mixed": [6, 6],
+        "clip_synthetic_only": [6, 6],
+        "clip_bridged": [6 + 6, 6 + 10],
+        "clip_vanilla_equal_steps": [12, 20],
+    }
     runs = read_runs([tmp_path / "results"])
     assert {run.source for run in runs} == {"mine"}
 

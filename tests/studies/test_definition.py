@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 
 from house import ROOT
@@ -46,6 +48,32 @@ def test_rows_of_the_paper_are_rows_of_ours(name):
     if study.axis is None and rows:
         for column in study.paper.columns.values():
             assert set(column) <= rows
+
+
+# What every comparison of accuracies must hold, by how the names of arms begin and end.
+CONTROLS = [("vanilla", "equal_steps"), ("vanilla", "fc_reinit"), ("synthetic_only", "")]
+# CLIP's classifiers all start from the classes' names: there is no fresh head.
+CLIP_CONTROLS = [("clip_vanilla", "equal_steps"), ("clip_synthetic_only", "")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_controls_stand_in_every_comparison_of_accuracies(name):
+    study = read_study(name, FOLDER)
+    arms = {arm for line in study.lines for arm in line.arms}
+    if study.draws not in ("table", "figure") or not arms:
+        return  # pictures, sizes, and readings of models
+    for start, end in CLIP_CONTROLS if "clip_vanilla" in arms else CONTROLS:
+        assert any(arm.startswith(start) and arm.endswith(end) for arm in arms), (start, end)
+    assert any(line.sets == ["retrieved"] and line.arm for line in study.lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_has_been_measured_in_the_miniature(name):
+    with (ROOT / "metrics" / "studies" / name / "points.csv").open() as file:
+        measured = {row["row"] for row in csv.DictReader(file)}
+    study = read_study(name, FOLDER)
+    wanted = {line.row for line in study.lines if line.is_control}
+    assert study.draws not in ("table", "figure") or wanted <= measured
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ logit scale inside the weights and images without augmentation are those of He e
 code. Its soft targets for synthetic images are left out: Bridged does not mention them.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,11 @@ class Source:
     features: Tensor  # (N, D) float32, unit vectors
     labels: Tensor  # (N,) int64
     batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the steps of one pass; the last batch may be smaller."""
+        return math.ceil(len(self.labels) / self.batch_size)
 
 
 @dataclass
@@ -80,7 +86,7 @@ def tune(
     optimizer = torch.optim.AdamW(
         [weights], lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    steps_per_epoch = -(-len(sources[0].labels) // sources[0].batch_size)
+    steps_per_epoch = sources[0].steps_per_epoch
     num_steps = settings.num_epochs * steps_per_epoch
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     batches = [_batches(source, [seed, number]) for number, source in enumerate(sources)]

@@ -2,10 +2,12 @@
 
 Another model than the backbone, beside which the report sets it apart. Without a synthetic set:
 clip_zero_shot, which sees no image, and clip_vanilla, tuned on the real shots. With a set:
-clip_mixed (both in one step) and clip_bridged (synthetic images first, then real ones).
+clip_mixed (both in one step) and clip_bridged (synthetic images first, then real ones), and as
+controls clip_synthetic_only and clip_vanilla_equal_steps, for as many steps as clip_bridged.
 """
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,7 +117,7 @@ class Tuner:
         return runs
 
     def synthetic_runs(self, blocks: Sequence[Path], kept: Path | None) -> list[Run]:
-        """Make clip_mixed and clip_bridged for all shots and seeds that the set serves."""
+        """Make the arms with the set, and their controls, for all shots and seeds it serves."""
         runs = []
         settings = self.params.tuning
         for shots, seed in self._cells():
@@ -128,10 +130,15 @@ class Tuner:
             runs.append(Run("clip_mixed", shots, seed, count, mixed))
             # Reconstruction: both legs have the stated epochs and rate.
             first = tune(self.zero_shot, [synthetic], settings, seed=seed)
+            runs.append(Run("clip_synthetic_only", shots, seed, len(synthetic.labels), first))
             last = tune(first.weights, [real], settings, seed=seed)
             total = first.gradient_steps + last.gradient_steps
             bridged = replace(last, gradient_steps=total)
             runs.append(Run("clip_bridged", shots, seed, len(real.labels), bridged))
+            epochs = math.ceil(total / real.steps_per_epoch)  # whole ones: a step more, if any
+            longer = settings.model_copy(update={"num_epochs": epochs})
+            alone = tune(self.zero_shot, [real], longer, seed=seed)
+            runs.append(Run("clip_vanilla_equal_steps", shots, seed, len(real.labels), alone))
         return runs
 
     def _cells(self) -> list[tuple[Shots, int]]:

@@ -28,6 +28,13 @@ class Line(Settings):
     measure: Measure | None = None  # where it is another than the study's
     is_control: bool = False
 
+    @property
+    def arms(self) -> list[str]:
+        """List the arms that it names; none: it is a reading of a model."""
+        if isinstance(self.arm, dict):
+            return list(self.arm.values())
+        return [self.arm] if self.arm else []
+
     @model_validator(mode="after")
     def _arm_or_model(self) -> "Line":
         if (self.arm is None) == (self.model is None):
