@@ -36,7 +36,7 @@ def test_crop_is_torchvisions_resized_crop(images):
 
 
 def test_boxes_lie_inside_with_the_area_asked_for():
-    boxes = Augmentation(0.25, 4 / 3, flip=True).draw(5000, 64, np.random.default_rng(1)).numpy()
+    boxes = Augmentation(0.25, 4 / 3, flip=True).draw(5000, 64, np.random.default_rng(1))
     top, left, height, width, mirrored = boxes.T
     assert (top >= 0).all() and (left >= 0).all()
     assert (top + height <= 64).all() and (left + width <= 64).all()

@@ -43,18 +43,18 @@ class DenoisingObjective:
             vectors: one for all classes, or one a class; each (D,).
             draw: the batch.
         """
-        unet, device = self.generator.unet, self.generator.device
+        unet, device, dtype = self.generator.unet, self.generator.device, self.generator.dtype
         classes, index = draw.classes.unique(return_inverse=True)  # each prompt encoded once
         text = encode_with_style(
             self.generator.text_encoder,
             self.ids[classes],
             self.place[classes],
             of_classes(vectors, classes),
-        ).to(unet.dtype)
+        ).to(dtype)
         level = self.levels[draw.timesteps][:, None, None, None]
         noisy = level.sqrt() * draw.latents + (1 - level).sqrt() * draw.noise
         with attend_to_prompts(unet, text, send(index, device)):
-            x_t, timesteps = send(noisy, device).to(unet.dtype), send(draw.timesteps, device)
+            x_t, timesteps = send(noisy, device).to(dtype), send(draw.timesteps, device)
             predicted = unet(x_t, timesteps, text, return_dict=False)[0]
         return mse_loss(predicted.float(), send(draw.noise, device))
 

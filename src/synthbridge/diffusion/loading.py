@@ -32,6 +32,11 @@ class TextToImage:
         return self.unet.device
 
     @property
+    def dtype(self) -> "torch.dtype":
+        """What the UNet computes in, by one look; diffusers' own goes through all its modules."""
+        return self.unet.conv_in.weight.dtype
+
+    @property
     def image_size(self) -> int:
         """Pixels a side of what it draws."""
         return self.unet.config["sample_size"] * self.pixels_per_latent

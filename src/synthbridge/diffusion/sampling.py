@@ -87,7 +87,7 @@ def encode_prompts(generator: TextToImage, prompts: Sequence[str]) -> torch.Tens
     """Encode prompts: (P, L, D) on the generator's device, as its UNet takes them."""
     ids = tokenize(generator.tokenizer, prompts)
     parts = [encode(generator.text_encoder, part) for part in ids.split(PROMPTS_PER_ENCODING)]
-    return torch.cat(parts).to(generator.unet.dtype)
+    return torch.cat(parts).to(generator.dtype)
 
 
 @torch.inference_mode()
@@ -152,7 +152,7 @@ def _noise_prediction(
 
     def predict(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         x_in = torch.cat([x, x]) if is_guided else x
-        eps = unet(x_in.to(unet.dtype), timestep, text, return_dict=False)[0].float()
+        eps = unet(x_in.to(generator.dtype), timestep, text, return_dict=False)[0].float()
         if not is_guided:
             return eps
         eps_empty, eps_prompt = eps.chunk(2)

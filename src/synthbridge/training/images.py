@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -100,10 +101,20 @@ class Normalisation:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Turn (B, 3, H, W) values of 0..255 into the network's input."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
-        return (images - mean).div_(std)
+        """Turn (B, 3, H, W) values of 0..255 into the network's input, with the channels last.
+
+        As the model is: else its first layer turns them round, forward and backward.
+        """
+        mean, std = _in_grey_levels(self, images.device)
+        return (images - mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=8)
+def _in_grey_levels(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and std, each (1, 3, 1, 1) in units of pixel values, made once a device."""
+    columns = torch.tensor([normalisation.mean, normalisation.std], device=device) * 255
+    mean, std = columns.view(2, 1, 3, 1, 1)
+    return mean, std
 
 
 def measure_normalisation(images: ImageSet, size: int) -> Normalisation:
@@ -129,10 +140,10 @@ class WholeView:
 
     size: int
 
-    def draw(self, count: int, side: int, rng: np.random.Generator) -> Tensor:
+    def draw(self, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
         """Return `count` equal boxes in an image of `side` pixels; nothing is drawn from `rng`."""
         start = (side - self.size) // 2
-        return torch.tensor([[start, start, self.size, self.size, 0.0]]).repeat(count, 1)
+        return np.tile(np.array([start, start, self.size, self.size, 0], np.float32), (count, 1))
 
 
 @dataclass(frozen=True)
@@ -143,42 +154,58 @@ class Augmentation:
     max_stretch: float  # largest ratio of width to height, and of height to width
     flip: bool
 
-    def draw(self, count: int, side: int, rng: np.random.Generator) -> Tensor:
-        """Draw `count` boxes in an image of `side` pixels: (count, 5) of y, x, h, w, mirrored."""
-        area = rng.uniform(self.min_area, 1.0, count) * side * side
-        stretch = np.exp(rng.uniform(-np.log(self.max_stretch), np.log(self.max_stretch), count))
-        width = np.clip(np.round(np.sqrt(area * stretch)), 1, side)
-        height = np.clip(np.round(np.sqrt(area / stretch)), 1, side)
-        top = np.floor(rng.random(count) * (side - height + 1))
-        left = np.floor(rng.random(count) * (side - width + 1))
-        mirrored = (rng.random(count) < 0.5) & self.flip
-        boxes = np.stack([top, left, height, width, mirrored], axis=1)
-        return torch.from_numpy(boxes.astype(np.float32))
+    def draw(self, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw `count` boxes in an image of `side` pixels: (count, 5) of y, x, h, w, mirrored.
+
+        float32. Bare ufuncs, as np.clip and np.stack take longer than all else here.
+        """
+        of_area, of_stretch, of_top, of_left, of_mirror = rng.random((5, count))
+        area = (self.min_area + (1 - self.min_area) * of_area) * side * side
+        longest = np.log(self.max_stretch)
+        stretch = np.exp(2 * longest * of_stretch - longest)
+        width = np.minimum(np.maximum(np.rint(np.sqrt(area * stretch)), 1), side)
+        height = np.minimum(np.maximum(np.rint(np.sqrt(area / stretch)), 1), side)
+        boxes = np.empty((count, 5), np.float32)
+        boxes[:, 0] = np.floor(of_top * (side - height + 1))
+        boxes[:, 1] = np.floor(of_left * (side - width + 1))
+        boxes[:, 2], boxes[:, 3] = height, width
+        boxes[:, 4] = (of_mirror < 0.5) & self.flip
+        return boxes
 
 
-def crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crop(images: Tensor, boxes: np.ndarray, size: int) -> Tensor:
     """Cut each image's box and resize it bilinearly to `size`.
 
     Args:
         images: (B, 3, S, S) uint8.
-        boxes: (B, 5) as drawn by `Augmentation.draw`.
+        boxes: (B, 5) float32 as drawn by `Augmentation.draw`.
         size: pixels.
 
     Returns:
         (B, 3, size, size) float32 of 0..255.
     """
     side = images.shape[-1]
-    top, left, height, width, mirrored = (column[:, None] for column in boxes.unbind(1))
     # The output's pixel centres in [-1, 1], mapped onto the box in the input's [-1, 1]: what
-    # affine_grid does, without its matrix product for what is a product along each axis.
-    centres = (2 * torch.arange(size, device=images.device) + 1) / size - 1
-    across = (width / side) * (1 - 2 * mirrored) * centres + ((2 * left + width) / side - 1)
-    down = (height / side) * centres + ((2 * top + height) / side - 1)
+    # affine_grid does, without its matrix product for what is a product along each axis. An image
+    # has four numbers, for which a device would start a dozen kernels: they are made beside it.
+    starts, lengths, mirrored = boxes[:, :2], boxes[:, 2:4], boxes[:, 4]
+    lines = np.empty((2, len(boxes), 2, 1), np.float32)  # scale and shift of y and x
+    lines[0, ..., 0] = lengths / side
+    lines[0, :, 1, 0] *= 1 - 2 * mirrored
+    lines[1, ..., 0] = (2 * starts + lengths) / side - 1
+    scale, shift = torch.from_numpy(lines).to(images.device)
+    down, across = (scale * _pixel_centres(size, images.device) + shift).unbind(1)  # (B, size)
     whole = (len(images), size, size)
     grid = torch.stack([across[:, None, :].expand(whole), down[:, :, None].expand(whole)], dim=-1)
     return F.grid_sample(
         images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
+
+
+@lru_cache(maxsize=8)
+def _pixel_centres(size: int, device: torch.device) -> Tensor:
+    """Return where the centres of `size` pixels lie in [-1, 1]: (size,), made once a device."""
+    return (2 * torch.arange(size, device=device) + 1) / size - 1
 
 
 def centre_crop(images: Tensor, size: int) -> Tensor:

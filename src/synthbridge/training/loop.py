@@ -1,6 +1,6 @@
 """The training loop: one for every leg of every arm, and for any number of processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,7 +90,9 @@ def train(
     )
     set_train_mode(trained, settings.frozen_norm)
     curve = Curve()
-    tally = torch.zeros(3, device=team.device)  # loss, correct, images since the epoch began
+    # Since the epoch began; on the device, for to read a number makes the CPU wait.
+    total_loss, num_correct = torch.zeros(2, device=team.device).unbind()
+    num_images = 0
     for step, (batch, ends_epoch) in enumerate(
         leg_steps(len(images), settings.batch_size, seed, num_steps, mixture)
     ):
@@ -101,19 +103,24 @@ def train(
         weights = mixture.weigh(batch, team)
         with team.accelerator.autocast():
             logits = trained(inputs)  # (b, C)
-        loss = part * summed_cross_entropy(logits, first, weights)
+        loss = summed_cross_entropy(logits, first, weights)
         if part < 1:
-            loss = loss + (1 - part) * summed_cross_entropy(logits, second)
+            loss = part * loss + (1 - part) * summed_cross_entropy(logits, second)
         # The processes' gradients are averaged, so each one's share of the sum counts `size` times.
         team.accelerator.backward(loss * (team.size / len(batch)))
         for group in optimizer.param_groups:
             group["lr"] = cosine_rate(learning_rate, step, num_steps)
         optimizer.step()
         optimizer.zero_grad()
-        correct = (logits.argmax(1) == (first if part >= 0.5 else second)).sum()
-        tally += torch.stack([loss.detach(), correct, tally.new_tensor(float(len(first)))])
+        total_loss += loss.detach()
+        num_correct += (logits.argmax(1) == (first if part >= 0.5 else second)).sum()
+        num_images += len(first)
         if ends_epoch or step == num_steps - 1:
-            _close_epoch(curve, tally, team, learning_rate, step)
+            sums = [total_loss.item(), num_correct.item(), num_images]
+            _close_epoch(curve, sums, team, learning_rate, step)
+            total_loss.zero_()
+            num_correct.zero_()
+            num_images = 0
     unshare_batch_norm(model)
     mixture.join_norms(model)
     return curve
@@ -158,15 +165,13 @@ def draw_inputs(
         Inputs (b, 3, H, W); the class indices (b,) of the first and of the second mixed image;
         the first one's part in 0..1 (1 without mixup).
     """
-    boxes = recipe.augmentation.draw(len(batch), images.images.shape[-1], rng).to(team.device)
+    boxes = recipe.augmentation.draw(len(batch), images.images.shape[-1], rng)
     mine = share(np.arange(len(batch)), team.rank, team.size)
 
     def cut(rows: np.ndarray) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(batch[rows]).to(team.device)
-        cropped = crop(images.at(index), boxes[torch.from_numpy(rows)], recipe.settings.image_size)
-        # As the model is: else the first layer turns them round, forward and backward.
-        inputs = recipe.normalisation(cropped).contiguous(memory_format=torch.channels_last)
-        return inputs, images.labels[index]
+        cropped = crop(images.at(index), boxes[rows], recipe.settings.image_size)
+        return recipe.normalisation(cropped), images.labels.index_select(0, index)
 
     inputs, labels = cut(mine)
     if mixup == 0:
@@ -176,9 +181,11 @@ def draw_inputs(
     return part * inputs + (1 - part) * others, labels, other_labels, part
 
 
-def _close_epoch(curve: Curve, tally: Tensor, team: Team, learning_rate: float, step: int) -> None:
-    """Add an epoch's means to `curve` and start `tally` anew."""
-    loss, correct, count = np.sum(team.gather([tally.tolist()]), axis=0)
+def _close_epoch(
+    curve: Curve, sums: Sequence[float], team: Team, learning_rate: float, step: int
+) -> None:
+    """Add an epoch's means to `curve`, from this process's loss, correct answers and images."""
+    loss, correct, count = np.sum(team.gather([sums]), axis=0)
     if not np.isfinite(loss):
         raise DivergedError(
             f"the loss is {loss} at step {step + 1} with learning rate {learning_rate}; "
@@ -186,7 +193,6 @@ def _close_epoch(curve: Curve, tally: Tensor, team: Team, learning_rate: float, 
         )
     curve.train_loss.append(float(loss / count))
     curve.train_accuracy.append(float(correct / count))
-    tally.zero_()
 
 
 @torch.inference_mode()

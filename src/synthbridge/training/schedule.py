@@ -25,5 +25,10 @@ def cosine_rate(peak: float, step: int, num_steps: int) -> float:
 
 
 def share(batch: np.ndarray, rank: int, num_processes: int) -> np.ndarray:
-    """Return the part of a global batch that process `rank` of `num_processes` takes."""
-    return np.array_split(batch, num_processes)[rank]
+    """Return the part of a global batch that process `rank` of `num_processes` takes.
+
+    That of np.array_split, which makes all the parts: at every step that counts.
+    """
+    size, num_larger = divmod(len(batch), num_processes)
+    start = rank * size + min(rank, num_larger)
+    return batch[start : start + size + (rank < num_larger)]
