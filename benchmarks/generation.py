@@ -16,7 +16,7 @@ G5  the fast setting (20 steps of DPM-Solver++, the first 12 of them guided) / 5
 Miniature, a CPU's scale: 200 images of 16 x 16, batch 100, 15 steps of DPM-Solver++ but in G5,
 guidance 1.5, float32. Full, a GPU's: Stable Diffusion 1.5 with random weights, 64 images of 512 x
 512, batch 32 (as `generate` takes them), 20 steps, guidance 3.5, bfloat16; our text encoder stays
-in float32, the pipeline's is in bfloat16 too, where it also draws its noise. It needs 20 GB of GPU
+in float32, the pipeline's is in bfloat16 too, where it also draws its noise. It needs 25 GB of GPU
 memory and 5 GB of disk. A turn is 16 peta-operations, 45 s at half of an H200's matrix rate: four
 turns and a minute to write and load the models.
 """
@@ -147,8 +147,8 @@ class Job:
     def compare(self) -> float:
         """Return the largest difference of a latent between our loop and diffusers'.
 
-        A ten-thousandth is taken, of a latent's unit variance or, where random weights lead to a
-        larger one, of its root.
+        It may be a ten-thousandth of a latent's standard deviation: of 1, or of more where the
+        weights are random.
         """
         chosen = range(0, self.scale.num_images, self.scale.num_images // self.scale.num_compared)
         expected = self._call_pipeline(chosen, "latent")

@@ -14,6 +14,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from synthbridge.diffusion.loading import TextToImage
+
 torch.set_num_threads(1)  # as the benchmarks do on a CPU
 WIDTH = 32  # numbers a token
 
@@ -55,3 +57,15 @@ def world(tmp_path_factory):
         patch.setattr(sd, "NUM_PARAMETERS", numbers)
         with scales.open_world("full", tmp_path_factory.mktemp("full")) as world:
             yield world
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Let the models go where they go on a GPU: UNet and VAE to bfloat16, the text to float32."""
+
+    def to_fastest(model, device):
+        model.to(device, torch.bfloat16)
+        model.text_encoder.float()
+        return model
+
+    monkeypatch.setattr(TextToImage, "to_fastest", to_fastest)

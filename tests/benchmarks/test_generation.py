@@ -65,3 +65,11 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     expected = {"G1": 1.5, "G2": 0.25, "G3": 2.0, "G4": 0.8, "G5": 4.0}
     assert {name: row["ratio"] for name, row in rows.items()} == pytest.approx(expected)
     assert [row["wanted"] for row in rows.values()] == [1.3, 0.45, 2.0, 0.97, 2.9]
+
+
+def test_all_arms_run_in_bfloat16(world, bfloat16):
+    rows = generation.measure_all(SCALE, world.generator, 1)
+    rates = rows["G1"]["images_per_second"]
+    assert rows["G1"]["ratio"] == pytest.approx(rates["ours"] / rates["pipeline"], rel=1e-3)
+    assert rows["G2"]["ratio"] == pytest.approx(rates["ours"] / rates["limit"], rel=1e-3)
+    assert rows["G1"]["largest_latent_difference"] < 1e-4  # compared in float32 before

@@ -45,3 +45,10 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
 def test_the_miniature_has_no_limit(world, monkeypatch):
     monkeypatch.setattr(measure, "take_turns", lambda arms, **_: dict.fromkeys(arms, 1.0))
     assert inversion.measure_all(replace(TRIAL, product=None), world, 1).keys() == {"D1"}
+
+
+def test_all_arms_run_in_bfloat16(world, bfloat16):
+    rows = inversion.measure_all(replace(TRIAL, num_steps=2, batch=2), world, 1)
+    times = rows["D1"]["milliseconds_per_step"]
+    assert rows["D1"]["ratio"] == pytest.approx(times["recipe"] / times["ours"], rel=1e-2)
+    assert rows["D2"]["matrix_tera_per_second"] > 0
