@@ -84,6 +84,16 @@ def make_text_encoder() -> Any:
     )  # fmt: skip
 
 
+# What diffusers needs to load the folder as a pipeline: each part's library and class.
+PIPELINE = {
+    "_class_name": "StableDiffusionPipeline",
+    "scheduler": ["diffusers", "DDPMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+
 PARTS: dict[str, Callable[[], Any]] = {
     "unet": make_unet,
     "vae": make_vae,
@@ -118,7 +128,7 @@ def write_generator(folder: Path) -> None:
         beta_end=0.012, clip_sample=False, steps_offset=1,
     ).save_pretrained(folder / "scheduler")  # fmt: skip
     write_tokenizer(folder / "tokenizer")
-    write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
+    write_json(folder / "model_index.json", PIPELINE)
 
 
 def write_tokenizer(folder: Path) -> None:

@@ -10,6 +10,7 @@ at least, without its rounding and without the work space of the libraries' kern
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import architectures as sd
@@ -23,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.diffusion.attention import attend_to_prompts
 from synthbridge.diffusion.latents import IMAGES_PER_ENCODING
+from synthbridge.diffusion.learning import NUM_EVALUATIONS
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.sampling import decode
 from synthbridge.files import write_json
@@ -35,6 +37,7 @@ def count_operations(run: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
+@cache  # it takes a second or two
 def operations_of_stable_diffusion() -> dict[str, int]:
     """Count the operations of one row of the UNet (forward, and with the gradient of the text),
     of encoding and decoding one image, and of one prompt.
@@ -56,6 +59,14 @@ def operations_of_stable_diffusion() -> dict[str, int]:
         "text": lambda: text_encoder(ids),
     }
     return {name: count_operations(run) for name, run in runs.items()}
+
+
+def operations_of_inversion(num_images: int, num_steps: int, batch: int) -> int:
+    """Count the operations of learning a style token: encoding, steps, and readings of the loss."""
+    count = operations_of_stable_diffusion()
+    readings = min(num_steps, NUM_EVALUATIONS) + 1
+    steps = num_steps * count["unet_and_gradient"] + readings * count["unet"]
+    return num_images * count["encode"] + batch * steps
 
 
 def operations_of_a_training_image(name: str) -> int:
@@ -190,8 +201,9 @@ TRAINING_BATCHES = (64, 256)
 
 def main() -> None:
     """Print operations and gigabytes, and save them."""
-    operations = operations_of_stable_diffusion()
-    operations |= {name: operations_of_a_training_image(name) for name in sd.CLASSIFIERS}
+    operations = operations_of_stable_diffusion() | {
+        name: operations_of_a_training_image(name) for name in sd.CLASSIFIERS
+    }
     gigabytes: dict[str, dict[str, list[float]]] = {}
     for dtype in (torch.bfloat16, torch.float32):
         with fake_generator(dtype) as generator:

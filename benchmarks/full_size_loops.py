@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from full_size_stages import (
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
-from synthbridge.diffusion.inversion import NUM_EVALUATIONS, invert_style
+from synthbridge.diffusion.inversion import invert_style
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import draw_prompt, image_seed, template_prompts
 from synthbridge.diffusion.sampling import check_images, sample_images
@@ -70,11 +69,6 @@ def _load(folder: Path, dtype: str) -> TextToImage:
     return load_text_to_image(folder / "generator").to(device, getattr(torch, dtype))
 
 
-@cache
-def _operations() -> dict[str, int]:
-    return counting.operations_of_stable_diffusion()
-
-
 def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, Any]:
     """Time `invert_style`: the images' encoding, all steps, and the readings of the loss."""
     model, dataset = _load(folder, scale.dtype), read_dataset(folder / "real")
@@ -88,11 +82,7 @@ def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, 
         assert np.isfinite(learned.losses).all()
         assert learned.vectors.isfinite().all()
 
-    readings = min(scale.inversion_steps, NUM_EVALUATIONS) + 1
-    count = _operations()
-    step = batch * count["unet_and_gradient"]
-    operations = len(images) * count["encode"] + scale.inversion_steps * step
-    operations += readings * batch * count["unet"]
+    operations = counting.operations_of_inversion(len(images), scale.inversion_steps, batch)
     return time_in_turns(run, scale, operations, scale.inversion_steps * batch)
 
 
@@ -114,9 +104,19 @@ def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str,
         for images in drawn:
             check_images(images, prompts)
 
-    count = _operations()
+    count = counting.operations_of_stable_diffusion()
     image = 2 * settings.num_steps * count["unet"] + count["decode"]  # 2: with and without prompt
     return time_in_turns(run, scale, batch * image, batch)
+
+
+def random_images(num_images: int, size: int, num_classes: int, device: torch.device) -> Any:
+    """Return an ImageSet of noise, in memory as the stages keep theirs, class after class."""
+    from synthbridge.training.images import ImageSet
+
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (num_images, 3, size, size), dtype=torch.uint8, generator=draws)
+    labels = torch.arange(num_images) % num_classes
+    return ImageSet(pixels.to(device), labels.to(device))
 
 
 def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str, Any]:
@@ -124,20 +124,17 @@ def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str
     from synthbridge.stages.processes import start_accelerator
     from synthbridge.stages.trainings import make_recipe
     from synthbridge.training.classifier import load_backbone
-    from synthbridge.training.images import ImageSet
     from synthbridge.training.loop import train
     from synthbridge.training.team import Team
 
-    settings = training_settings(scale)
+    settings = training_settings(batch)
     recipe = make_recipe(settings, folder / name, flip=False)
     model = load_backbone(folder / name, num_classes=len(CLASS_NAMES), seed=0)
-    shape = (NUM_TRAINING_IMAGES, 3, settings.resize_size, settings.resize_size)
-    draws = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=draws)
-    labels = torch.arange(NUM_TRAINING_IMAGES) % len(CLASS_NAMES)
     with start_accelerator() as accelerator:
         team = Team(accelerator, rank=0, size=1)
-        images = ImageSet(pixels.to(team.device), labels.to(team.device))
+        images = random_images(
+            NUM_TRAINING_IMAGES, settings.resize_size, len(CLASS_NAMES), team.device
+        )
 
         def run() -> None:
             curve = train(

@@ -48,10 +48,10 @@ def synthetic_settings(scale: Scale) -> SyntheticSettings:
     )
 
 
-def training_settings(scale: Scale) -> TrainingSettings:
+def training_settings(batch_size: int) -> TrainingSettings:
     """Return what params.yaml would say of training: the paper's, with ImageNet's crops."""
     return TrainingSettings(
-        batch_size=scale.training_batch, momentum=0.9, weight_decay=5e-4,
+        batch_size=batch_size, momentum=0.9, weight_decay=5e-4,
         image_size=CLASSIFIER_SIZE, resize_size=256, min_crop_area=0.08, max_stretch=4 / 3,
         augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
     )  # fmt: skip
@@ -86,7 +86,10 @@ def run_invert(folder: Path, scale: Scale) -> None:
         inversion_settings(scale, scale.inversion_batch), sampling_settings(scale),
         synthetic_settings(scale), seeds=[0],
     )  # fmt: skip
-    invert(params, real=folder / "real", generator=folder / "generator", out=folder / "styles")
+    invert(
+        params, real=folder / "real", generator=folder / "generator",
+        clip=folder / "clip", out=folder / "styles",  # no CLIP: the style prompt needs none
+    )  # fmt: skip
     check_finite(folder / "styles")
 
 
@@ -117,8 +120,9 @@ def run_bridge(folder: Path, scale: Scale, name: str) -> None:
     from synthbridge.stages.bridge import bridge
 
     bridge(
-        stage_one_settings(scale), training_settings(scale), [0], real=folder / "real",
-        backbone=folder / name, blocks=[folder / "block"], out=folder / "stage_one" / name,
+        stage_one_settings(scale), training_settings(scale.training_batch), [0],
+        real=folder / "real", backbone=folder / name, blocks=[folder / "block"],
+        out=folder / "stage_one" / name,
     )  # fmt: skip
     check_finite(folder / "stage_one" / name)
 
@@ -133,9 +137,10 @@ def run_finetune(folder: Path, scale: Scale, name: str) -> None:
     steps = scale.training_steps  # an epoch of one image a class is one step
     params = FinetuneParams(
         arms={"bridged": [LegSettings(stage_one="plain"), LegSettings(train_on="real")]},
-        shots=[1], seeds=[0], training=training_settings(scale),
+        shots=[1], seeds=[0], training=training_settings(scale.training_batch),
         real_leg=RealLegSettings(
-            learning_rates=[RATE], num_epochs=steps, num_epochs_few_shot=steps
+            learning_rates=[RATE], select_on="validation", num_epochs=steps,
+            num_epochs_few_shot=steps,
         ),
         stage_one=stage_one_settings(scale),
     )  # fmt: skip

@@ -1,9 +1,10 @@
 """Generation: ours beside diffusers' own pipeline and beside the usual script.
 
-    python benchmarks/generation.py          needs data/upstream: run `dvc repro upstream` first
+    python benchmarks/generation.py          on a CPU: run `dvc repro upstream` first
 
-G1  our loop / diffusers' StableDiffusionPipeline: same weights, prompts, noise, sampler, steps,
-    guidance, batch, dtype; no safety checker, no progress bar; images compared first.
+G1  our loop / diffusers' StableDiffusionPipeline: same weights, prompts, seeds, sampler, steps,
+    guidance, batch, dtype, channels last, SDPA; no safety checker, no progress bar; latents
+    compared first, in float32.
 G2  our loop / the limit: the UNet's and VAE's operations at the rate of a matrix product that is
     timed in the same run.
 G3  prompts to a finished tar, ours / the usual script: ten images a call, prompts encoded at each
@@ -11,6 +12,13 @@ G3  prompts to a finished tar, ours / the usual script: ten images a call, promp
 G4  prompts to a finished tar / denoising and decoding alone.
 G5  the fast setting (20 steps of DPM-Solver++, the first 12 of them guided) / 50 steps of DDPM, all
     guided: the paper's setting.
+
+Miniature, a CPU's scale: 200 images of 16 x 16, batch 100, 15 steps of DPM-Solver++ but in G5,
+guidance 1.5, float32. Full, a GPU's: Stable Diffusion 1.5 with random weights, 64 images of 512 x
+512, batch 32 (as `generate` takes them), 20 steps, guidance 3.5, bfloat16; our text encoder stays
+in float32, the pipeline's is in bfloat16 too, where it also draws its noise. It needs 25 GB of GPU
+memory and 5 GB of disk. A turn is 16 peta-operations, 45 s at half of an H200's matrix rate: four
+turns and a minute to write and load the models.
 """
 
 import io
@@ -24,33 +32,32 @@ from typing import Any
 import measure
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from generation_scale import FULL, MINIATURE, TRIAL, Scale
+from scales import DEVICE, choose, open_world
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.data.shards import encode_jpeg, write_shard
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import draw_prompt, image_seed, template_prompts
-from synthbridge.diffusion.sampling import decode, denoise, encode_prompts, sample_images
+from synthbridge.diffusion.sampling import (
+    check_images,
+    decode,
+    denoise,
+    encode_prompts,
+    sample_images,
+)
 from synthbridge.diffusion.schedule import make_steps
 from synthbridge.upstream.pool import CLASS_NAMES
 
-GENERATOR = Path("data/upstream/generator")
-NUM_IMAGES, BATCH, STEPS, GUIDANCE = 200, 100, 15, 1.5
-BATCH_OF_THE_SCRIPT = 10
-SETTING = {"sampler": "dpm++", "num_steps": STEPS, "guidance_scale": GUIDANCE}
-FAST = {**SETTING, "num_steps": 20, "guided_share": 0.6}
-FULL = {**SETTING, "sampler": "ddpm", "num_steps": 50}
 
-SEEDS = [image_seed(0, 0, index) for index in range(NUM_IMAGES)]
-PROMPTS = [
-    draw_prompt(template_prompts(CLASS_NAMES[index * len(CLASS_NAMES) // NUM_IMAGES]), seed)
-    for index, seed in enumerate(SEEDS)
-]
+def load_pipeline(folder: Path) -> Any:
+    """Load diffusers' pipeline with its DPM-Solver++, channels last as ours are: float32, CPU.
 
-
-def load_pipeline() -> StableDiffusionPipeline:
-    """Load diffusers' pipeline with its DPM-Solver++, channels last as ours are."""
-    pipeline = StableDiffusionPipeline.from_pretrained(GENERATOR, safety_checker=None)
+    Any: its own annotations lack what it takes and returns.
+    """
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.to(memory_format=torch.channels_last)
@@ -58,117 +65,168 @@ def load_pipeline() -> StableDiffusionPipeline:
     return pipeline
 
 
-def call_pipeline(
-    pipeline: StableDiffusionPipeline, chosen: range, output_type: str = "pil"
-) -> Sequence:
-    """Draw the images `chosen` in one call of the pipeline, each from its own seed."""
-    return pipeline(
-        [PROMPTS[index] for index in chosen],
-        generator=[torch.Generator().manual_seed(SEEDS[index]) for index in chosen],
-        num_inference_steps=STEPS,
-        guidance_scale=GUIDANCE,
-        output_type=output_type,
-    ).images
+class Job:
+    """The images to draw, and every way of drawing them: the arms."""
 
+    def __init__(self, scale: Scale, model: TextToImage, pipeline: Any):
+        """Draw a prompt and a seed for each image, class after class."""
+        self.scale, self.model, self.pipeline = scale, model, pipeline
+        count = scale.num_images
+        self.seeds = [image_seed(0, 0, index) for index in range(count)]
+        self.prompts = [
+            draw_prompt(template_prompts(CLASS_NAMES[index * len(CLASS_NAMES) // count]), seed)
+            for index, seed in enumerate(self.seeds)
+        ]
 
-def largest_difference(model: TextToImage, pipeline: StableDiffusionPipeline) -> float:
-    """Return the largest difference of a latent between our loop and diffusers'."""
-    chosen = range(0, NUM_IMAGES, NUM_IMAGES // 20)
-    expected = call_pipeline(pipeline, chosen, "latent")
-    return float((denoise_with_ours(model, chosen) - expected).abs().max())
-
-
-def denoise_with_ours(model: TextToImage, chosen: range) -> torch.Tensor:
-    """Denoise the images `chosen` in one batch of our loop: (B, C, h, w)."""
-    text = encode_prompts(model, ["", *(PROMPTS[index] for index in chosen)])
-    return denoise(
-        model, text, torch.arange(1, len(chosen) + 1), [SEEDS[index] for index in chosen],
-        steps=make_steps("dpm++", STEPS, model.scheduler_config), guidance_scale=GUIDANCE,
-    )  # fmt: skip
-
-
-def draw(model: TextToImage, setting: dict[str, Any] = SETTING) -> list[np.ndarray]:
-    """Denoise and decode all images."""
-    return list(sample_images(model, PROMPTS, SEEDS, **setting, batch_size=BATCH))
-
-
-def draw_with(pipeline: StableDiffusionPipeline) -> None:
-    """Denoise and decode all images with diffusers, at our batch."""
-    for start in range(0, NUM_IMAGES, BATCH):
-        call_pipeline(pipeline, range(start, start + BATCH), "np")
-
-
-def write_tar(model: TextToImage, folder: Path) -> None:
-    """Draw all images into a shard as `generate` does: threads encode while the loop goes on."""
-    with ThreadPoolExecutor() as encoders:
-        batches = sample_images(model, PROMPTS, SEEDS, **SETTING, batch_size=BATCH)
-        jpegs = [encoders.submit(encode_jpeg, image, 95) for batch in batches for image in batch]
-        samples = (
-            {"__key__": f"{index:06d}", "jpg": jpeg.result(), "cls": 0, "json": {"seed": seed}}
-            for index, (jpeg, seed) in enumerate(zip(jpegs, SEEDS, strict=True))
+    def draw(self, arm: str = "ours") -> list[np.ndarray]:
+        """Denoise and decode all images, batch by batch."""
+        setting = self.scale.setting(arm)
+        return list(
+            sample_images(
+                self.model, self.prompts, self.seeds, **setting, batch_size=self.scale.batch
+            )
         )
-        write_shard(folder / "ours.tar", samples)
+
+    def draw_with_pipeline(self) -> None:
+        """Denoise and decode all images with diffusers, at our batch."""
+        for chosen in self._parts(self.scale.batch):
+            self._call_pipeline(chosen, "np")
+
+    def write_tar(self, folder: Path) -> None:
+        """Draw all images into a shard as `generate` does: threads encode behind the loop."""
+        setting, batch = self.scale.setting("ours"), self.scale.batch
+        with ThreadPoolExecutor() as encoders:
+            batches = sample_images(
+                self.model, self.prompts, self.seeds, **setting, batch_size=batch
+            )
+            jpegs = [
+                encoders.submit(encode_jpeg, image, 95) for batch in batches for image in batch
+            ]
+            samples = (
+                {"__key__": f"{index:06d}", "jpg": jpeg.result(), "cls": 0, "json": {"seed": seed}}
+                for index, (jpeg, seed) in enumerate(zip(jpegs, self.seeds, strict=True))
+            )
+            write_shard(folder / "ours.tar", samples)
+
+    def run_the_usual_script(self, folder: Path) -> None:
+        """Draw all images into a tar of PNGs, a small call at a time."""
+        with tarfile.open(folder / "usual.tar", "w") as tar:
+            for chosen in self._parts(self.scale.batch_of_the_script):
+                for index, image in zip(chosen, self._call_pipeline(chosen, "pil"), strict=True):
+                    file = io.BytesIO()
+                    image.save(file, "PNG")
+                    member = tarfile.TarInfo(f"{index:06d}.png")
+                    member.size = file.tell()
+                    file.seek(0)
+                    tar.addfile(member, file)
+
+    def _parts(self, size: int) -> list[range]:
+        count = self.scale.num_images
+        return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def _call_pipeline(self, chosen: range, output_type: str) -> Sequence:
+        """Draw the images `chosen` in one call of the pipeline, each from its own seed."""
+        return self.pipeline(
+            [self.prompts[index] for index in chosen],
+            generator=[torch.Generator().manual_seed(self.seeds[index]) for index in chosen],
+            num_inference_steps=self.scale.num_steps,
+            guidance_scale=self.scale.guidance,
+            output_type=output_type,
+        ).images
+
+    def denoise(self, chosen: range) -> torch.Tensor:
+        """Denoise the images `chosen` in one batch of our loop: (B, C, h, w)."""
+        steps = make_steps("dpm++", self.scale.num_steps, self.model.scheduler_config)
+        text = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
+        return denoise(
+            self.model, text, torch.arange(1, len(chosen) + 1),
+            [self.seeds[index] for index in chosen], steps=steps,
+            guidance_scale=self.scale.guidance,
+        )  # fmt: skip
+
+    def compare(self) -> float:
+        """Return the largest difference of a latent between our loop and diffusers'.
+
+        It may be a ten-thousandth of a latent's standard deviation: of 1, or of more where the
+        weights are random.
+        """
+        chosen = range(0, self.scale.num_images, self.scale.num_images // self.scale.num_compared)
+        expected = self._call_pipeline(chosen, "latent")
+        assert isinstance(expected, torch.Tensor)
+        difference = float((self.denoise(chosen) - expected).abs().max())
+        limit = 1e-4 * max(1.0, float(expected.std()))
+        assert difference < limit, f"our latents differ from diffusers' by {difference}"
+        return difference
+
+    def check(self) -> None:
+        """Refuse numbers that are none, in the dtype and at the samplers that are timed."""
+        count = self.scale.num_compared
+        for arm in ("ours", "full"):
+            drawn = sample_images(
+                self.model, self.prompts[:count], self.seeds[:count], **self.scale.setting(arm),
+                batch_size=count,
+            )  # fmt: skip
+            check_images(np.concatenate(list(drawn)), self.prompts[:count])
+
+    def count_operations(self) -> float:
+        """Count the floating-point operations of drawing all images, and of nothing else."""
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            decode(self.model, self.denoise(range(1)))
+        return counter.get_total_flops() * self.scale.num_images
+
+    def time_arms(self, folder: Path, rounds: int) -> dict[str, float]:
+        """Return the median seconds of each arm and of the product."""
+        return measure.take_turns(
+            {
+                "ours": self.draw,
+                "pipeline": self.draw_with_pipeline,
+                "tar": lambda: self.write_tar(folder),
+                "usual": lambda: self.run_the_usual_script(folder),
+                "fast": lambda: self.draw("fast"),
+                "full": lambda: self.draw("full"),
+                "product": self.scale.product.prepare(self.model.unet.dtype),
+            },
+            rounds=rounds,
+            num_warm_ups=self.scale.num_warm_ups,
+        )
 
 
-def run_the_usual_script(pipeline: StableDiffusionPipeline, folder: Path) -> None:
-    """Draw all images into a tar of PNGs, a small call at a time."""
-    with tarfile.open(folder / "usual.tar", "w") as tar:
-        for start in range(0, NUM_IMAGES, BATCH_OF_THE_SCRIPT):
-            chosen = range(start, start + BATCH_OF_THE_SCRIPT)
-            for index, image in zip(chosen, call_pipeline(pipeline, chosen), strict=True):
-                file = io.BytesIO()
-                image.save(file, "PNG")
-                member = tarfile.TarInfo(f"{index:06d}.png")
-                member.size = file.tell()
-                file.seek(0)
-                tar.addfile(member, file)
-
-
-def count_operations(model: TextToImage) -> float:
-    """Count the floating-point operations of drawing all images, and of nothing else."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        decode(model, denoise_with_ours(model, range(1)))
-    return counter.get_total_flops() * NUM_IMAGES
+def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[str, Any]]:
+    """Compare, check and time: a row a ratio."""
+    torch.backends.cudnn.allow_tf32 = False  # compared in float32; no arm convolves in it
+    model = load_text_to_image(generator).to(DEVICE)
+    job = Job(scale, model, load_pipeline(generator).to(DEVICE))
+    difference = job.compare()
+    job.pipeline.to(DEVICE, model.to_fastest(DEVICE).unet.dtype)
+    job.check()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = job.time_arms(Path(folder), rounds)
+    peak = scale.product.operations / seconds.pop("product")  # operations a second
+    seconds["limit"] = job.count_operations() / peak
+    rates = measure.per_second(scale.num_images, seconds)
+    shared = {"images_per_second": rates, "largest_latent_difference": difference}
+    ratios = {
+        "G1": ("our loop / diffusers' pipeline", "ours", "pipeline"),
+        "G2": ("our loop / the matrix rate's limit", "ours", "limit"),
+        "G3": ("prompts to tar, ours / the usual script", "tar", "usual"),
+        "G4": ("prompts to tar / denoising and decoding alone", "tar", "ours"),
+        "G5": ("20 steps, 12 of them guided / 50 guided steps", "fast", "full"),
+    }
+    return {
+        name: {"what": what, "ratio": seconds[base] / seconds[arm], "wanted": scale.wanted[name]}
+        | shared
+        for name, (what, arm, base) in ratios.items()
+    }
 
 
 def main() -> None:
     """Measure, print and save."""
-    rounds = measure.read_arguments(__doc__).rounds
-    model, pipeline = load_text_to_image(GENERATOR), load_pipeline()
-    difference = largest_difference(model, pipeline)
-    assert difference < 1e-4, f"our latents differ from diffusers' by {difference}"
-    matrix = torch.randn(1024, 1024)
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = measure.take_turns(
-            {
-                "ours": lambda: draw(model),
-                "pipeline": lambda: draw_with(pipeline),
-                "tar": lambda: write_tar(model, Path(folder)),
-                "usual": lambda: run_the_usual_script(pipeline, Path(folder)),
-                "fast": lambda: draw(model, FAST),
-                "full": lambda: draw(model, FULL),
-                "product": lambda: [matrix @ matrix for _ in range(50)],
-            },
-            rounds=rounds,
-        )
-    peak = 50 * 2 * 1024**3 / seconds["product"]  # operations a second
-    limit = count_operations(model) / peak
-    rates = {name: round(NUM_IMAGES / seconds[name], 1) for name in seconds if name != "product"}
-    rates["limit"] = round(NUM_IMAGES / limit, 1)
-    shared = {"images_per_second": rates, "largest_latent_difference": difference}
-    ratios = {
-        "G1": ("our loop / diffusers' pipeline", "ours", "pipeline", 1.05),
-        "G2": ("our loop / the matrix rate's limit", "ours", "limit", None),
-        "G3": ("prompts to tar, ours / the usual script", "tar", "usual", 1.5),
-        "G4": ("prompts to tar / denoising and decoding alone", "tar", "ours", 0.95),
-        "G5": ("20 steps, 12 of them guided / 50 guided steps", "fast", "full", 2.5),
-    }
-    rows = {
-        name: {"what": what, "ratio": rates[arm] / rates[base], "wanted": wanted, **shared}
-        for name, (what, arm, base, wanted) in ratios.items()
-    }
-    measure.save_ratios("generation", rows)
+    args = measure.read_arguments(__doc__, has_scales=True)
+    scale = choose(args.scale, miniature=MINIATURE, full=FULL, trial=TRIAL)
+    with open_world(args.scale, args.folder) as world:
+        rows = measure_all(scale, world.generator, args.rounds or scale.num_rounds)
+    measure.save_ratios(measure.result_name("generation", args.scale), rows)
 
 
 if __name__ == "__main__":

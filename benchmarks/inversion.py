@@ -1,18 +1,31 @@
 """Dataset style inversion: ours beside the recipe of diffusers' textual-inversion example.
 
-    python benchmarks/inversion.py           needs data/: run `dvc repro prepare upstream` first
+    python benchmarks/inversion.py           on a CPU: run `dvc repro prepare upstream` first
 
-D1  a step of ours / a step of that recipe: same weights, images, classes, batch, dtype. The recipe
-    encodes each batch with the VAE, optimises the whole embedding table with AdamW and puts every
-    other row back after each step, and reads the loss at each step
-    (examples/textual_inversion/textual_inversion.py of diffusers).
+D1  a step of ours / a step of that recipe: same weights, images, classes, batch, dtype, both eager
+    and with SDPA. The recipe encodes each batch with the VAE, optimises the whole embedding table
+    with AdamW and puts every other row back after each step, and reads the loss at each step
+    (examples/textual_inversion/textual_inversion.py of diffusers). In bfloat16 its text encoder
+    runs under autocast, as there; ours stays in float32.
+D2  ours / the limit: the operations of encoding, steps and readings of the loss at the rate of a
+    matrix product that is timed in the same run. At full size only.
+
+Miniature, a CPU's scale: 100 steps at batch 32, float32. Full, a GPU's: Stable Diffusion 1.5 with
+random weights, two images of 512 x 512, 100 steps at batch 16, UNet and VAE in bfloat16. It needs
+30 GB of GPU memory and 5 GB of disk. A turn is 7.3 peta-operations, 21 s at half of an H200's
+matrix rate: four turns and a minute to write and load the models.
 """
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import counting
 import measure
 import numpy as np
 import torch
+from scales import DEVICE, Product, World, choose, open_world
 from torch.nn.functional import mse_loss
 
 from synthbridge.data.real import read_dataset
@@ -25,81 +38,130 @@ from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import add_style_token, find_initial_token, word_table
 from synthbridge.diffusion.text import tokenize
 
-GENERATOR, REAL = Path("data/upstream/generator"), Path("data/real/digits")
 STEPS, BATCH, RATE, SHOTS = 100, 32, 5e-3, 4
 PLACEHOLDER, INITIAL_WORD = "<style>", "style"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much is learned from, how often it is timed, and what is wanted."""
+
+    num_steps: int
+    batch: int
+    shots: int  # images a class
+    product: Product | None = None  # None: no limit, as on the miniature
+    num_warm_ups: int = 1
+    num_rounds: int = 3
+    wanted: float | None = None  # of D1
+    wanted_of_limit: float | None = None  # of D2
+
+
+MINIATURE = Scale(num_steps=STEPS, batch=BATCH, shots=SHOTS, num_rounds=5, wanted=1.15)
+FULL = Scale(
+    num_steps=100, batch=16, shots=1, product=Product(8192, 50), wanted=1.5, wanted_of_limit=0.4
+)
+TRIAL = Scale(
+    num_steps=1, batch=1, shots=1, product=Product(2048, 1), num_warm_ups=0, num_rounds=1
+)  # fmt: skip
 
 
 class Recipe:
     """The example's training loop, on our images and prompts."""
 
-    def __init__(self, images: np.ndarray, labels: list[int], names: tuple[str, ...]):
+    def __init__(
+        self,
+        generator: Path,
+        scale: Scale,
+        images: np.ndarray,
+        labels: list[int],
+        names: tuple[str, ...],
+    ):
         """Load the models and add the placeholder, as the example does."""
-        self.model = load_text_to_image(GENERATOR)
-        self.pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        self.model, self.scale = load_text_to_image(generator).to_fastest(DEVICE), scale
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        self.pixels = pixels.to(DEVICE, self.model.vae.dtype)
         tokenizer, text_encoder = self.model.tokenizer, self.model.text_encoder
         initial = word_table(text_encoder)[find_initial_token(tokenizer, INITIAL_WORD)].clone()
         self.token = add_style_token(tokenizer, text_encoder, PLACEHOLDER, initial)
         prompts = [style_prompt(names[label], PLACEHOLDER) for label in labels]
-        self.ids = tokenize(tokenizer, prompts)
-        self.signal = noise_levels(self.model.scheduler_config)
+        self.ids = tokenize(tokenizer, prompts).to(DEVICE)
+        self.signal = noise_levels(self.model.scheduler_config).to(self.pixels)
 
     def run(self) -> None:
-        """Take `STEPS` steps; a second call goes on where the first one ended."""
-        model = self.model
+        """Take all steps; a second call goes on where the first one ended."""
+        model, batch, dtype = self.model, self.scale.batch, self.model.unet.dtype
         table = word_table(model.text_encoder)
         table.requires_grad_(True)
         before = table.detach().clone()
-        others = torch.arange(len(table)) != self.token
+        others = torch.arange(len(table), device=DEVICE) != self.token
         optimizer = torch.optim.AdamW([table], lr=RATE, weight_decay=1e-2)
-        scale = model.vae.config["scaling_factor"]
-        for _ in range(STEPS):
-            chosen = torch.randint(len(self.pixels), (BATCH,))
-            latents = model.vae.encode(self.pixels[chosen]).latent_dist.sample() * scale
-            noise, times = torch.randn_like(latents), torch.randint(len(self.signal), (BATCH,))
+        vae: Any = model.vae  # whose annotations know no `latent_dist`
+        scale = vae.config["scaling_factor"]
+        for _ in range(self.scale.num_steps):
+            chosen = torch.randint(len(self.pixels), (batch,), device=DEVICE)
+            latents = vae.encode(self.pixels[chosen]).latent_dist.sample() * scale
+            noise = torch.randn_like(latents)
+            times = torch.randint(len(self.signal), (batch,), device=DEVICE)
             signal = self.signal[times].view(-1, 1, 1, 1)
             noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
-            text = model.text_encoder(self.ids[chosen])[0]
-            loss = mse_loss(model.unet(noisy, times, text).sample, noise)
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+                text = model.text_encoder(self.ids[chosen])[0].to(dtype)
+            loss = mse_loss(model.unet(noisy, times, text).sample.float(), noise.float())
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
             with torch.no_grad():
                 table[others] = before[others]
-            loss.item()  # the example's progress bar shows it
+            assert math.isfinite(loss.item())  # which the example's progress bar shows
         table.requires_grad_(False)
+
+
+def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, Any]]:
+    """Time both, and the product that the limit is taken from: a row a ratio."""
+    dataset = read_dataset(world.real)
+    model = load_text_to_image(world.generator).to_fastest(DEVICE)
+    samples = dataset.train_samples(scale.shots, 0)
+    images = np.stack([read_square(sample, model.image_size) for sample in samples])
+    labels = [sample.label for sample in samples]
+    settings = InversionSettings(
+        placeholder=PLACEHOLDER, initial_word=INITIAL_WORD, num_steps=scale.num_steps,
+        batch_size=scale.batch, learning_rate=RATE, samples_per_class=1, seed=0,
+    )  # fmt: skip
+    recipe = Recipe(world.generator, scale, images, labels, dataset.class_names)
+
+    def learn() -> None:
+        learned = invert_style(model, settings, images, labels, dataset.class_names, flip=False)
+        assert np.isfinite(learned.losses).all()
+
+    arms: dict[str, Any] = {"ours": learn, "recipe": recipe.run}
+    if scale.product:
+        arms["product"] = scale.product.prepare(model.unet.dtype)
+    seconds = measure.take_turns(arms, rounds=rounds, num_warm_ups=scale.num_warm_ups)
+    shared: dict[str, Any] = {
+        "milliseconds_per_step": {
+            name: round(1e3 * seconds[name] / scale.num_steps, 2) for name in ("ours", "recipe")
+        }
+    }
+    ratio = seconds["recipe"] / seconds["ours"]
+    what = "steps a second, ours / diffusers' example recipe"
+    rows = {"D1": {"what": what, "ratio": ratio, "wanted": scale.wanted, **shared}}
+    if scale.product:
+        peak = scale.product.operations / seconds["product"]  # operations a second
+        operations = counting.operations_of_inversion(len(images), scale.num_steps, scale.batch)
+        rows["D2"] = {
+            "what": "ours / the matrix rate's limit", "ratio": operations / peak / seconds["ours"],
+            "wanted": scale.wanted_of_limit, "matrix_tera_per_second": peak / 1e12, **shared,
+        }  # fmt: skip
+    return rows
 
 
 def main() -> None:
     """Measure, print and save."""
-    rounds = measure.read_arguments(__doc__).rounds
-    dataset = read_dataset(REAL)
-    model = load_text_to_image(GENERATOR)
-    samples = dataset.train_samples(SHOTS, 0)
-    images = np.stack([read_square(sample, model.image_size) for sample in samples])
-    labels = [sample.label for sample in samples]
-    settings = InversionSettings(
-        placeholder=PLACEHOLDER, initial_word=INITIAL_WORD, num_steps=STEPS, batch_size=BATCH,
-        learning_rate=RATE, samples_per_class=1, seed=0,
-    )  # fmt: skip
-    recipe = Recipe(images, labels, dataset.class_names)
-    seconds = measure.take_turns(
-        {
-            "ours": lambda: invert_style(
-                model, settings, images, labels, dataset.class_names, flip=False
-            ),
-            "recipe": recipe.run,
-        },
-        rounds=rounds,
-    )
-    milliseconds = {name: round(1e3 * value / STEPS, 2) for name, value in seconds.items()}
-    row = {
-        "what": "steps a second, ours / diffusers' example recipe",
-        "ratio": seconds["recipe"] / seconds["ours"],
-        "wanted": 1.15,
-        "milliseconds_per_step": milliseconds,
-    }
-    measure.save_ratios("inversion", {"D1": row})
+    args = measure.read_arguments(__doc__, has_scales=True)
+    scale = choose(args.scale, miniature=MINIATURE, full=FULL, trial=TRIAL)
+    with open_world(args.scale, args.folder) as world:
+        rows = measure_all(scale, world, args.rounds or scale.num_rounds)
+    measure.save_ratios(measure.result_name("inversion", args.scale), rows)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # the package, as `p
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "timm", "accelerate", "numpy")
 RESULTS = Path(__file__).parent / "results"
+SCALES = ("miniature", "full")  # what `dvc repro` made; the real architectures, random weights
 
 
 def take_turns(
@@ -57,13 +58,39 @@ def _wait_for_device() -> None:
         torch.cuda.synchronize()
 
 
-def read_arguments(description: str | None) -> argparse.Namespace:
-    """Read `--rounds`, and compute on one thread where there is no GPU, as the stages do."""
+def per_second(count: int, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return each arm's rate, four digits of it."""
+    return {name: float(f"{count / value:.4g}") for name, value in seconds.items()}
+
+
+def read_arguments(description: str | None, *, has_scales: bool = False) -> argparse.Namespace:
+    """Read `--rounds`, and compute on one thread where there is no GPU, as the stages do.
+
+    With `has_scales` also `--scale` and `--folder`; `rounds` is then None unless it is given, since
+    each scale has its own.
+    """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=5, help="times that each arm is measured")
+    rounds = None if has_scales else 5
+    parser.add_argument("--rounds", type=int, default=rounds, help="times each arm is measured")
+    if has_scales:
+        parser.add_argument(
+            "--scale", choices=SCALES, default=usual_scale(),
+            help="default: full on a GPU; full without one is a trial that measures nothing",
+        )  # fmt: skip
+        parser.add_argument("--folder", type=Path, help="keep full-size models, for another run")
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     return parser.parse_args()
+
+
+def usual_scale() -> str:
+    """Return what a benchmark with scales runs at unless it is told otherwise."""
+    return "full" if torch.cuda.is_available() else "miniature"
+
+
+def result_name(benchmark: str, scale: str) -> str:
+    """Name the results: with the scale where it is not the device's usual one."""
+    return benchmark if scale == usual_scale() else f"{benchmark}_{scale}"
 
 
 def save_ratios(benchmark: str, ratios: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,26 +1,30 @@
 """Training: our loop with its loader, and the loader beside the usual one.
 
-    python benchmarks/training.py            needs data/: run `dvc repro prepare upstream` first
+    python benchmarks/training.py            on a CPU: run `dvc repro prepare upstream` first
 
 T1  steps a second of the training loop with the real loader / of the same loop on one fixed batch.
 T2  samples a second and core, our loader / torchvision's ImageFolder with PIL: random resized crop
     to the same size, tensor, normalisation; loaders alone, one process each.
+
+That is the miniature, a CPU's scale. Full, a GPU's (training_full.py): T1 for ResNet-18, ResNet-50,
+ViT-B/16 and ViT-L/16 with random weights at 224 pixels, 60 steps at the paper's batch of 64; T2 end
+to end with ResNet-18 at batch 256, 30 epochs of 1,024 JPEGs of 512 x 512, ImageFolder with a worker
+a core. It needs 20 GB of GPU memory and 2 GB of disk, and two to three minutes on an H200.
 """
 
 import tempfile
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import measure
 import numpy as np
 import torch
+import training_full
 from accelerate import Accelerator
 from PIL import Image
 from torch import nn
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
+from usual_training import load_folder, train_plainly, write_folder
 
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation, load_images
@@ -39,35 +43,11 @@ SETTINGS = TrainingSettings(
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
-def write_folder(folder: Path) -> None:
-    """Write JPEGs of random blobs in ten class folders."""
-    rng = np.random.default_rng(0)
-    for index in range(NUM_IMAGES):
-        small = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        path = folder / f"{index % 10}" / f"{index:05d}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        large = Image.fromarray(small).resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BICUBIC)
-        large.save(path, quality=95)
-
-
 def read_file(path: Path, size: int) -> np.ndarray:
     """Decode one image (size, size, 3)."""
     image = np.asarray(Image.open(path).convert("RGB"))
     assert image.shape == (size, size, 3)
     return image
-
-
-def train_on_one_batch(batch: torch.Tensor, labels: torch.Tensor) -> None:
-    """Take our loop's steps without a loader: the network, its gradients and the optimiser."""
-    model = _fresh_model().to(memory_format=torch.channels_last)  # pyright: ignore
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, fused=True
-    )
-    model.train()
-    for _ in range(STEPS):
-        cross_entropy(model(batch), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 def _fresh_model() -> nn.Module:
@@ -84,32 +64,35 @@ def load_an_epoch(images: ImageSet, recipe: Recipe, team: Team) -> None:
 
 def main() -> None:
     """Measure, print and save."""
-    rounds = measure.read_arguments(__doc__).rounds
+    args = measure.read_arguments(__doc__, has_scales=True)
+    if args.scale == "full":
+        return training_full.measure_and_save(args)
     team = Team(Accelerator(cpu=not torch.cuda.is_available()), rank=0, size=1)
     recipe = Recipe(SETTINGS, Normalisation(MEAN, STD), Augmentation(0.6, 1.2, flip=True))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_folder(folder)
+        write_folder(folder, NUM_IMAGES, STORED_SIZE, grain=8)
         files = sorted(folder.glob("*/*.jpg"))
         labels = [int(file.parent.name) for file in files]
         images = load_images(
             files, labels, read_file, size=STORED_SIZE, device=team.device, memory_limit=2**30
         )
-        usual = DataLoader(ImageFolder(name, _usual_transform()), BATCH, shuffle=True)
+        usual = load_folder(folder, recipe, num_workers=0)
         batch, targets, *_ = draw_inputs(
             images, np.arange(BATCH), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
         )
-        batch = batch.contiguous(memory_format=torch.channels_last)
         arms: dict[str, Any] = {
             "loop": lambda: train(
                 _fresh_model(), images, recipe, num_steps=STEPS, learning_rate=RATE, mixup=0.0,
                 seed=0, team=team,
             ),
-            "fixed": lambda: train_on_one_batch(batch, targets),
+            "fixed": lambda: train_plainly(
+                _fresh_model(), repeat((batch, targets), STEPS), rate=RATE, team=team
+            ),
             "loader": lambda: load_an_epoch(images, recipe, team),
             "usual": lambda: list(usual),
         }  # fmt: skip
-        seconds = measure.take_turns(arms, rounds=rounds)
+        seconds = measure.take_turns(arms, rounds=args.rounds or 5)
     rates = {
         **{name: round(STEPS * BATCH / seconds[name]) for name in ("loop", "fixed")},
         **{name: round(NUM_IMAGES / seconds[name]) for name in ("loader", "usual")},
@@ -127,18 +110,7 @@ def main() -> None:
         }
         for name, (what, arm, base, wanted) in ratios.items()
     }
-    measure.save_ratios("training", rows)
-
-
-def _usual_transform() -> transforms.Compose:
-    return transforms.Compose(
-        [
-            transforms.RandomResizedCrop(SIZE, scale=(0.6, 1.0), ratio=(1 / 1.2, 1.2)),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-        ]
-    )
+    measure.save_ratios(measure.result_name("training", args.scale), rows)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,12 @@ def test_operations_of_stable_diffusion():
     assert found == pytest.approx(STABLE_DIFFUSION, rel=0.02)
 
 
+def test_operations_of_inversion():
+    """Two images encoded, 20 steps at batch 4, the loss read before them and ten times after."""
+    expected = 2 * 1.117e12 + 4 * (20 * 1.669e12 + 11 * 0.803e12)
+    assert counting.operations_of_inversion(2, 20, 4) == pytest.approx(expected, rel=0.02)
+
+
 def test_operations_of_a_training_image():
     """Forward as timm's table of results has it (4.09 G multiply-accumulates), three times.
 

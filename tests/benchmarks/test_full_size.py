@@ -2,6 +2,8 @@ import full_size_stages as stages
 import numpy as np
 import pytest
 import torch
+from architectures import write_backbone
+from full_size_scale import CPU
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -41,3 +43,16 @@ def test_what_is_no_number_is_found_in_every_kind_of_file(tmp_path, name):
             path.unlink()
     with pytest.raises(ValueError, match=name):
         stages.check_finite(tmp_path / "bad")
+
+
+def test_every_stage_takes_what_the_benchmark_hands_it(world, tmp_path, monkeypatch):
+    """With tiny models of Stable Diffusion's kind, and the real ResNet-18 at batch 2."""
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    for name, path in (("generator", world.generator), ("real", world.real)):
+        (tmp_path / name).symlink_to(path)
+    write_backbone("resnet18", tmp_path / "resnet18")
+    stages.run_invert(tmp_path, CPU)
+    stages.run_generate(tmp_path, CPU)
+    stages.run_bridge(tmp_path, CPU, "resnet18")
+    stages.run_finetune(tmp_path, CPU, "resnet18")
+    assert len(list((tmp_path / "models/resnet18").rglob("*.safetensors"))) == 1

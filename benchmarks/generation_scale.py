@@ -1,0 +1,49 @@
+"""How much the generation benchmark draws, and how: on the miniature, at full size, as a trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scales import Product
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much is drawn and how, how often it is timed, and what is wanted."""
+
+    num_images: int
+    num_compared: int  # of them, with the pipeline's
+    batch: int
+    batch_of_the_script: int
+    num_steps: int  # of DPM-Solver++, all guided
+    fast_steps: int  # of DPM-Solver++, the first 60 % guided
+    full_steps: int  # of DDPM, all guided
+    guidance: float
+    product: Product
+    num_warm_ups: int
+    num_rounds: int
+    wanted: Mapping[str, float | None]
+
+    def setting(self, name: str) -> dict[str, Any]:
+        """Return how the arm `name` samples."""
+        plain = {"sampler": "dpm++", "num_steps": self.num_steps, "guidance_scale": self.guidance}
+        fast = {"num_steps": self.fast_steps, "guided_share": 0.6}
+        full = {"sampler": "ddpm", "num_steps": self.full_steps}
+        return {**plain, **{"ours": {}, "fast": fast, "full": full}[name]}
+
+
+MINIATURE = Scale(
+    num_images=200, num_compared=20, batch=100, batch_of_the_script=10, num_steps=15, fast_steps=20,
+    full_steps=50, guidance=1.5, product=Product(1024, 50), num_warm_ups=1, num_rounds=5,
+    wanted={"G1": 1.05, "G2": None, "G3": 1.5, "G4": 0.95, "G5": 2.5},
+)  # fmt: skip
+FULL = Scale(
+    num_images=64, num_compared=2, batch=32, batch_of_the_script=10, num_steps=20, fast_steps=20,
+    full_steps=50, guidance=3.5, product=Product(8192, 50), num_warm_ups=1, num_rounds=3,
+    wanted={"G1": 1.3, "G2": 0.45, "G3": 2.0, "G4": 0.97, "G5": 2.9},
+)  # fmt: skip
+TRIAL = Scale(
+    num_images=1, num_compared=1, batch=1, batch_of_the_script=1, num_steps=1, fast_steps=1,
+    full_steps=1, guidance=3.5, product=Product(2048, 1), num_warm_ups=0, num_rounds=1,
+    wanted=dict.fromkeys(FULL.wanted),
+)  # fmt: skip

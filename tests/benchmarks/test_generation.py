@@ -1,0 +1,75 @@
+import tarfile
+from dataclasses import replace
+
+import generation
+import measure
+import numpy as np
+import pytest
+import torch
+from generation_scale import FULL, TRIAL
+from PIL import Image
+
+from synthbridge.diffusion.loading import load_text_to_image
+
+SCALE = replace(
+    TRIAL, num_images=5, num_compared=2, batch=2, batch_of_the_script=3, num_steps=4, fast_steps=5,
+    full_steps=6,
+)  # fmt: skip
+
+
+@pytest.fixture
+def job(world):
+    model = load_text_to_image(world.generator)
+    return generation.Job(SCALE, model, generation.load_pipeline(world.generator))
+
+
+def test_latents_are_those_of_the_pipeline_or_are_refused(job):
+    assert 0 < job.compare() < 1e-4
+    with torch.no_grad():
+        job.pipeline.unet.conv_out.bias += 0.01
+    with pytest.raises(AssertionError, match="differ from diffusers'"):
+        job.compare()
+
+
+def test_every_way_draws_every_image_from_the_same_seed(job, tmp_path):
+    images = np.concatenate(job.draw())
+    job.write_tar(tmp_path)
+    job.run_the_usual_script(tmp_path)
+    numbers = [f"{index:06d}" for index in range(SCALE.num_images)]
+    for name, ending in (("ours", ".jpg"), ("usual", ".png")):
+        with tarfile.open(tmp_path / f"{name}.tar") as tar:
+            members = [member for member in tar.getnames() if member.endswith(ending)]
+            assert members == [number + ending for number in numbers]
+    with tarfile.open(tmp_path / "usual.tar") as tar:
+        for index, number in enumerate(numbers):
+            usual = np.asarray(read_png(tar, f"{number}.png")).astype(int)
+            assert np.abs(usual - images[index]).max() <= 1  # a rounding
+
+
+def read_png(tar, name):
+    file = tar.extractfile(name)
+    assert file is not None
+    return Image.open(file)
+
+
+def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
+    seconds = {
+        "ours": 2.0, "pipeline": 3.0, "tar": 2.5, "usual": 5.0, "fast": 1.0, "full": 4.0,
+        "product": 0.5,
+    }  # fmt: skip
+    monkeypatch.setattr(
+        measure, "take_turns", lambda arms, **_: {name: seconds[name] for name in arms}
+    )
+    monkeypatch.setattr(generation.Job, "count_operations", lambda _: SCALE.product.operations)
+    rows = generation.measure_all(replace(SCALE, wanted=FULL.wanted), world.generator, 1)
+    expected = {"G1": 1.5, "G2": 0.25, "G3": 2.0, "G4": 0.8, "G5": 4.0}
+    assert {name: row["ratio"] for name, row in rows.items()} == pytest.approx(expected)
+    assert [row["wanted"] for row in rows.values()] == [1.3, 0.45, 2.0, 0.97, 2.9]
+
+
+def test_all_arms_run_in_bfloat16(world, bfloat16):
+    rows = generation.measure_all(SCALE, world.generator, 1)
+    rates = rows["G1"]["images_per_second"]
+    assert rows["G1"]["ratio"] == pytest.approx(rates["ours"] / rates["pipeline"], rel=1e-3)
+    assert rows["G2"]["ratio"] == pytest.approx(rates["ours"] / rates["limit"], rel=1e-3)
+    assert rows["G1"]["largest_latent_difference"] < 1e-4  # compared in float32 before

@@ -1,0 +1,54 @@
+from dataclasses import replace
+
+import counting
+import inversion
+import measure
+import numpy as np
+import pytest
+import torch
+from inversion import FULL, RATE, TRIAL, Recipe
+
+from synthbridge.diffusion.style_token import word_table
+
+
+def test_a_step_of_the_recipe_moves_the_style_token_alone_by_the_rate(world):
+    """AdamW's first step is the rate times the gradient's sign, after the weights' decay."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    recipe = Recipe(world.generator, TRIAL, images, [0, 1], ("cat", "dog"))
+    table = word_table(recipe.model.text_encoder)
+    before = table.detach().clone()
+    recipe.run()
+    others = torch.arange(len(table)) != recipe.token
+    assert torch.equal(table[others], before[others])
+    moved = before[recipe.token] * (1 - RATE * 1e-2) - table[recipe.token]
+    torch.testing.assert_close(moved.abs(), torch.full_like(moved, RATE), rtol=1e-2, atol=0)
+
+
+def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
+    seconds = {"ours": 2.0, "recipe": 5.0, "product": 0.5}
+
+    def take_turns(arms, **_):
+        arms["ours"]()
+        arms["recipe"]()
+        return {name: seconds[name] for name in arms}
+
+    monkeypatch.setattr(measure, "take_turns", take_turns)
+    scale = replace(FULL, num_steps=2, batch=2, product=TRIAL.product)
+    operations = {(2, 2, 2): TRIAL.product.operations}  # images, steps, batch
+    monkeypatch.setattr(counting, "operations_of_inversion", lambda *job: operations[job])
+    rows = inversion.measure_all(scale, world, 1)
+    assert rows["D1"]["ratio"] == 2.5 and rows["D1"]["wanted"] == 1.5
+    assert rows["D2"]["ratio"] == pytest.approx(0.25) and rows["D2"]["wanted"] == 0.4
+    assert rows["D1"]["milliseconds_per_step"] == {"ours": 1000, "recipe": 2500}
+
+
+def test_the_miniature_has_no_limit(world, monkeypatch):
+    monkeypatch.setattr(measure, "take_turns", lambda arms, **_: dict.fromkeys(arms, 1.0))
+    assert inversion.measure_all(replace(TRIAL, product=None), world, 1).keys() == {"D1"}
+
+
+def test_all_arms_run_in_bfloat16(world, bfloat16):
+    rows = inversion.measure_all(replace(TRIAL, num_steps=2, batch=2), world, 1)
+    times = rows["D1"]["milliseconds_per_step"]
+    assert rows["D1"]["ratio"] == pytest.approx(times["recipe"] / times["ours"], rel=1e-2)
+    assert rows["D2"]["matrix_tera_per_second"] > 0
