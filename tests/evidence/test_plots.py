@@ -66,7 +66,9 @@ def test_differences_fill_marks_whose_interval_has_no_zero(runs, settings):
 def test_convergence_has_a_panel_a_shot_count(runs):
     figure = plot_convergence(convergence_table(runs, "bridged"))
     assert len(figure.axes) == 3
-    assert set(lines_of(figure.axes[0])) == {"vanilla", "bridged · dsi", "bridged · template"}
+    assert set(lines_of(figure.axes[0])) == {
+        "vanilla", "vanilla_equal_steps", "bridged · dsi", "bridged · template",
+    }  # fmt: skip
 
 
 def test_style_loss_has_a_panel_a_set(tmp_path):

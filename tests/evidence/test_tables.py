@@ -53,7 +53,7 @@ def test_one_seed_has_no_spread(runs):
 
 def test_convergence_is_the_mean_over_seeds(runs):
     table = convergence_table(runs, "bridged_pp")
-    assert set(table["arm"]) == {"vanilla", "bridged", "bridged_pp"}
+    assert set(table["arm"]) == {"vanilla", "vanilla_equal_steps", "bridged", "bridged_pp"}
     first = [run.train_accuracy[0] for run in runs[:3]]
     assert table.iloc[0]["train_accuracy"] == pytest.approx(np.mean(first))
     assert table.iloc[0]["spread"] == pytest.approx(np.std(first, ddof=1))

@@ -16,6 +16,7 @@ from synthbridge.evidence.beside import beside_columns
 from synthbridge.evidence.comparisons import Comparison
 from synthbridge.evidence.marks import SUFFIX
 from synthbridge.evidence.results import (
+    CONTROL,
     REFERENCE,
     ZERO_SHOT,
     Run,
@@ -141,14 +142,14 @@ def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
 def convergence_table(runs: list[Run], primary_arm: str) -> pd.DataFrame:
     """Return the training accuracy of the last leg per epoch, mean and spread over seeds.
 
-    Only of vanilla, bridged and the primary arm: the comparison of Bridged, figure 3.
+    Only of vanilla, its control, bridged and the primary arm: the comparison of Bridged, figure 3.
     """
     columns = [*CELL, "epoch", "train_accuracy", "spread"]
     points = pd.DataFrame(
         [
             [run.dataset, run.source, run.arm, run.shots, epoch, accuracy]
             for run in runs
-            if run.arm in (REFERENCE, "bridged", primary_arm)
+            if run.arm in (REFERENCE, CONTROL, "bridged", primary_arm)
             for epoch, accuracy in enumerate(run.train_accuracy, start=1)
         ],
         columns=pd.Index(columns[:-1]),
