@@ -18,6 +18,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # the package, as `python src` has it
 
+from synthbridge.memory import keep_freed_memory
+
 LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "timm", "accelerate", "numpy")
 RESULTS = Path(__file__).parent / "results"
 SCALES = ("miniature", "full")  # what `dvc repro` made; the real architectures, random weights
@@ -64,7 +66,8 @@ def per_second(count: int, seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_arguments(description: str | None, *, has_scales: bool = False) -> argparse.Namespace:
-    """Read `--rounds`, and compute on one thread where there is no GPU, as the stages do.
+    """Read `--rounds`, and compute as the stages do: on one thread where there is no GPU, and
+    with freed memory kept, for all arms alike.
 
     With `has_scales` also `--scale` and `--folder`; `rounds` is then None unless it is given, since
     each scale has its own.
@@ -78,6 +81,7 @@ def read_arguments(description: str | None, *, has_scales: bool = False) -> argp
             help="default: full on a GPU; full without one is a trial that measures nothing",
         )  # fmt: skip
         parser.add_argument("--folder", type=Path, help="keep full-size models, for another run")
+    keep_freed_memory()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     return parser.parse_args()

@@ -13,7 +13,6 @@ a core. It needs 20 GB of GPU memory and 2 GB of disk, and two to three minutes 
 """
 
 import tempfile
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ import numpy as np
 import torch
 import training_full
 from accelerate import Accelerator
+from fixed_batch import one_fixed_batch
 from PIL import Image
-from torch import nn
-from usual_training import load_folder, train_plainly, write_folder
+from usual_training import load_folder, write_folder
 
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation, load_images
@@ -48,10 +47,6 @@ def read_file(path: Path, size: int) -> np.ndarray:
     image = np.asarray(Image.open(path).convert("RGB"))
     assert image.shape == (size, size, 3)
     return image
-
-
-def _fresh_model() -> nn.Module:
-    return load_backbone(BACKBONE, num_classes=10, seed=0)
 
 
 def load_an_epoch(images: ImageSet, recipe: Recipe, team: Team) -> None:
@@ -81,17 +76,23 @@ def main() -> None:
         batch, targets, *_ = draw_inputs(
             images, np.arange(BATCH), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
         )
+
+        def run() -> None:
+            train(
+                load_backbone(BACKBONE, num_classes=10, seed=0), images, recipe, num_steps=STEPS,
+                learning_rate=RATE, mixup=0.0, seed=0, team=team,
+            )  # fmt: skip
+
+        def run_on_one_batch() -> None:
+            with one_fixed_batch(batch, targets):
+                run()
+
         arms: dict[str, Any] = {
-            "loop": lambda: train(
-                _fresh_model(), images, recipe, num_steps=STEPS, learning_rate=RATE, mixup=0.0,
-                seed=0, team=team,
-            ),
-            "fixed": lambda: train_plainly(
-                _fresh_model(), repeat((batch, targets), STEPS), rate=RATE, team=team
-            ),
+            "loop": run,
+            "fixed": run_on_one_batch,
             "loader": lambda: load_an_epoch(images, recipe, team),
             "usual": lambda: list(usual),
-        }  # fmt: skip
+        }
         seconds = measure.take_turns(arms, rounds=args.rounds or 5)
     rates = {
         **{name: round(STEPS * BATCH / seconds[name]) for name in ("loop", "fixed")},

@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import measure
 import numpy as np
 import torch
 from architectures import CLASSIFIERS, IMAGE_SIZE, write_backbone
+from fixed_batch import one_fixed_batch
 from full_size_loops import random_images
 from full_size_stages import RATE, training_settings
 from scales import choose, working_folder
@@ -72,19 +72,20 @@ def time_loader(name: str, folder: Path, scale: Scale, team: Team, rounds: int) 
     batch, labels, *_ = draw_inputs(
         images, np.arange(scale.batch), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
     )
+
+    def run() -> None:
+        train(
+            model, images, recipe, num_steps=scale.num_steps, learning_rate=RATE, mixup=0.0,
+            seed=0, team=team,
+        )  # fmt: skip
+
+    def run_on_one_batch() -> None:
+        with one_fixed_batch(batch, labels):
+            run()
+
     seconds = measure.take_turns(
-        {
-            "loop": lambda: train(
-                model, images, recipe, num_steps=scale.num_steps, learning_rate=RATE, mixup=0.0,
-                seed=0, team=team,
-            ),
-            "fixed": lambda: train_plainly(
-                model, repeat((batch, labels), scale.num_steps), rate=RATE, team=team
-            ),
-        },
-        rounds=rounds,
-        num_warm_ups=scale.num_warm_ups,
-    )  # fmt: skip
+        {"loop": run, "fixed": run_on_one_batch}, rounds=rounds, num_warm_ups=scale.num_warm_ups
+    )
     check_weights(model)
     what = f"{name}, batch {scale.batch}: training with the loader / on one fixed batch"
     return compare(what, seconds, scale.num_steps * scale.batch, ("loop", "fixed"), scale.wanted)

@@ -5,7 +5,6 @@ NAME` runs experiments, `python src write_prompts` lets a language model write p
 estimate` says what the settings will cost.
 """
 
-import ctypes
 import errno
 import gc
 import importlib
@@ -14,10 +13,10 @@ import sys
 import traceback
 from typing import NoReturn
 
+from synthbridge.memory import keep_freed_memory
 from synthbridge.progress import say
 from synthbridge.stages import launch, params, pipeline
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 COMMANDS = ("estimate", "profile", "study", "write_prompts")  # beside the stages
 
 
@@ -65,16 +64,8 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc hand freed memory to the next step and not to the system, which gives it back
-    page by page: an eighth of a training step on a CPU."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        for option, size in ((M_MMAP_THRESHOLD, 32 * 2**20), (M_TRIM_THRESHOLD, 2**30)):
-            libc.mallopt(option, size)
-
-
 if __name__ == "__main__":
-    _keep_freed_memory()
+    keep_freed_memory()
     # The imports make a million objects that stay; looking at them again and again takes a fifth
     # of a stage's start.
     gc.set_threshold(100_000, 50, 100)

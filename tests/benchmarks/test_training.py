@@ -6,11 +6,15 @@ import pytest
 import torch
 import training_full
 from accelerate import Accelerator
+from fixed_batch import one_fixed_batch
 from torch import nn
 from training_full import FULL, TRIAL
 from usual_training import epochs_of, train_plainly, write_folder
 
 from synthbridge.data.shards import index_shard, read_image_bytes
+from synthbridge.training.images import ImageSet, Normalisation, WholeView
+from synthbridge.training.loop import Recipe, train
+from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
 
@@ -71,3 +75,24 @@ def test_ratios_are_those_of_the_arms_seconds(team, tmp_path, monkeypatch):
     row = training_full.time_end_to_end(tmp_path, scale, team, 1)
     assert row["ratio"] == 2.5 and row["samples_per_second"] == {"ours": 2, "usual": 0.8}
     assert ran == ["loop", "fixed", "ours", "usual"]
+
+
+def test_the_loop_on_one_fixed_batch_sees_nothing_else(team):
+    seen = []
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    inputs, labels = torch.rand(3, 3, 2, 2), torch.tensor([0, 1, 0])
+    images = ImageSet(torch.zeros(6, 3, 2, 2, dtype=torch.uint8), torch.zeros(6, dtype=torch.int64))
+    recipe = Recipe(
+        TrainingSettings.model_construct(
+            batch_size=3, momentum=0.0, weight_decay=0.0, image_size=2, frozen_norm="eval"
+        ),
+        Normalisation((0.5,) * 3, (0.5,) * 3),
+        WholeView(2),
+    )
+    with one_fixed_batch(inputs, labels):
+        train(model, images, recipe, num_steps=2, learning_rate=0.1, mixup=0.0, seed=0, team=team)
+    assert [batch is inputs for batch in seen] == [True, True]
+    seen.clear()
+    train(model, images, recipe, num_steps=1, learning_rate=0.1, mixup=0.0, seed=0, team=team)
+    assert torch.equal(seen[0], torch.full((3, 3, 2, 2), -1.0))  # its own images, black ones

@@ -19,7 +19,7 @@ from synthbridge.stages.trainings import (
     measured_recipe,
     recorded_recipe,
 )
-from synthbridge.training.accuracy import mean_per_class, top1
+from synthbridge.training.accuracy import accuracies
 from synthbridge.training.arms import ArmData, TrainedArm, check_arms, curve_record, train_arm
 from synthbridge.training.classifier import load_backbone, load_classifier, save_classifier
 from synthbridge.training.images import ImageSet
@@ -127,11 +127,7 @@ class Trainer:
         if self.extra is None:
             return {}
         probabilities = predict(model, self.extra, recipe, self.team)
-        labels = self.extra.labels.cpu().numpy()
-        return {
-            "extra_top1": top1(probabilities, labels),
-            "extra_mean_per_class": mean_per_class(probabilities, labels),
-        }
+        return accuracies(probabilities, self.extra.labels.cpu().numpy(), "extra_")
 
     def _load_run(self, run: Run) -> ArmData:
         """Decode what a run trains on; synthetic images only where a leg or a measurement asks.
@@ -197,7 +193,6 @@ class Trainer:
             "learning_rate": run.learning_rate if trained.num_train else None,
             "num_train": trained.num_train,
             "gradient_steps": trained.gradient_steps,
-            "top1": top1(probabilities, self.labels),
-            "mean_per_class": mean_per_class(probabilities, self.labels),
+            **accuracies(probabilities, self.labels),
             "curve": curve_record(trained.curve),
         }

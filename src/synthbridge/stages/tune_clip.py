@@ -29,7 +29,7 @@ from synthbridge.progress import StageLog, progress, say
 from synthbridge.stages.params import read_params, source_name
 from synthbridge.stages.processes import start_accelerator
 from synthbridge.stages.run_metrics import write_run_metrics
-from synthbridge.training.accuracy import mean_per_class, top1
+from synthbridge.training.accuracy import accuracies
 from synthbridge.work import unit_key, unit_path, whole_unit
 
 FEATURES = "features.npy"  # of a unit: (N, D) float32, in the order of the shard
@@ -126,19 +126,20 @@ class Tuner:
             synthetic = self.source(synthetic_samples(blocks, seed, kept), size)
             # Epochs are counted on the synthetic images, as in He et al.'s code.
             mixed = tune(self.zero_shot, [synthetic, real], settings, seed=seed)
-            count = len(real.labels) + len(synthetic.labels)
-            runs.append(Run("clip_mixed", shots, seed, count, mixed))
             # Reconstruction: both legs have the stated epochs and rate.
             first = tune(self.zero_shot, [synthetic], settings, seed=seed)
-            runs.append(Run("clip_synthetic_only", shots, seed, len(synthetic.labels), first))
             last = tune(first.weights, [real], settings, seed=seed)
             total = first.gradient_steps + last.gradient_steps
-            bridged = replace(last, gradient_steps=total)
-            runs.append(Run("clip_bridged", shots, seed, len(real.labels), bridged))
             epochs = math.ceil(total / real.steps_per_epoch)  # whole ones: a step more, if any
             longer = settings.model_copy(update={"num_epochs": epochs})
             alone = tune(self.zero_shot, [real], longer, seed=seed)
-            runs.append(Run("clip_vanilla_equal_steps", shots, seed, len(real.labels), alone))
+            num_real, num_synthetic = len(real.labels), len(synthetic.labels)
+            runs += [
+                Run("clip_mixed", shots, seed, num_real + num_synthetic, mixed),
+                Run("clip_synthetic_only", shots, seed, num_synthetic, first),
+                Run("clip_bridged", shots, seed, num_real, replace(last, gradient_steps=total)),
+                Run("clip_vanilla_equal_steps", shots, seed, num_real, alone),
+            ]
         return runs
 
     def _cells(self) -> list[tuple[Shots, int]]:
@@ -190,15 +191,10 @@ class Publisher:
         """Write one run's record and predictions; return the record."""
         guesses = probabilities(run.tuned.weights, self.test.features)
         answers = self.test.labels.cpu().numpy()
-        points = {
-            "top1": top1(guesses, answers),
-            "mean_per_class": mean_per_class(guesses, answers),
-        }
+        points = accuracies(guesses, answers)
         if self.extra:
             extra = probabilities(run.tuned.weights, self.extra.features)
-            labels = self.extra.labels.cpu().numpy()
-            points["extra_top1"] = top1(extra, labels)
-            points["extra_mean_per_class"] = mean_per_class(extra, labels)
+            points |= accuracies(extra, self.extra.labels.cpu().numpy(), "extra_")
         points["gradient_steps"] = run.tuned.gradient_steps
         path = self.results / run.arm / f"{run.shots}-s{run.seed}"
         record = {**self._record(run), **points, **self.labels}

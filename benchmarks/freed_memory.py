@@ -1,0 +1,79 @@
+"""Freed memory: training in a process that keeps it, beside one that hands it back to the system.
+
+    python benchmarks/freed_memory.py        on a CPU: run `dvc repro upstream` first
+
+M1  training with glibc told to keep freed memory, as `python src` does / with glibc as it is: the
+    same model, images, batch, steps; a process each, on one thread, in turns.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import measure
+import torch
+from accelerate import Accelerator
+
+from synthbridge.memory import keep_freed_memory
+from synthbridge.stages.trainings import make_recipe
+from synthbridge.training.classifier import load_backbone
+from synthbridge.training.images import ImageSet
+from synthbridge.training.loop import train
+from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.team import Team
+
+BACKBONE = Path("data/upstream/backbone")
+STEPS, SIZE, NUM_IMAGES, NUM_CLASSES = 60, 24, 1280, 10
+SETTINGS = TrainingSettings(
+    batch_size=64, momentum=0.9, weight_decay=5e-4, image_size=SIZE, resize_size=SIZE,
+    min_crop_area=0.6, max_stretch=1.2,
+    augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
+)  # fmt: skip
+
+
+def start(keeps: bool) -> None:
+    """Prepare a process of the arm."""
+    torch.set_num_threads(1)
+    assert not keeps or keep_freed_memory(), "there is no glibc to be told here"
+
+
+def train_once() -> None:
+    """Take `STEPS` steps from the backbone."""
+    draws = torch.Generator().manual_seed(0)
+    shape = (NUM_IMAGES, 3, SIZE, SIZE)
+    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=draws)
+    train(
+        load_backbone(BACKBONE, num_classes=NUM_CLASSES, seed=0),
+        ImageSet(pixels, torch.arange(NUM_IMAGES) % NUM_CLASSES),
+        make_recipe(SETTINGS, BACKBONE, flip=True),
+        num_steps=STEPS, learning_rate=0.01, mixup=0.0, seed=0,
+        team=Team(Accelerator(cpu=True), rank=0, size=1),
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure, print and save."""
+    rounds = measure.read_arguments(__doc__).rounds
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=spawn, initializer=start, initargs=(True,)) as kept,
+        ProcessPoolExecutor(1, mp_context=spawn, initializer=start, initargs=(False,)) as returned,
+    ):
+        seconds = measure.take_turns(
+            {
+                "kept": lambda: kept.submit(train_once).result(),
+                "returned": lambda: returned.submit(train_once).result(),
+            },
+            rounds=rounds,
+        )
+    row = {
+        "what": "training with freed memory kept / handed back",
+        "ratio": seconds["returned"] / seconds["kept"],
+        "wanted": None,
+        "steps_per_second": measure.per_second(STEPS, seconds),
+    }
+    measure.save_ratios("freed_memory", {"M1": row})
+
+
+if __name__ == "__main__":
+    main()
