@@ -8,13 +8,15 @@ from tiny_clip import save_tiny_clip
 from own_data import settings as data_settings
 from synthbridge.clip.embedding import load_clip
 from synthbridge.clip.settings import ClipTuningSettings
+from synthbridge.clip.tuning import probabilities, tune
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import encode_png, read_image, write_shard
+from synthbridge.data.synthetic import synthetic_samples
 from synthbridge.diffusion.prompts import TEMPLATES
 from synthbridge.evidence.results import read_runs
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.stages.prepare import prepare
-from synthbridge.stages.tune_clip import TuneClipParams, tune_clip
+from synthbridge.stages.tune_clip import TuneClipParams, Tuner, tune_clip
 
 PARAMS = TuneClipParams(
     tuning=ClipTuningSettings(
@@ -87,7 +89,8 @@ def test_results_are_read_as_finetunes_and_are_the_same_again(real, clip_folder,
     assert made == {path: path.stat().st_mtime_ns for path in work.rglob("features.npy")}
 
 
-def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
+def _write_set(tmp_path):
+    """Write a set's only block, two synthetic images of each class; return its folder."""
     rng = np.random.default_rng(0)
     samples = [
         {"__key__": f"x{number}", "cls": number % 10, "json": {},
@@ -95,7 +98,11 @@ def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
         for number in range(20)
     ]  # fmt: skip
     write_shard(tmp_path / "b0" / "all-00000.tar", samples)
-    metrics = _run(real, clip_folder, tmp_path, blocks=[tmp_path / "b0"])
+    return tmp_path / "b0"
+
+
+def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
+    metrics = _run(real, clip_folder, tmp_path, blocks=[_write_set(tmp_path)])
     steps = {arm: [cells[shots]["s0"]["gradient_steps"] for shots in ("1", "2")]
              for arm, cells in metrics.items()}  # fmt: skip
     # Two epochs over 20 synthetic images in batches of 8; bridged then tunes on the real ones. Real
@@ -108,6 +115,36 @@ def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
     }
     runs = read_runs([tmp_path / "results"])
     assert {run.source for run in runs} == {"mine"}
+
+
+@pytest.mark.parametrize("shots", [1, 2])
+def test_each_arm_starts_where_it_says(shots, real, clip_folder, work, tmp_path):
+    """What is written is what `tune` gives when it is called by hand, leg by leg."""
+    block, seed = _write_set(tmp_path), 1
+    _run(real, clip_folder, tmp_path, blocks=[block])
+    tuner = Tuner(PARAMS, read_dataset(real), clip_folder, torch.device("cpu"))
+    synthetic = tuner.source(synthetic_samples([block], seed), 8)
+    shown = tuner.source(tuner.dataset.train_samples(shots, seed), 4)
+    assert (len(synthetic.labels), len(shown.labels)) == (20, 10 * shots)
+    test = tuner.source(tuner.dataset.samples("test"), 1).features
+    tuning = PARAMS.tuning
+    # Bridged takes 6 + 6 steps at one shot and 6 + 10 at two; epochs of 3 and 5 steps: four both.
+    longer = tuning.model_copy(update={"num_epochs": 4})
+    first = tune(tuner.zero_shot, [synthetic], tuning, seed=seed).weights
+    expected = {
+        "clip_synthetic_only": first,
+        "clip_bridged": tune(first, [shown], tuning, seed=seed).weights,
+        "clip_vanilla_equal_steps": tune(tuner.zero_shot, [shown], longer, seed=seed).weights,
+    }
+    for arm, weights in expected.items():
+        with np.load(tmp_path / "results" / arm / f"{shots}-s{seed}.npz") as written:
+            np.testing.assert_allclose(
+                written["probabilities"], probabilities(weights, test), rtol=1e-5, err_msg=arm
+            )
+    vanilla = tune(tuner.zero_shot, [shown], tuning, seed=seed).weights  # bridged without a bridge
+    assert not np.allclose(
+        probabilities(vanilla, test), probabilities(expected["clip_bridged"], test), rtol=1e-2
+    )
 
 
 def test_without_a_clip_the_results_are_empty(real, work, tmp_path, capsys):
