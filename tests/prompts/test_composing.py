@@ -55,3 +55,23 @@ def test_a_class_with_braces_is_filled_as_it_stands():
 def test_a_superclass_stands_in_apposition(pattern, filled):
     assert fill_class(pattern, "cat", "pet") == filled
     assert fill_class(pattern, "cat", None) == pattern.replace("{class}", "cat")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "called", "superclass", "filled"),
+    [
+        ("a {class} dog on a lawn", "Maltese dog", None, "a Maltese dog on a lawn"),
+        ("a {class} Flower, close", "blanket flower", None, "a blanket flower, close"),
+        ("a {class} cat", "Bengal cat", None, "a Bengal cat"),
+        ("a {class} flower", "globe-flower", None, "a globe-flower"),
+        ("a {class} dog, seen", "Eskimo dog", "pet", "a Eskimo dog, a type of pet, seen"),
+        ("a {class} dog on a lawn", "boxer", "dog", "a boxer, a type of dog, on a lawn"),
+        ("a {class} dog", "boxer", None, "a boxer dog"),
+        ("a {class} catapult", "cat", None, "a cat catapult"),
+        ("a {class} cat-flap", "cat", None, "a cat cat-flap"),
+        ("a {class} at night", "night night", None, "a night night at night"),
+        ("a dog and a {class}", "dog dog", None, "a dog and a dog dog"),
+    ],
+)
+def test_a_noun_that_ends_a_class_stands_once(pattern, called, superclass, filled):
+    assert fill_class(pattern, called, superclass) == filled

@@ -1,5 +1,7 @@
 """What people write into prompt files: read as it stands, or refused in a sentence."""
 
+import re
+
 import pytest
 
 from house import ROOT
@@ -126,6 +128,27 @@ def test_what_ships_is_whole(name):
             for prompt in prompts:
                 assert class_name in prompt and "{" not in prompt and "  " not in prompt
                 assert len(prompt) < 250  # CLIP reads 77 tokens
+
+
+@pytest.mark.parametrize("name", [*FACTS, "digits"])
+def test_no_shipped_prompt_says_a_word_twice(name):
+    """Of any class or sense that a file names: `a photo of a Maltese dog dog` would be one."""
+    lists = read_lists(SHIPPED / f"{name}.yaml")
+    called = {of_group: {of_group} for group in lists.groups for of_group in group.classes}
+    for class_name, senses in lists.senses.items():
+        called.setdefault(class_name, {class_name}).update(senses)
+    if name == "flowers":
+        called |= {flower: called.get(flower, {flower}) for flower in FLOWERS}
+    for class_name, texts in called.items():
+        for kind in ("contextual", "stylised"):
+            for text in texts:
+                for prompt in compose_prompts(
+                    lists, kind, class_name, called=text, superclass=None
+                ):
+                    assert text in prompt
+                    # The digits' phrases may meet in `handwritten handwritten`, the pool's words.
+                    around = prompt if name != "digits" else prompt.partition(" in the style")[0]
+                    assert not re.search(r"\b(\w+) \1\b", around, re.IGNORECASE), prompt
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Reconstruction of Diversify's contextualised and stylised prompts: its own, writ
 model, are not public.
 """
 
+import re
 from collections.abc import Sequence
 
 from synthbridge.files import hash_value
@@ -41,8 +42,16 @@ def compose_prompts(
 
 
 def fill_class(pattern: str, called: str, superclass: str | None) -> str:
-    """Put a class into a pattern: `a photo of a cat, a type of pet, on a sofa`."""
+    """Put a class into a pattern: `a photo of a cat, a type of pet, on a sofa`.
+
+    A noun that the class ends in already stands once: `a {class} dog` of the Maltese dog is `a
+    Maltese dog`. Words within a class's name stay as they are.
+    """
     before, _, after = pattern.partition(f"{{{CLASS}}}")
+    for name in (called, superclass or ""):
+        noun = re.search(r"\w+$", name)
+        if noun and (again := re.match(rf" {noun[0]}(?![\w-])", after, re.IGNORECASE)):
+            after = after[again.end() :]
     if superclass is None:
         return before + called + after
     comma = "," if after.startswith(" ") else ""  # closes what the first comma opens
