@@ -13,6 +13,15 @@ from synthbridge.data.sources.named.listing import readable
 from synthbridge.prompts.composing import compose_prompts
 from synthbridge.prompts.lists import find_lists, read_lists, read_own_prompts
 
+# The classes of SUN397 that are called /x/<scene>/outdoor.
+OUTDOOR_SCENES = (
+    "apartment building, arrival gate, athletic field, basketball court, bazaar, bow window, "
+    "cabin, cathedral, chicken coop, church, control tower, diner, doorway, driving range, "
+    "general store, greenhouse, hangar, hot tub, hotel, hunting lodge, ice skating rink, inn, "
+    "kennel, labyrinth, library, lido deck, market, monastery, mosque, nuclear power plant, "
+    "observatory, oil refinery, outhouse, parking garage, planetarium, podium, power plant, "
+    "swimming pool, synagogue, tennis court, tent, track, volleyball court"
+)
 SHIPPED = ROOT / "data" / "prompts"
 LISTS = """
 senses:
@@ -149,6 +158,13 @@ def test_no_shipped_prompt_says_a_word_twice(name):
                     # The digits' phrases may meet in `handwritten handwritten`, the pool's words.
                     around = prompt if name != "digits" else prompt.partition(" in the style")[0]
                     assert not re.search(r"\b(\w+) \1\b", around, re.IGNORECASE), prompt
+
+
+def test_scenes_outdoors_have_light_of_outdoors():
+    lists = read_lists(SHIPPED / "sun397.yaml")
+    for scene in OUTDOOR_SCENES.split(", "):
+        light = lists.fields_for(f"outdoor {scene}")["lighting"]
+        assert "under a grey sky" in light and "in lamp light" not in light, scene
 
 
 @pytest.mark.parametrize(
