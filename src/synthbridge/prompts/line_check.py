@@ -12,9 +12,10 @@ ECHO_WORDS = 6  # in a row shared with the instruction
 MIN_DISTINCT = 0.7  # of a line's words: below that it repeats itself
 LONGEST_WORD = 24  # letters, outside the class's name
 CHATTER = (
-    "sure", "here is", "here are", "here's", "as an ai", "i ", "i'm", "certainly", "of course",
-    "note", "sorry", "prompt", "the following", "please",
+    "sure", "here is", "here are", "here's", "as an ai", "i", "certainly", "of course", "note",
+    "sorry", "prompt", "prompts", "the following", "please",
 )  # fmt: skip
+STARTS_WITH_CHATTER = re.compile(rf"(?:{'|'.join(CHATTER)})(?![\w-])")  # in lower case
 # Words that a phrase of English about a picture cannot do without: one of them must be there.
 LINKS = frozenset(
     (
@@ -69,7 +70,7 @@ def find_fault(
     count = len(words) + len(name.split())
     if not rules.min_words <= count <= rules.max_words:
         return "too short or too long"
-    if low.startswith(CHATTER) or line.endswith((":", "?", "!")):
+    if STARTS_WITH_CHATTER.match(low) or line.endswith((":", "?", "!")):
         return "talks about the task"
     if not _is_written_in_words(rest, words):
         return "is not written in words"
