@@ -15,7 +15,7 @@ import numpy as np
 
 from synthbridge.clip.class_scores import class_vectors, keep_best
 from synthbridge.clip.embedding import load_clip
-from synthbridge.clip.near_duplicates import near_duplicates
+from synthbridge.clip.near_duplicates import near_duplicates, nearest_references
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
 from synthbridge.data.synthetic import set_samples, subset_of
@@ -153,7 +153,7 @@ def _draw_pairs(own: Embedded, test: Embedded, path: Path) -> None:
 
     An image of the set stands in one pair only, with the nearest test image.
     """
-    nearest = np.array([row.argmax() for row in own.vectors @ test.vectors.T])
+    nearest = nearest_references(own.vectors, test.vectors)
     cosines = np.einsum("nd,nd->n", own.vectors, test.vectors[nearest])
     best = np.argsort(-cosines, kind="stable")[:NUM_PICTURES]
     rows = [
