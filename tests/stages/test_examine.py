@@ -1,5 +1,7 @@
 """Stage `examine` on noise and a tiny CLIP, both in the real formats."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -55,11 +57,11 @@ def world(tmp_path_factory):
     return folder
 
 
-def run(world, out, share=1.0, settings=SETTINGS):
+def run(world, out, share=1.0, settings=SETTINGS, real=None):
     examine(
         settings,
         keep_share=share,
-        real=world / "real",
+        real=real or world / "real",
         blocks=[world / "set/b0", world / "set/b1"],
         clip=world / "clip",
         clip_name="a tiny CLIP",
@@ -89,6 +91,16 @@ def test_all_images_are_kept_and_a_copied_test_image_is_found(world, tmp_path, c
     assert leakage["real_train"] == train
     assert metric["near_duplicate_share"] == 0.025 and metric["kept_share"] == 1
     assert "1 of 40 images are near-duplicates of a test image" in capsys.readouterr().out
+
+
+def test_a_copied_image_of_the_extra_test_set_is_found_as_well(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    real = shutil.copytree(world / "real", tmp_path / "real")
+    write(real / "extra_test-00000.tar", noise(3, 20)[5:6], "extra")  # s1 holds it
+    metric = run(world, tmp_path / "out", real=real)
+    assert metric["num_near_duplicates"] == 2
+    pairs = read_json(tmp_path / "out/findings/leakage.json")["pairs"]
+    assert {pair["test_image"] for pair in pairs} == {"test7", "extra0"}
 
 
 def test_the_gap_is_of_each_subset_and_too_few_images_for_fid_are_said(world, tmp_path):

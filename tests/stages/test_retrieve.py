@@ -59,13 +59,13 @@ def run(world, tmp_path, monkeypatch):
     """Run the stage; returns the folder that it fills."""
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
 
-    def run(out="out", **changes):
+    def run(out="out", *, real=world / "real", **changes):
         settings = {"search": "caption", "candidates": None, "keep_share": 0.5, "cap": 100,
                     "duplicates_above": 1.0, "images_per_class": 4, **changes}  # fmt: skip
         folder = tmp_path / out
         retrieve(
             RetrieveParams(RetrievedSettings(**settings), images_per_block=2, classes_per_shard=2),
-            real=world / "real", pool=world / "pool", clip=world / "clip",
+            real=real, pool=world / "pool", clip=world / "clip",
             blocks=[folder / f"b{number}" for number in range(3)], record=folder / "record",
         )  # fmt: skip
         return folder
@@ -176,6 +176,20 @@ def test_a_test_image_in_the_pool_is_left_out_and_shown(run, world, tmp_path):
     with Image.open(folder / "record/near_duplicates.png") as picture:
         tiles = np.asarray(picture)
     np.testing.assert_array_equal(tiles[:64, :64], tiles[:64, 64:128])
+
+
+def test_an_image_of_the_extra_test_set_is_left_out_as_well(run, world, tmp_path):
+    real = shutil.copytree(world / "real", tmp_path / "real")
+    planted = (world / "pool/00.png").read_bytes()  # shows red
+    record = {"name": "extra-red", "class_name": "red"}
+    write_shard(real / "extra_test-00000.tar",
+                [{"__key__": "0", "png": planted, "cls": 0, "json": record}])  # fmt: skip
+    settings = {"keep_share": 1.0, "duplicates_above": 0.99999}
+    assert _classes(run("without", **settings))["red"]["kept"] == 20
+    folder = run("with", real=real, **settings)
+    assert _classes(folder)["red"]["near_duplicates_of_test"] == 1
+    (pair,) = read_json(folder / "record/near_duplicates.json")
+    assert (pair["pool_key"], pair["test"]) == ("00.png", "extra-red")
 
 
 def test_a_broken_image_of_the_pool_is_left_out_and_counted(run, world, tmp_path):

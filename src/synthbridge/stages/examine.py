@@ -62,7 +62,7 @@ def examine(
     Args:
         params: settings.
         keep_share: of each class, the share of the set's images that trains.
-        real: the prepared data set.
+        real: the prepared data set; an extra test set counts as test images.
         blocks: the set's folders of shards.
         clip: whose image space it is.
         clip_name: what to call it.
@@ -75,7 +75,8 @@ def examine(
     images = set_samples(blocks)
     log = StageLog(f"examine: {len(images)} images of a set beside the real ones")
     dataset = read_dataset(real)
-    splits = {"set": images, **{name: dataset.samples(name) for name in ("train", "test")}}
+    judged = [*dataset.samples("test"), *dataset.extra_test_samples()]
+    splits = {"set": images, "train": dataset.samples("train"), "test": judged}
     with start_accelerator() as accelerator:
         shards = list(dict.fromkeys(s.shard for split in splits.values() for s in split))
         vectors = embed_shards(clip, shards, accelerator.device)
