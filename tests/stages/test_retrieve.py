@@ -59,13 +59,13 @@ def run(world, tmp_path, monkeypatch):
     """Run the stage; returns the folder that it fills."""
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
 
-    def run(out="out", *, real=world / "real", **changes):
+    def run(out="out", *, real=world / "real", clip=world / "clip", **changes):
         settings = {"search": "caption", "candidates": None, "keep_share": 0.5, "cap": 100,
                     "duplicates_above": 1.0, "images_per_class": 4, **changes}  # fmt: skip
         folder = tmp_path / out
         retrieve(
             RetrieveParams(RetrievedSettings(**settings), images_per_block=2, classes_per_shard=2),
-            real=real, pool=world / "pool", clip=world / "clip",
+            real=real, pool=world / "pool", clip=clip,
             blocks=[folder / f"b{number}" for number in range(3)], record=folder / "record",
         )  # fmt: skip
         return folder
@@ -218,6 +218,16 @@ def test_an_index_of_another_clip_is_refused(run, tmp_path):
     (made / "index.json").write_text(json.dumps({**about, "clip": "f" * 64}))
     with pytest.raises(ValueError, match=r"is of another CLIP \(ffffffffffff\) than the one at ha"):
         run(search="clip", candidates=9, index=str(made))
+
+
+def test_another_preprocessor_embeds_again(run, world, tmp_path):
+    run("a")
+    clip = shutil.copytree(world / "clip", tmp_path / "clip")
+    path = clip / "preprocessor_config.json"
+    path.write_text(json.dumps({**read_json(path), "image_mean": [0.1, 0.9, 0.5]}))
+    again = hash_folder(run("b", clip=clip))
+    shutil.rmtree(tmp_path / "work")
+    assert hash_folder(run("c", clip=clip)) == again != hash_folder(tmp_path / "a")
 
 
 def test_words_for_a_class_that_is_none_are_refused(run):

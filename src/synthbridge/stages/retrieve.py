@@ -22,7 +22,7 @@ from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, read_image, write_shard
 from synthbridge.data.sources.encoding import encode_image
 from synthbridge.data.synthetic import ALL, PlannedShard, check_volume, plan_shards
-from synthbridge.files import hash_file, hash_folder, write_json
+from synthbridge.files import hash_folder, write_json
 from synthbridge.progress import StageLog, say
 from synthbridge.stages.params import read_params
 from synthbridge.stages.pool_search import Embedder, ListedPool, list_pool, search_pool
@@ -80,7 +80,7 @@ def retrieve(
     test = [*dataset.samples("test"), *dataset.extra_test_samples()]
     with start_accelerator() as accelerator:
         model = load_clip(clip, accelerator.device)
-        embedder = Embedder(accelerator, model, hash_file(clip / "model.safetensors"))
+        embedder = Embedder(accelerator, model, hash_folder(clip))
         listed = list_pool(accelerator, folder)
         search = search_pool(settings, words, listed, embedder)
         test_vectors = embedder.embed(
