@@ -179,6 +179,15 @@ def test_a_test_image_in_the_pool_is_left_out_and_shown(run, world, tmp_path):
     np.testing.assert_array_equal(tiles[:64, :64], tiles[:64, 64:128])
 
 
+def test_of_many_near_duplicates_the_most_alike_are_listed_and_all_are_counted(run, monkeypatch):
+    monkeypatch.setattr("synthbridge.stages.retrieve.MAX_PAIRS", 5)
+    folder = run(keep_share=1.0, duplicates_above=1e-6, search="clip", candidates=2)
+    pairs = read_json(folder / "record/near_duplicates.json")
+    similarities = [pair["similarity"] for pair in pairs]
+    assert len(pairs) == 5 and similarities == sorted(similarities, reverse=True)
+    assert sum(row["near_duplicates_of_test"] for row in _classes(folder).values()) > 5
+
+
 def test_an_image_of_the_extra_test_set_is_left_out_as_well(run, world, tmp_path):
     real = shutil.copytree(world / "real", tmp_path / "real")
     planted = (world / "pool/00.png").read_bytes()  # shows red

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
+MAX_PAIRS = 1000  # written out, the most alike; all are counted
+
 
 class Pair(NamedTuple):
     """Two images that show nearly the same."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from synthbridge.clip.class_scores import class_vectors, keep_best
 from synthbridge.clip.embedding import load_clip
-from synthbridge.clip.near_duplicates import near_duplicates, nearest_references
+from synthbridge.clip.near_duplicates import MAX_PAIRS, near_duplicates, nearest_references
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
 from synthbridge.data.synthetic import set_samples, subset_of
@@ -30,7 +30,6 @@ from synthbridge.stages.processes import start_accelerator
 
 NUM_PICTURES = 16  # of the pairs of images that are most alike
 TILE = 64  # pixels: the side of a picture
-MAX_PAIRS = 1000  # written out
 
 
 @dataclass(frozen=True)

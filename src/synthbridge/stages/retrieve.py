@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from synthbridge.clip.embedding import load_clip
-from synthbridge.clip.near_duplicates import Pair
+from synthbridge.clip.near_duplicates import MAX_PAIRS, Pair
 from synthbridge.clip.pool import read_bytes
 from synthbridge.clip.retrieval import ClassHits, choose_images
 from synthbridge.clip.settings import RetrievedSettings
@@ -98,7 +98,7 @@ def retrieve(
         found = Found(listed, dataset, test, results, about)
         count = _write_blocks(params, found, blocks)
         _write_record(settings, found, record)
-        shown = [(search.rows[pair.query], pair) for pair in pairs]
+        shown = [(search.rows[pair.query], pair) for pair in pairs[:MAX_PAIRS]]
         _write_pairs(found, shown, record)
     say_holes(settings.images_per_class, found)
     log.done(f"{count} images without {len(pairs)} near-duplicates of test", record.parent)
