@@ -57,10 +57,11 @@ def world(tmp_path_factory):
     return folder
 
 
-def run(world, out, share=1.0, settings=SETTINGS, real=None):
+def run(world, out, share=1.0, settings=SETTINGS, real=None, cap=None):
     examine(
         settings,
         keep_share=share,
+        cap=cap,
         real=real or world / "real",
         blocks=[world / "set/b0", world / "set/b1"],
         clip=world / "clip",
@@ -139,6 +140,13 @@ def test_the_filter_keeps_the_share_that_fits_its_class_best(world, tmp_path):
     kept = synthetic_samples([world / "set/b0"], 1, tmp_path / "out/kept.json")
     assert len(kept) == 6
     assert read_json(tmp_path / "out/findings/leakage.json")["num_images"] == 12
+
+
+def test_a_cap_keeps_the_images_of_a_share_as_small(world, tmp_path):
+    run(world, tmp_path / "share", share=0.3)
+    run(world, tmp_path / "cap", cap=3)
+    keys = [read_json(tmp_path / name / "kept.json")["keys"] for name in ("share", "cap")]
+    assert keys[0] == keys[1]
 
 
 def test_what_trains_does_not_depend_on_how_it_is_judged(world, tmp_path):

@@ -5,12 +5,12 @@ ranked by CLIP, the best share kept; without near-duplicates of the test images,
 remembered, not recognised.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from synthbridge.clip.class_scores import count_kept
 from synthbridge.clip.near_duplicates import Pair, near_duplicates
 
 
@@ -77,8 +77,7 @@ def choose_images(
         whole = [row for row in own if row not in unreadable]
         fresh = [row for row in whole if row not in duplicates]
         fresh.sort(key=lambda row: (-best[row][0], row))
-        share = math.ceil(keep_share * len(fresh) - 1e-9)  # 0.7 * 10 is a little above 7
-        kept = fresh[: min(cap, share)]
+        kept = fresh[: count_kept(len(fresh), keep_share, cap)]
         results.append(
             ClassHits(
                 kept=[Hit(row, best[row][0], of_class[row]) for row in kept],

@@ -49,6 +49,7 @@ def examine(
     params: ExamineSettings,
     *,
     keep_share: float,
+    cap: int | None = None,
     real: Path,
     blocks: Sequence[Path],
     clip: Path,
@@ -61,6 +62,7 @@ def examine(
     Args:
         params: settings.
         keep_share: of each class, the share of the set's images that trains.
+        cap: and at most so many of each class; None: no limit.
         real: the prepared data set; an extra test set counts as test images.
         blocks: the set's folders of shards.
         clip: whose image space it is.
@@ -80,7 +82,7 @@ def examine(
         shards = list(dict.fromkeys(s.shard for split in splits.values() for s in split))
         vectors = embed_shards(clip, shards, accelerator.device)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
-        kept = _filter(own, keep_share, dataset, clip, accelerator.device)
+        kept = _filter(own, (keep_share, cap), dataset, clip, accelerator.device)
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
         write_json(out / "kept.json", {"keep_share": keep_share, "keys": keys})
         own = own.where(kept)
@@ -105,19 +107,20 @@ def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedde
 
 
 def _filter(
-    own: Embedded, share: float, dataset: PreparedDataset, clip: Path, device
+    own: Embedded, kept: tuple[float, int | None], dataset: PreparedDataset, clip: Path, device
 ) -> np.ndarray:
-    """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset.
+    """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset,
+    up to the cap.
 
     An image's score is its cosine to its class's templates.
     """
-    if share == 1:
+    if kept == (1, None):
         return np.ones(len(own.samples), bool)
     classes = class_vectors(load_clip(clip, device), dataset.class_names, TEMPLATES)
     labels = [sample.label for sample in own.samples]
     scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
-    return keep_best(scores, groups, share)
+    return keep_best(scores, groups, *kept)
 
 
 def describe_leakage(
@@ -207,4 +210,5 @@ def main(arguments: list[str] | None = None) -> None:
     generated = params.synthetic.get(args.pop("set"))  # a retrieved set was filtered before
     named = getattr(params.upstream.clip, "hub", "the miniature's CLIP")
     share = generated.keep_share if generated else 1.0
-    examine(params.examine, keep_share=share, clip_name=named, **args)
+    cap = generated.cap if generated else None
+    examine(params.examine, keep_share=share, cap=cap, clip_name=named, **args)
