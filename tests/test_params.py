@@ -94,6 +94,7 @@ def _refused(tmp_path, key, value):
         ),
         ("retrieved.retrieved.candidates", ABSENT, "candidates is missing; add it"),
         ("retrieved.retrieved.keep_share", 30, "keep_share is 30; it should be less than or equal"),
+        ("examine.threshold", 1.0, "examine.threshold is 1.0; it should be less than 1"),
         ("retrieved.retrieved.queries", {"one": []}, "retrieved.retrieved.queries.one is []; "),
         (
             "synthetic.retrieved",

@@ -1,7 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from synthbridge.clip.near_duplicates import Pair, near_duplicates
+from synthbridge.clip.near_duplicates import Pair, near_duplicates, nearest_references
 
 
 def _unit(rng, count):
@@ -49,3 +51,22 @@ def test_a_threshold_of_one_finds_none():
     vectors = _unit(np.random.default_rng(2), 40)
     assert near_duplicates(vectors, vectors, 1.0) == []
     assert len(near_duplicates(vectors, vectors, 0.9999)) == 40
+
+
+@pytest.mark.parametrize("count", [3, 70])
+def test_the_nearest_is_that_of_the_whole_matrix_and_the_lower_of_equals(count):
+    rng = np.random.default_rng(3)
+    queries, references = _unit(rng, count), _unit(rng, 50)
+    references = np.concatenate([references, references])
+    expected = (queries @ references[:50].T).argmax(axis=1)
+    np.testing.assert_array_equal(nearest_references(queries, references), expected)
+
+
+def test_the_nearest_are_found_without_the_whole_matrix():
+    vectors = _unit(np.random.default_rng(4), 2000)
+    tracemalloc.start()
+    nearest = nearest_references(vectors, vectors)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(nearest, np.arange(2000))
+    assert peak < 2000 * 2000  # a quarter of the matrix's bytes

@@ -33,12 +33,19 @@ def test_the_best_stand_first_and_each_image_goes_to_the_class_that_it_matches_b
     assert (second.num_found, second.num_elsewhere) == (2, 1)
 
 
-def test_similarity_is_the_mean_over_the_texts():
+def test_similarity_is_the_cosine_with_the_mean_of_the_texts():
     texts = [_at(0, 60, 90), UP[None]]
     (first, _), _ = _choose([{0: "a"}, {}], [0], _at(20), texts=texts)
-    assert first.kept[0].similarity == pytest.approx(
-        np.cos(np.deg2rad([20, 40, 70])).mean(), abs=2e-6
-    )
+    mean = texts[0].mean(axis=0)
+    expected = _at(20)[0] @ mean / np.linalg.norm(mean)
+    assert first.kept[0].similarity == pytest.approx(expected, abs=2e-6)
+
+
+def test_a_class_with_different_words_keeps_the_images_that_it_matches_best():
+    texts = [_at(-60, 60), UP[None]]  # the mean of the first points across, half as long
+    (first, second), _ = _choose([{0: "a"}, {0: "b"}], [0], _at(40), texts=texts)
+    assert [hit.row for hit in first.kept] == [0] and second.kept == []
+    assert first.kept[0].similarity == pytest.approx(_cos(40), abs=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from evidence.simulated import simulate_examined
 
 from synthbridge.evidence.examined import (
+    class_gap_rows,
     examined_section,
     gap_holes,
     gap_rows,
@@ -35,10 +36,37 @@ def test_what_is_not_computed_is_said(folder):
     (folder / "gap.json").write_text(json.dumps(gap))
     items = read_examined([folder], ["digits"])
     assert gap_rows(items)[0]["cells"][0] == "\N{EN DASH}"
+    by_class = "by class is not computed for 1 class (zero) of dsi_4: it needs"
     assert gap_holes(items) == [
         "FID of dsi_4 is not computed: it needs 50 images of either side.",
-        "FID by class is not computed for 1 class of dsi_4: it needs 50 images of either side.",
-        "KID by class is not computed for 1 class of dsi_4: it needs 10 images of either side.",
+        f"FID {by_class} 50 images of either side.",
+        f"KID {by_class} 10 images of either side.",
+    ]
+
+
+def test_of_many_small_classes_five_are_named(folder):
+    gap = json.loads((folder / "gap.json").read_text())
+    small = gap["subsets"]["all"]["by_class"][0]
+    gap["subsets"]["all"]["by_class"] = [{**small, "class": name} for name in "abcdefgh"]
+    (folder / "gap.json").write_text(json.dumps(gap))
+    [fid, _] = gap_holes(read_examined([folder], ["digits"]))
+    assert fid.startswith(
+        "FID by class is not computed for 8 classes (a, b, c, d, e and 3 more) of"
+    )
+
+
+def test_a_class_has_the_mean_of_its_subsets_and_one_without_measures_no_row(folder):
+    gap = json.loads((folder / "gap.json").read_text())
+    one = gap["subsets"]["all"]
+    empty = {"class": "one", "num_real": 8, "num_images": 0}
+    first = {**one["by_class"][0], "kid": 0.5}
+    second = {**first, "precision": 0.5, "kid": 0.25}
+    gap["subsets"] = {"s0": {**one, "by_class": [first, empty]},
+                      "s1": {**one, "by_class": [second, empty]}}  # fmt: skip
+    (folder / "gap.json").write_text(json.dumps(gap))
+    dash = "\N{EN DASH}"
+    assert class_gap_rows(read_examined([folder], ["digits"])) == [
+        {"set": "dsi_4", "class": "zero", "cells": [dash, "0.375", "0.75", dash, dash, dash]}
     ]
 
 

@@ -83,11 +83,12 @@ def test_the_page_needs_no_network_and_opens_with_the_verdicts(made):
 def test_the_page_shows_leakage_gap_and_forecasts(made):
     page = (made / "report.html").read_text()
     assert page.index("do images of a set look like test images?") < page.index("The gap to real")
-    assert "a cosine of 0.9 or more" in page
+    assert "a cosine above 0.9 with" in page
+    assert "<td>dsi_4</td><td>zero</td>" in page
     for cell in ("30 %", "5.00 %", "2.50 %", "12.3", "0.123", "1.10"):
         assert f'<td class="number">{cell}</td>' in page
     assert "Do they foretell what fine-tuning gains over vanilla?" in page
-    assert "FID by class is not computed for 1 class of dsi_4: it needs 50 images" in page
+    assert "FID by class is not computed for 1 class (zero) of dsi_4: it needs 50 images" in page
 
 
 def test_svg_ids_are_used_once(made):

@@ -1,5 +1,7 @@
 """Stage `examine` on noise and a tiny CLIP, both in the real formats."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -55,11 +57,12 @@ def world(tmp_path_factory):
     return folder
 
 
-def run(world, out, share=1.0, settings=SETTINGS):
+def run(world, out, share=1.0, settings=SETTINGS, real=None, cap=None):
     examine(
         settings,
         keep_share=share,
-        real=world / "real",
+        cap=cap,
+        real=real or world / "real",
         blocks=[world / "set/b0", world / "set/b1"],
         clip=world / "clip",
         clip_name="a tiny CLIP",
@@ -89,6 +92,16 @@ def test_all_images_are_kept_and_a_copied_test_image_is_found(world, tmp_path, c
     assert leakage["real_train"] == train
     assert metric["near_duplicate_share"] == 0.025 and metric["kept_share"] == 1
     assert "1 of 40 images are near-duplicates of a test image" in capsys.readouterr().out
+
+
+def test_a_copied_image_of_the_extra_test_set_is_found_as_well(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    real = shutil.copytree(world / "real", tmp_path / "real")
+    write(real / "extra_test-00000.tar", noise(3, 20)[5:6], "extra")  # s1 holds it
+    metric = run(world, tmp_path / "out", real=real)
+    assert metric["num_near_duplicates"] == 2
+    pairs = read_json(tmp_path / "out/findings/leakage.json")["pairs"]
+    assert {pair["test_image"] for pair in pairs} == {"test7", "extra0"}
 
 
 def test_the_gap_is_of_each_subset_and_too_few_images_for_fid_are_said(world, tmp_path):
@@ -127,6 +140,13 @@ def test_the_filter_keeps_the_share_that_fits_its_class_best(world, tmp_path):
     kept = synthetic_samples([world / "set/b0"], 1, tmp_path / "out/kept.json")
     assert len(kept) == 6
     assert read_json(tmp_path / "out/findings/leakage.json")["num_images"] == 12
+
+
+def test_a_cap_keeps_the_images_of_a_share_as_small(world, tmp_path):
+    run(world, tmp_path / "share", share=0.3)
+    run(world, tmp_path / "cap", cap=3)
+    keys = [read_json(tmp_path / name / "kept.json")["keys"] for name in ("share", "cap")]
+    assert keys[0] == keys[1]
 
 
 def test_what_trains_does_not_depend_on_how_it_is_judged(world, tmp_path):

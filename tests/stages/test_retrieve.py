@@ -59,13 +59,13 @@ def run(world, tmp_path, monkeypatch):
     """Run the stage; returns the folder that it fills."""
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
 
-    def run(out="out", **changes):
+    def run(out="out", *, real=world / "real", clip=world / "clip", **changes):
         settings = {"search": "caption", "candidates": None, "keep_share": 0.5, "cap": 100,
                     "duplicates_above": 1.0, "images_per_class": 4, **changes}  # fmt: skip
         folder = tmp_path / out
         retrieve(
             RetrieveParams(RetrievedSettings(**settings), images_per_block=2, classes_per_shard=2),
-            real=world / "real", pool=world / "pool", clip=world / "clip",
+            real=real, pool=world / "pool", clip=clip,
             blocks=[folder / f"b{number}" for number in range(3)], record=folder / "record",
         )  # fmt: skip
         return folder
@@ -107,7 +107,7 @@ def test_ranks_are_cut_into_the_blocks_of_a_generated_set(run, world):
     }  # fmt: skip
 
 
-def test_similarity_is_the_mean_cosine_with_the_27_templates(run, world):
+def test_similarity_is_the_cosine_with_the_mean_of_the_27_templates(run, world):
     import torch
 
     from synthbridge.clip.embedding import load_clip
@@ -117,8 +117,9 @@ def test_similarity_is_the_mean_cosine_with_the_27_templates(run, world):
     sample = _samples(run())[0]
     image = np.asarray(Image.open(world / "pool" / sample.record["pool_key"]))
     texts = clip.embed_texts([text.format("red") for text in TEMPLATES])
-    cosines = texts @ clip.embed_images([image])[0]
-    assert sample.record["similarity"] == pytest.approx(cosines.mean(), abs=1e-5)
+    mean = texts.mean(axis=0)
+    cosine = clip.embed_images([image])[0] @ mean / np.linalg.norm(mean)
+    assert sample.record["similarity"] == pytest.approx(cosine, abs=1e-5)
 
 
 def test_volume_up_and_down_keeps_the_ranks(run):
@@ -178,6 +179,29 @@ def test_a_test_image_in_the_pool_is_left_out_and_shown(run, world, tmp_path):
     np.testing.assert_array_equal(tiles[:64, :64], tiles[:64, 64:128])
 
 
+def test_of_many_near_duplicates_the_most_alike_are_listed_and_all_are_counted(run, monkeypatch):
+    monkeypatch.setattr("synthbridge.stages.retrieve.MAX_PAIRS", 5)
+    folder = run(keep_share=1.0, duplicates_above=1e-6, search="clip", candidates=2)
+    pairs = read_json(folder / "record/near_duplicates.json")
+    similarities = [pair["similarity"] for pair in pairs]
+    assert len(pairs) == 5 and similarities == sorted(similarities, reverse=True)
+    assert sum(row["near_duplicates_of_test"] for row in _classes(folder).values()) > 5
+
+
+def test_an_image_of_the_extra_test_set_is_left_out_as_well(run, world, tmp_path):
+    real = shutil.copytree(world / "real", tmp_path / "real")
+    planted = (world / "pool/00.png").read_bytes()  # shows red
+    record = {"name": "extra-red", "class_name": "red"}
+    write_shard(real / "extra_test-00000.tar",
+                [{"__key__": "0", "png": planted, "cls": 0, "json": record}])  # fmt: skip
+    settings = {"keep_share": 1.0, "duplicates_above": 0.99999}
+    assert _classes(run("without", **settings))["red"]["kept"] == 20
+    folder = run("with", real=real, **settings)
+    assert _classes(folder)["red"]["near_duplicates_of_test"] == 1
+    (pair,) = read_json(folder / "record/near_duplicates.json")
+    assert (pair["pool_key"], pair["test"]) == ("00.png", "extra-red")
+
+
 def test_a_broken_image_of_the_pool_is_left_out_and_counted(run, world, tmp_path):
     pool = shutil.copytree(world / "pool", tmp_path / "pool")
     (pool / "00.png").write_bytes(b"broken")
@@ -203,6 +227,16 @@ def test_an_index_of_another_clip_is_refused(run, tmp_path):
     (made / "index.json").write_text(json.dumps({**about, "clip": "f" * 64}))
     with pytest.raises(ValueError, match=r"is of another CLIP \(ffffffffffff\) than the one at ha"):
         run(search="clip", candidates=9, index=str(made))
+
+
+def test_another_preprocessor_embeds_again(run, world, tmp_path):
+    run("a")
+    clip = shutil.copytree(world / "clip", tmp_path / "clip")
+    path = clip / "preprocessor_config.json"
+    path.write_text(json.dumps({**read_json(path), "image_mean": [0.1, 0.9, 0.5]}))
+    again = hash_folder(run("b", clip=clip))
+    shutil.rmtree(tmp_path / "work")
+    assert hash_folder(run("c", clip=clip)) == again != hash_folder(tmp_path / "a")
 
 
 def test_words_for_a_class_that_is_none_are_refused(run):

@@ -23,7 +23,15 @@ def class_vectors(clip: Clip, class_names: Sequence[str], templates: Sequence[st
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
-def keep_best(scores: np.ndarray, groups: Sequence[object], share: float) -> np.ndarray:
+def count_kept(number: int, share: float, cap: int | None) -> int:
+    """Return how many of `number` images the CLIP filter keeps: a share, rounded up, to the cap."""
+    kept = math.ceil(share * number - 1e-9)  # 0.3 x 10 is 3 in floats too
+    return kept if cap is None else min(cap, kept)
+
+
+def keep_best(
+    scores: np.ndarray, groups: Sequence[object], share: float, cap: int | None = None
+) -> np.ndarray:
     """Say which images are among the best `share` of their group: (N,) bool.
 
     A share of n images is rounded up, so that every group keeps at least one; of equal scores the
@@ -33,6 +41,7 @@ def keep_best(scores: np.ndarray, groups: Sequence[object], share: float) -> np.
         scores: (N,) cosine of each image to its class.
         groups: of each image, such as its class.
         share: in (0, 1]; 1 keeps all.
+        cap: and at most so many of each group, 1 or more; None: no limit.
     """
     kept = np.zeros(len(scores), bool)
     members: dict[object, list[int]] = {}
@@ -40,6 +49,6 @@ def keep_best(scores: np.ndarray, groups: Sequence[object], share: float) -> np.
         members.setdefault(group, []).append(index)
     for indices in members.values():
         order = np.argsort(-scores[indices], kind="stable")
-        num_kept = math.ceil(share * len(indices) - 1e-9)  # 0.3 x 10 is 3 in floats too
+        num_kept = count_kept(len(indices), share, cap)
         kept[np.array(indices)[order[:num_kept]]] = True
     return kept

@@ -1,9 +1,11 @@
-"""Near-duplicates: pairs of images whose CLIP embeddings nearly agree."""
+"""Near-duplicates: pairs of images whose CLIP embeddings nearly agree; and the nearest image."""
 
 from typing import NamedTuple
 
 import faiss
 import numpy as np
+
+MAX_PAIRS = 1000  # written out, the most alike; all are counted
 
 
 class Pair(NamedTuple):
@@ -37,3 +39,15 @@ def near_duplicates(queries: np.ndarray, references: np.ndarray, threshold: floa
         for p in order
         if similarities[p] > threshold
     ]
+
+
+def nearest_references(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Return for each query the row of the reference most like it, the lower of equals: (N,).
+
+    Args:
+        queries: unit vectors (N, D) float32.
+        references: unit vectors (M, D) float32; one or more.
+    """
+    index = faiss.IndexFlatIP(references.shape[1])
+    index.add(references)  # it searches in blocks: N x M cosines at once may be 30 GB
+    return index.search(queries, 1)[1][:, 0]

@@ -5,12 +5,12 @@ ranked by CLIP, the best share kept; without near-duplicates of the test images,
 remembered, not recognised.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from synthbridge.clip.class_scores import count_kept
 from synthbridge.clip.near_duplicates import Pair, near_duplicates
 
 
@@ -19,7 +19,7 @@ class Hit:
     """One image that was found for a class."""
 
     row: int  # of the pool
-    similarity: float  # mean cosine with the class's texts
+    similarity: float  # cosine with the mean of the class's texts
     query: str  # the words that found it
 
 
@@ -61,7 +61,7 @@ def choose_images(
         A result a class, and the pairs of an image (index into `rows`) and a test image that show
         the same, the most alike first.
     """
-    similarities = [_mean_cosines(of_class, rows, vectors, texts[label])
+    similarities = [_cosines_with_mean(of_class, rows, vectors, texts[label])
                     for label, of_class in enumerate(found)]  # fmt: skip
     best: dict[int, tuple[float, int]] = {}  # row -> its similarity to its class, that class
     for label, of_class in enumerate(similarities):
@@ -77,8 +77,7 @@ def choose_images(
         whole = [row for row in own if row not in unreadable]
         fresh = [row for row in whole if row not in duplicates]
         fresh.sort(key=lambda row: (-best[row][0], row))
-        share = math.ceil(keep_share * len(fresh) - 1e-9)  # 0.7 * 10 is a little above 7
-        kept = fresh[: min(cap, share)]
+        kept = fresh[: count_kept(len(fresh), keep_share, cap)]
         results.append(
             ClassHits(
                 kept=[Hit(row, best[row][0], of_class[row]) for row in kept],
@@ -91,13 +90,15 @@ def choose_images(
     return results, pairs
 
 
-def _mean_cosines(
+def _cosines_with_mean(
     found: Mapping[int, str], rows: Sequence[int], vectors: np.ndarray, texts: np.ndarray
 ) -> dict[int, float]:
-    """Return the mean cosine of each image found with a class's texts, by row."""
+    """Return the cosine of each image found with the mean of a class's texts, by row."""
     mine = np.fromiter(sorted(found), np.int64)
     own = vectors[np.searchsorted(rows, mine)].astype(np.float64)
-    # The mean of the cosines is the cosine with the mean, for unit vectors. Rounded, so that the
-    # order of the sums decides no rank.
-    cosines = (own @ texts.astype(np.float64).mean(axis=0)).round(6)
+    # Of unit length (arXiv:2103.00020, section 3.1.4): the mean of texts that differ, as those of
+    # several queries do, is shorter, which would cede the class's images to other classes.
+    mean = texts.astype(np.float64).mean(axis=0)
+    # Rounded, so that the order of the sums decides no rank.
+    cosines = (own @ (mean / np.linalg.norm(mean))).round(6)
     return dict(zip(mine.tolist(), cosines.tolist(), strict=True))

@@ -82,6 +82,7 @@ class SyntheticSettings(Settings):
     images_per_class: PositiveInt  # paper: 1,000
     # Of each class, the share that trains: the images that CLIP finds most like it; 1 = all.
     keep_share: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    cap: PositiveInt | None = None  # and at most so many of each class, as a retrieved set
 
     @field_validator("class_names", "superclass")
     @classmethod

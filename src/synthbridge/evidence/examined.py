@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synthbridge.evidence.gap import mean_gap
 from synthbridge.evidence.readings import dataset_of
 from synthbridge.evidence.results import WAY_OUT, read_whole_json
 
 DASH = "\N{EN DASH}"  # not computed
 DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
+NAMED = 5  # classes, where more are too small for a measure
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,28 @@ def gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:
             "images": ", ".join(
                 f"{gap['num_images']:,}" for gap in _first(item.gap["subsets"].values())
             ),
-            "cells": [_number(item.gap["mean"].get(name), DIGITS[name]) for name in DIGITS],
+            "cells": _cells(item.gap["mean"]),
         }
         for item in examined
     ]
+
+
+def class_gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:
+    """Return a row a set and class that has a measure: means over subsets, as in `gap_rows`."""
+    rows = []
+    for item in examined:
+        by_class: dict[str, list[dict[str, Any]]] = {}
+        for gap in item.gap["subsets"].values():
+            for row in gap["by_class"]:
+                by_class.setdefault(row["class"], []).append(row)
+        for name, gaps in by_class.items():
+            if mean := mean_gap(gaps):
+                rows.append({"set": item.set, "class": name, "cells": _cells(mean)})
+    return rows
+
+
+def _cells(mean: dict[str, float]) -> list[str]:
+    return [_number(mean.get(name), digits) for name, digits in DIGITS.items()]
 
 
 def _first(gaps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -102,14 +122,20 @@ def gap_holes(examined: Sequence[Examined]) -> list[str]:
                     "side."
                 )
             classes = [row for gap in gaps for row in gap["by_class"]]
-            without = {row["class"] for row in classes if key not in row}
+            without = list(dict.fromkeys(row["class"] for row in classes if key not in row))
             if without:
-                number = "1 class" if len(without) == 1 else f"{len(without)} classes"
                 sentences.append(
-                    f"{what} by class is not computed for {number} of {item.set}: it needs "
+                    f"{what} by class is not computed for {_some(without)} of {item.set}: it needs "
                     f"{needed:,} images of either side."
                 )
     return sentences
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name classes, not all where they are many."""
+    number = "1 class" if len(names) == 1 else f"{len(names)} classes"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{number} ({', '.join(names[:NAMED])}{more})"
 
 
 def examined_section(examined: Sequence[Examined]) -> dict[str, Any]:
@@ -121,6 +147,7 @@ def examined_section(examined: Sequence[Examined]) -> dict[str, Any]:
         "threshold": f"{examined[0].leakage['threshold']:g}",
         "leakage": leakage_rows(examined),
         "gap": gap_rows(examined),
+        "class_gap": class_gap_rows(examined),
         "holes": gap_holes(examined),
         "pictures": [
             (item.set, "data:image/png;base64," + base64.b64encode(item.pairs).decode())

@@ -23,8 +23,9 @@ class ReportSettings(Settings):
 class ExamineSettings(Settings):
     """`examine` in params.yaml: how a set is compared with real images, in CLIP's image space."""
 
-    # A cosine from which on an image of a set counts as a near-duplicate of a test image.
-    threshold: float = Field(gt=0, le=1)
+    # Cosine above which an image of a set counts as a near-duplicate of a test image. Below 1, that
+    # of a copy, which would not count either.
+    threshold: float = Field(gt=0, lt=1)
     neighbours: int = Field(ge=1)  # k of precision, recall, density and coverage
     max_images: int = Field(ge=2)  # of either side for these four, drawn at random: they cost N^2
     kid_subset_size: int = Field(ge=2)  # images of either side in a subset

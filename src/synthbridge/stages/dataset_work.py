@@ -173,5 +173,9 @@ class DatasetWork:
     def _volume(self, set_: str) -> int:
         """Images of a set that one run sees: of a generated one, those that the filter keeps."""
         settings = self.params.set_settings(set_)
-        kept = settings.keep_share if set_ in self.params.generated_sets else 1
-        return self.size.num_classes * max(1, round(kept * settings.images_per_class))
+        number = settings.images_per_class
+        if set_ in self.params.generated_sets:
+            generated = self.params.synthetic[set_]
+            number = max(1, round(generated.keep_share * number))
+            number = min(generated.cap or number, number)
+        return self.size.num_classes * number

@@ -15,7 +15,7 @@ import numpy as np
 
 from synthbridge.clip.class_scores import class_vectors, keep_best
 from synthbridge.clip.embedding import load_clip
-from synthbridge.clip.near_duplicates import near_duplicates
+from synthbridge.clip.near_duplicates import MAX_PAIRS, near_duplicates, nearest_references
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
 from synthbridge.data.synthetic import set_samples, subset_of
@@ -30,7 +30,6 @@ from synthbridge.stages.processes import start_accelerator
 
 NUM_PICTURES = 16  # of the pairs of images that are most alike
 TILE = 64  # pixels: the side of a picture
-MAX_PAIRS = 1000  # written out
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def examine(
     params: ExamineSettings,
     *,
     keep_share: float,
+    cap: int | None = None,
     real: Path,
     blocks: Sequence[Path],
     clip: Path,
@@ -62,7 +62,8 @@ def examine(
     Args:
         params: settings.
         keep_share: of each class, the share of the set's images that trains.
-        real: the prepared data set.
+        cap: and at most so many of each class; None: no limit.
+        real: the prepared data set; an extra test set counts as test images.
         blocks: the set's folders of shards.
         clip: whose image space it is.
         clip_name: what to call it.
@@ -75,12 +76,13 @@ def examine(
     images = set_samples(blocks)
     log = StageLog(f"examine: {len(images)} images of a set beside the real ones")
     dataset = read_dataset(real)
-    splits = {"set": images, **{name: dataset.samples(name) for name in ("train", "test")}}
+    judged = [*dataset.samples("test"), *dataset.extra_test_samples()]
+    splits = {"set": images, "train": dataset.samples("train"), "test": judged}
     with start_accelerator() as accelerator:
         shards = list(dict.fromkeys(s.shard for split in splits.values() for s in split))
         vectors = embed_shards(clip, shards, accelerator.device)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
-        kept = _filter(own, keep_share, dataset, clip, accelerator.device)
+        kept = _filter(own, (keep_share, cap), dataset, clip, accelerator.device)
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
         write_json(out / "kept.json", {"keep_share": keep_share, "keys": keys})
         own = own.where(kept)
@@ -105,19 +107,20 @@ def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedde
 
 
 def _filter(
-    own: Embedded, share: float, dataset: PreparedDataset, clip: Path, device
+    own: Embedded, kept: tuple[float, int | None], dataset: PreparedDataset, clip: Path, device
 ) -> np.ndarray:
-    """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset.
+    """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset,
+    up to the cap.
 
     An image's score is its cosine to its class's templates.
     """
-    if share == 1:
+    if kept == (1, None):
         return np.ones(len(own.samples), bool)
     classes = class_vectors(load_clip(clip, device), dataset.class_names, TEMPLATES)
     labels = [sample.label for sample in own.samples]
     scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
-    return keep_best(scores, groups, share)
+    return keep_best(scores, groups, *kept)
 
 
 def describe_leakage(
@@ -153,7 +156,7 @@ def _draw_pairs(own: Embedded, test: Embedded, path: Path) -> None:
 
     An image of the set stands in one pair only, with the nearest test image.
     """
-    nearest = np.array([row.argmax() for row in own.vectors @ test.vectors.T])
+    nearest = nearest_references(own.vectors, test.vectors)
     cosines = np.einsum("nd,nd->n", own.vectors, test.vectors[nearest])
     best = np.argsort(-cosines, kind="stable")[:NUM_PICTURES]
     rows = [
@@ -207,4 +210,5 @@ def main(arguments: list[str] | None = None) -> None:
     generated = params.synthetic.get(args.pop("set"))  # a retrieved set was filtered before
     named = getattr(params.upstream.clip, "hub", "the miniature's CLIP")
     share = generated.keep_share if generated else 1.0
-    examine(params.examine, keep_share=share, clip_name=named, **args)
+    cap = generated.cap if generated else None
+    examine(params.examine, keep_share=share, cap=cap, clip_name=named, **args)

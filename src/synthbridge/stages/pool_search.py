@@ -87,7 +87,7 @@ class Embedder:
 
     accelerator: Accelerator
     clip: Clip
-    clip_hash: str  # of its weights
+    clip_hash: str  # of its folder: the preprocessor decides the vectors, too
 
     def embed(
         self, read: Callable[[int], np.ndarray], rows: Sequence[int], **decides: Any

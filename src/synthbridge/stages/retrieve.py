@@ -14,15 +14,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from synthbridge.clip.embedding import load_clip
-from synthbridge.clip.near_duplicates import Pair
+from synthbridge.clip.near_duplicates import MAX_PAIRS, Pair
 from synthbridge.clip.pool import read_bytes
 from synthbridge.clip.retrieval import ClassHits, choose_images
 from synthbridge.clip.settings import RetrievedSettings
 from synthbridge.data.real import PreparedDataset, read_dataset
-from synthbridge.data.shards import encode_png, read_image, write_shard
+from synthbridge.data.shards import Sample, encode_png, read_image, write_shard
 from synthbridge.data.sources.encoding import encode_image
 from synthbridge.data.synthetic import ALL, PlannedShard, check_volume, plan_shards
-from synthbridge.files import hash_file, hash_folder, write_json
+from synthbridge.files import hash_folder, write_json
 from synthbridge.progress import StageLog, say
 from synthbridge.stages.params import read_params
 from synthbridge.stages.pool_search import Embedder, ListedPool, list_pool, search_pool
@@ -46,6 +46,7 @@ class Found:
 
     pool: ListedPool
     dataset: PreparedDataset
+    test: list[Sample]  # what no set may hold: the test images, then the extra ones
     results: list[ClassHits]
     about: dict[str, str]  # the search and what decided it
 
@@ -76,10 +77,10 @@ def retrieve(
     check_volume(settings.images_per_class, params.images_per_block, len(blocks))
     dataset = read_dataset(real)
     words = class_words(settings.queries, dataset.class_names)
-    test = dataset.samples("test")
+    test = [*dataset.samples("test"), *dataset.extra_test_samples()]
     with start_accelerator() as accelerator:
         model = load_clip(clip, accelerator.device)
-        embedder = Embedder(accelerator, model, hash_file(clip / "model.safetensors"))
+        embedder = Embedder(accelerator, model, hash_folder(clip))
         listed = list_pool(accelerator, folder)
         search = search_pool(settings, words, listed, embedder)
         test_vectors = embedder.embed(
@@ -94,10 +95,10 @@ def retrieve(
             cap=settings.cap,
         )  # fmt: skip
         about = {"search": settings.search, "pool": listed.fingerprint, "clip": embedder.clip_hash}
-        found = Found(listed, dataset, results, about)
+        found = Found(listed, dataset, test, results, about)
         count = _write_blocks(params, found, blocks)
         _write_record(settings, found, record)
-        shown = [(search.rows[pair.query], pair) for pair in pairs]
+        shown = [(search.rows[pair.query], pair) for pair in pairs[:MAX_PAIRS]]
         _write_pairs(found, shown, record)
     say_holes(settings.images_per_class, found)
     log.done(f"{count} images without {len(pairs)} near-duplicates of test", record.parent)
@@ -188,21 +189,17 @@ def _write_record(settings: RetrievedSettings, found: Found, record: Path) -> No
 
 def _write_pairs(found: Found, pairs: Sequence[tuple[int, Pair]], record: Path) -> None:
     """List the pairs of a pool's image, by its row, and a test image, and show the first."""
-    test = found.dataset.samples("test")
     rows = []
     for row, pair in pairs:
-        image, sample = found.pool.catalogue.image(row), test[pair.reference]
+        image, sample = found.pool.catalogue.image(row), found.test[pair.reference]
         rows.append({"pool_key": image.key, "caption": image.caption,
                      "test": sample.record["name"], "similarity": round(pair.similarity, 4),
                      "class_name": sample.record["class_name"]})  # fmt: skip
     write_json(record / "near_duplicates.json", rows)
-    tiles = [
-        np.concatenate(
-            [_tile(found.pool.pixels(row)), _tile(np.asarray(read_image(test[pair.reference])))],
-            axis=1,
-        )
-        for row, pair in pairs[:PAIRS_SHOWN]
-    ]
+    tiles = []
+    for row, pair in pairs[:PAIRS_SHOWN]:
+        alike = found.pool.pixels(row), np.asarray(read_image(found.test[pair.reference]))
+        tiles.append(np.concatenate([_tile(pixels) for pixels in alike], axis=1))
     if tiles:
         tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % PAIRS_A_ROW)
         lines = [np.concatenate(tiles[i : i + PAIRS_A_ROW], axis=1)
