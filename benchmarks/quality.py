@@ -28,6 +28,7 @@ import measure
 import numpy as np
 import torch
 from accelerate import Accelerator
+from judging import DATA, REAL, Judge, differences, spread
 
 from synthbridge.clip.embedding import Clip, load_clip
 from synthbridge.data.real import read_dataset
@@ -38,13 +39,8 @@ from synthbridge.diffusion.sampling import sample_images
 from synthbridge.diffusion.style_token import load_words, put_words
 from synthbridge.evidence.gap import frechet_distance, kernel_distance
 from synthbridge.stages.params import read_params
-from synthbridge.stages.trainings import load_samples, make_recipe
-from synthbridge.training.classifier import load_backbone
-from synthbridge.training.loop import predict, train
 from synthbridge.training.team import Team
 
-DATA = Path("data")
-REAL, BACKBONE = DATA / "real/digits", DATA / "upstream/backbone"
 STYLE = DATA / "styles/digits/dsi_4/s0.safetensors"
 PER_CLASS, BATCH, SEEDS, OTHER_NOISE = 60, 100, (0, 1, 2), 1000
 GUIDANCE = 1.5
@@ -120,7 +116,7 @@ class Bench:
     """The models, the real images, and what is measured of an arm's images."""
 
     def __init__(self, folder: Path):
-        self.folder, self.params = folder, read_params()
+        self.folder = folder
         self.drawn: dict[tuple[Arm, int], tuple[list, float]] = {}
         self.team = Team(Accelerator(cpu=not torch.cuda.is_available()), rank=0, size=1)
         self.model = load_text_to_image(DATA / "upstream/generator").to_fastest(self.team.device)
@@ -129,13 +125,8 @@ class Bench:
         [self.placeholder] = words
         self.clip: Clip = load_clip(DATA / "upstream/clip", self.team.device)
         self.dataset = read_dataset(REAL)
-        train_images = self.dataset.samples("train")
-        self.real_features = self.features(train_images)
-        judges = [*train_images, *self.dataset.samples("validation")]
-        size = self.params.training.resize_size
-        self.judges = load_samples(judges, size, self.team.device)
-        self.labels = np.array([sample.label for sample in judges])
-        self.recipe = make_recipe(self.params.training, BACKBONE, self.dataset.flip)
+        self.real_features = self.features(self.dataset.samples("train"))
+        self.judge = Judge(read_params(), self.dataset, self.team)
 
     def draw(self, arm: Arm, run_seed: int) -> tuple[list, float]:
         """Draw an arm's images into a shard; return its samples and the seconds an image."""
@@ -174,18 +165,6 @@ class Bench:
         vectors = self.clip.embed_images(np.asarray(read_image(sample)) for sample in samples)
         return vectors * vectors.shape[1] ** 0.5
 
-    def accuracy(self, samples: list, seed: int) -> float:
-        """Train a stage-one model on the images; return its accuracy on real ones, in percent."""
-        settings = self.params.stage_one["plain"]
-        images = load_samples(samples, self.params.training.resize_size, self.team.device)
-        model = load_backbone(BACKBONE, num_classes=len(self.dataset.class_names), seed=seed)
-        train(
-            model, images, self.recipe, num_steps=settings.num_steps,
-            learning_rate=settings.learning_rate, mixup=settings.mixup, seed=seed, team=self.team,
-        )  # fmt: skip
-        answers = predict(model, self.judges, self.recipe, self.team).argmax(1)
-        return 100 * float((answers == self.labels).mean())
-
 
 def distances(reference: np.ndarray, features: np.ndarray) -> tuple[float, float]:
     """Return FID and KID."""
@@ -204,14 +183,13 @@ def measure_arms(bench: Bench) -> dict[str, dict[str, list[float]]]:
             fid, kid = distances(reference, features)
             found = {"seconds": seconds, "fid": fid, "kid": kid,
                      "kid_to_real": distances(bench.real_features, features)[1],
-                     "accuracy": bench.accuracy(samples, seed)}  # fmt: skip
+                     "accuracy": bench.judge.accuracy(samples, seed)}  # fmt: skip
             for key, value in found.items():
                 figures[name].setdefault(key, []).append(value)
             print(f"  seed {seed}, {name}: {seconds * 1000:.1f} ms an image", flush=True)
     full = figures["full"]["accuracy"]
     for values in figures.values():
-        pairs = zip(values["accuracy"], full, strict=True)
-        values["difference"] = [own - other for own, other in pairs]
+        values["difference"] = differences(values["accuracy"], full)
     return figures
 
 
@@ -227,7 +205,7 @@ def main() -> None:
         rows[name] = {"what": ARMS[name].what, "ratio": full / seconds, "wanted": None,
                       "seconds_an_image": seconds}  # fmt: skip
         for key, found in values.items():
-            rows[name][key] = {"mean": statistics.mean(found), "spread": statistics.stdev(found)}
+            rows[name][key] = spread(found)
     measure.save_ratios("quality", rows)
     print_table(rows)
 

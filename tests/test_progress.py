@@ -14,6 +14,23 @@ def test_a_log_gets_plain_lines_with_rate_and_time_left(capsys, monkeypatch):
     ]
 
 
+def test_a_line_says_how_much_of_the_estimate_is_gone(capsys, monkeypatch):
+    clock = iter([0.0, 1.0, 1.0, 13.0, 13.0, 14.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    log = StageLog("draw: four images")
+    log.expect(30, "this machine")
+    list(progress("ab", total=2, what="drawing", unit="image"))
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "  drawing: 1/2 images, 0.1 images/s, 12 s left, 12 s gone of about 30 s estimated"
+    ]
+
+
+def test_the_next_stage_does_not_compare_with_the_last_ones_estimate(capsys):
+    StageLog("first").expect(30, "this machine")
+    StageLog("second")
+    assert module._of_estimate() == ""
+
+
 def test_only_the_first_process_speaks(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     log = StageLog("about to")

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ def progress(
         with tqdm(total=total * items_each, desc=what, unit=f" {unit}") as bar:
             for item in items:
                 yield item
+                bar.set_postfix_str(_of_estimate(), refresh=False)
                 bar.update(items_each)
     else:
         yield from _progress_lines(items, total=total * items_each, what=what, unit=unit,
@@ -54,21 +55,36 @@ def _progress_lines(
         if now - last >= SECONDS_BETWEEN_LINES:
             rate = done / (now - start)
             left = (total - done) / rate
-            say(f"  {what}: {done}/{total} {unit}s, {rate:.1f} {unit}s/s, {left:.0f} s left")
+            line = f"{what}: {done}/{total} {unit}s, {rate:.1f} {unit}s/s, {left:.0f} s left"
+            say(f"  {', '.join(filter(None, [line, _of_estimate()]))}")
             last = now
 
 
+def _of_estimate() -> str:
+    """Say how much of the time that the stage was expected to take is gone; "": none was."""
+    if (log := StageLog.expecting) is None or log.expected is None:
+        return ""
+    return f"{time.monotonic() - log.start:.0f} s gone of about {log.expected:.0f} s estimated"
+
+
 class StageLog:
-    """Says what a stage is about to do, and at its end what it made, in what time, and where."""
+    """Says what a stage is about to do, and at its end what it made, in what time, and where.
+
+    A process runs one stage: what the running one is expected to take, `progress` compares with.
+    """
+
+    expecting: "ClassVar[StageLog | None]" = None  # the running stage, once it said how long
 
     def __init__(self, about_to: str):
         """Print the first line."""
         self.start, self.expected = time.monotonic(), None
+        StageLog.expecting = None
         say(about_to)
 
     def expect(self, seconds: float, origin: str) -> None:
         """Print how long it will take from here on, and by whose rates; `done` compares."""
         self.expected, self.start = seconds, time.monotonic()
+        StageLog.expecting = self
         say(f"  about {seconds:.{0 if seconds >= 10 else 1}f} s, by the rates of {origin}")
 
     def done(self, made: str, where: Path) -> None:

@@ -23,7 +23,7 @@ from synthbridge.evidence.figures import (
     legend_below,
     panels,
 )
-from synthbridge.evidence.results import REAL, REFERENCE, is_clip
+from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, is_clip
 from synthbridge.evidence.tables import arms_of, groups_of, rows_with, shots_of
 
 WIDTH = 8.0  # inches: text stays legible when a page shows the figure at 700 pixels
@@ -134,7 +134,9 @@ def plot_convergence(convergence: pd.DataFrame) -> Figure:
             epochs, mean = line["epoch"], line["train_accuracy"].to_numpy(dtype=float)
             label = arm if source == REAL else f"{arm} · {source}"
             colour = looks[arm].colour
-            panel.plot(epochs, mean, color=colour, linestyle=dashes.get(source, "-"), label=label)
+            look = {"color": colour, "linestyle": dashes.get(source, "-")}
+            # The control takes vanilla's own steps first, and would hide it.
+            panel.plot(epochs, mean, **look, label=label, zorder=2 if arm == CONTROL else 3)
             spread = np.nan_to_num(line["spread"].to_numpy(dtype=float))
             panel.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.1, lw=0)
         panel.set_title(shots_words(count))
