@@ -24,6 +24,18 @@ def test_differences_are_of_the_same_shots_and_shared_seeds():
     assert dict(next(row for row in rows if row.row == "bridged").over) == {"s0": 5.0}
 
 
+def test_a_reading_of_another_measure_is_compared_with_nothing():
+    lines = [
+        {"row": "vanilla", "arm": "vanilla"},
+        {"row": "out of domain", "arm": "vanilla", "measure": "extra_top1"},
+    ]
+    both = {"top1": 90.0, "extra_top1": 40.0, "gradient_steps": 50}
+    found = Found("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"1": {"s0": both}}}})
+    vanilla, other = collect(make_study(lines=lines), [(Point(), found)])
+    assert (vanilla.mean, other.mean) == (90.0, 40.0)
+    assert not other.over
+
+
 def test_sets_with_shots_of_their_own_make_one_line():
     line = {"row": "DSI", "arm": "bridged", "sets": ["dsi_1", "dsi_4"]}
     found = Found("e", "c", {

@@ -147,12 +147,15 @@ def _read_model(line: Line, names: list[str], content: Any, measure: str) -> Rea
 
 
 def _compared(row: Row, against: str | None, rows: Sequence[Row]) -> Row:
-    """Add the differences, seed by seed, to the row `against` at the same place."""
+    """Add the differences, seed by seed, to the row `against` at the same place.
+
+    A reading of something else, as of an extra test set, is compared with nothing.
+    """
     if against is None or row.row == against:
         return row
     for other in rows:
         same = (other.row, other.dataset, other.shots) == (against, row.dataset, row.shots)
-        if same and other.x in (row.x, None):
+        if same and other.measure == row.measure and other.x in (row.x, None):
             shared = [seed for seed in row.values if seed in other.values]
             over = {seed: row.values[seed] - other.values[seed] for seed in shared}
             return Row(**{**vars(row), "over": over})
