@@ -70,10 +70,12 @@ def _draw_panel(
     panel: Axes, study: Study, rows: Sequence[Row], looks: Mapping[str, Mapping[str, Any]]
 ) -> None:
     xs = places(study, rows)
+    num_flat = 0
     for number, line in enumerate(study.lines):
         own = {row.x: row for row in rows if row.row == line.row}
         if None in own:  # does not vary
-            look = {**looks[line.row], "marker": "", "linestyle": DASHES[1]}
+            look = {**looks[line.row], "marker": "", "linestyle": DASHES[1 + num_flat % 3]}
+            num_flat += 1
             flat = own[None]
             spread = flat.spread or 0
             panel.axhline(flat.mean, label=line.row, **look)
