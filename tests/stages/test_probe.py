@@ -12,7 +12,7 @@ from synthbridge.files import write_json
 from synthbridge.stages.probe import Prober, probe_backbone, probe_stage_one
 from synthbridge.stages.trainings import make_recipe
 from synthbridge.training.accuracy import top1
-from synthbridge.training.classifier import load_backbone, save_classifier
+from synthbridge.training.classifier import load_backbone, save_classifier, seeded
 from synthbridge.training.cues import one_cue_sets
 from synthbridge.training.loop import predict, train
 from synthbridge.training.settings import TrainingSettings
@@ -39,8 +39,10 @@ def world(tmp_path_factory, team):
     write_json(root / "real/dataset.json", facts)
     write_json(root / "real/few_shot.json", [])
     config = {"mean": [0.5] * 3, "std": [0.25] * 3, "num_classes": 5, "input_size": [3, 16, 16]}
-    save_for_hf(timm.create_model("test_resnet", num_classes=5), str(root / "backbone"),
-                model_config={"pretrained_cfg": config}, safe_serialization=True)  # fmt: skip
+    with seeded(0):
+        backbone = timm.create_model("test_resnet", num_classes=5)
+    save_for_hf(backbone, str(root / "backbone"), model_config={"pretrained_cfg": config},
+                safe_serialization=True)  # fmt: skip
     settings = TrainingSettings(
         batch_size=8, momentum=0.9, weight_decay=0.0, image_size=16, resize_size=16,
         min_crop_area=0.8, max_stretch=1.1, augment=False, normalisation="real",
