@@ -13,6 +13,7 @@ from synthbridge.stages.rates import BACKBONE_KINDS
 from synthbridge.stages.rates_of_backbone import measure_backbone
 from synthbridge.stages.stopwatch import (
     least_seconds,
+    seconds_of_code,
     seconds_of_command,
     seconds_of_one,
     smooth_images,
@@ -64,3 +65,12 @@ def test_every_kind_of_a_backbone_is_measured(tmp_path):
     assert set(found) == set(BACKBONE_KINDS)
     assert all(value >= 0 for value in found.values())
     assert found["predicted_row"] > 0 and found["training"] > 0
+
+
+def test_code_runs_as_a_stage_and_leaves_at_once(tmp_path):
+    torn_apart = tmp_path / "torn apart"
+    at_exit = f"import atexit, pathlib; atexit.register(pathlib.Path({str(torn_apart)!r}).touch)"
+    assert seconds_of_code(f"assert gc.get_threshold()[0] == 100_000; {at_exit}") > 0
+    assert not torn_apart.exists()
+    with pytest.raises(ValueError, match="failed; run it to see why"):
+        seconds_of_code("raise SystemExit(2)")

@@ -25,14 +25,18 @@ from synthbridge.stages.rates import (
 from synthbridge.stages.rates_of_backbone import measure_backbone
 from synthbridge.stages.rates_of_generator import measure_generator
 from synthbridge.stages.rates_of_miniature import measure_miniature
-from synthbridge.stages.stopwatch import least_seconds, seconds_of_command, smooth_images
+from synthbridge.stages.stopwatch import (
+    least_seconds,
+    seconds_of_code,
+    seconds_of_command,
+    smooth_images,
+)
 from synthbridge.training.team import Team
 from synthbridge.work import work_folder
 
 UPSTREAM = Path("data/upstream")  # where dvc.yaml has `upstream` leave the models
 STARTS = {"light_start": "plan", "training_start": "select", "upstream_start": "upstream"}
 LOADING_CLIP = """
-import sys; sys.path.insert(0, 'src')
 from pathlib import Path; import torch
 from synthbridge.clip.embedding import load_clip
 from synthbridge.stages import examine
@@ -100,7 +104,7 @@ def _measure_clip(folder: Path, device: torch.device) -> dict[str, float]:
     images = smooth_images(256, 32)  # the processor makes them fit
     loading = LOADING_CLIP.format(folder=str(folder), device=str(device))
     return {
-        "embedding_start": seconds_of_command(["-c", loading]),
+        "embedding_start": seconds_of_code(loading),
         "embedded_image": least_seconds(lambda: clip.embed_images(images)) / len(images),
     }
 

@@ -12,12 +12,11 @@ from synthbridge.diffusion.latents import cache_latents
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.sampling import sample_images
 from synthbridge.stages.params import Params
-from synthbridge.stages.stopwatch import least_seconds, seconds_of_command, seconds_of_one
+from synthbridge.stages.stopwatch import least_seconds, seconds_of_code, seconds_of_one
 
 NUM_CLASSES = 10
 # What a stage that draws does before it draws, in a process that has done nothing yet.
 LOADING = """
-import sys; sys.path.insert(0, 'src')
 from pathlib import Path; import torch
 from synthbridge.diffusion import sampling
 from synthbridge.diffusion.loading import load_text_to_image
@@ -50,7 +49,7 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
     written = _seconds_of_writing(images, params) if device.type == "cpu" else 0.0
     loading = LOADING.format(folder=str(folder), device=str(device))
     return {
-        "load_generator": seconds_of_command(["-c", loading]),
+        "load_generator": seconds_of_code(loading),
         "denoised_row": step / (2 * count),  # two rows an image with guidance
         "drawn_image": (decoding + written) / count,
         **_measure_inversion(params, model, images),
