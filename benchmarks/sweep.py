@@ -9,7 +9,6 @@ R2  seconds of `select`, `bridge` and `finetune` for all arms, shots, seeds and 
 
 import argparse
 import functools
-import gc
 import importlib
 import json
 import os
@@ -24,6 +23,7 @@ from typing import Any
 import measure
 import torch
 
+from synthbridge.memory import set_up_memory
 from synthbridge.progress import say
 from synthbridge.stages.params import Params, read_params
 
@@ -73,7 +73,7 @@ def _blocks(dataset: str, set_: str) -> list[str]:
 
 def run_inside(arguments: list[str], report: Path) -> None:
     """Run a stage in this process as `python src` does; write the seconds of its parts."""
-    gc.set_threshold(100_000, 50, 100)  # as there
+    set_up_memory()  # as there
     seconds = {"imports": 0.0, **{name: 0.0 for name in PARTS}}
     module = importlib.import_module(f"synthbridge.stages.{arguments[0]}")
     for name, places in PARTS.items():

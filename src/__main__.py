@@ -6,14 +6,13 @@ estimate` says what the settings will cost.
 """
 
 import errno
-import gc
 import importlib
 import os
 import sys
 import traceback
 from typing import NoReturn
 
-from synthbridge.memory import keep_freed_memory
+from synthbridge.memory import set_up_memory
 from synthbridge.progress import say
 from synthbridge.stages import launch, params, pipeline
 
@@ -65,8 +64,5 @@ def _leave(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
-    # The imports make a million objects that stay; looking at them again and again takes a fifth
-    # of a stage's start.
-    gc.set_threshold(100_000, 50, 100)
+    set_up_memory()
     _leave(main())

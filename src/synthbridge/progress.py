@@ -62,7 +62,7 @@ def _progress_lines(
 
 def _of_estimate() -> str:
     """Say how much of the time that the stage was expected to take is gone; "": none was."""
-    if (log := StageLog.expecting) is None or log.expected is None:
+    if (log := StageLog.running) is None or log.expected is None:
         return ""
     return f"{time.monotonic() - log.start:.0f} s gone of about {log.expected:.0f} s estimated"
 
@@ -70,21 +70,20 @@ def _of_estimate() -> str:
 class StageLog:
     """Says what a stage is about to do, and at its end what it made, in what time, and where.
 
-    A process runs one stage: what the running one is expected to take, `progress` compares with.
+    A process runs one stage at a time: `progress` compares with what that is expected to take.
     """
 
-    expecting: "ClassVar[StageLog | None]" = None  # the running stage, once it said how long
+    running: "ClassVar[StageLog | None]" = None
 
     def __init__(self, about_to: str):
         """Print the first line."""
         self.start, self.expected = time.monotonic(), None
-        StageLog.expecting = None
+        StageLog.running = self
         say(about_to)
 
     def expect(self, seconds: float, origin: str) -> None:
         """Print how long it will take from here on, and by whose rates; `done` compares."""
         self.expected, self.start = seconds, time.monotonic()
-        StageLog.expecting = self
         say(f"  about {seconds:.{0 if seconds >= 10 else 1}f} s, by the rates of {origin}")
 
     def done(self, made: str, where: Path) -> None:

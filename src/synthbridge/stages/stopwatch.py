@@ -39,9 +39,12 @@ def seconds_of_one(run: Callable[[int], object], small: int, large: int) -> tupl
 
 def seconds_of_code(code: str) -> float:
     """Return the least seconds of Python code in a process that starts and leaves as a stage's."""
-    # As `python src` does: it looks for garbage rarely, and does not take torch apart at the end.
-    before = "import gc, os, sys; gc.set_threshold(100_000, 50, 100); sys.path.insert(0, 'src')"
-    return seconds_of_command(["-c", f"{before}\n{code}\nos._exit(0)"])
+    before = (
+        "import gc, os, sys; sys.path.insert(0, 'src')\n"
+        "from synthbridge.memory import set_up_memory; set_up_memory()\n"
+    )
+    # As `python src` ends: it does not take torch apart.
+    return seconds_of_command(["-c", f"{before}{code}\nos._exit(0)"])
 
 
 def seconds_of_command(arguments: Iterable[str]) -> float:
