@@ -8,27 +8,20 @@ M1  training with glibc told to keep freed memory, as `python src` does / with g
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import measure
 import torch
 from accelerate import Accelerator
+from full_size_loops import random_images
+from training import BACKBONE, SETTINGS
 
 from synthbridge.memory import keep_freed_memory
 from synthbridge.stages.trainings import make_recipe
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import train
-from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
-BACKBONE = Path("data/upstream/backbone")
-STEPS, SIZE, NUM_IMAGES, NUM_CLASSES = 60, 24, 1280, 10
-SETTINGS = TrainingSettings(
-    batch_size=64, momentum=0.9, weight_decay=5e-4, image_size=SIZE, resize_size=SIZE,
-    min_crop_area=0.6, max_stretch=1.2,
-    augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
-)  # fmt: skip
+STEPS, NUM_IMAGES, NUM_CLASSES = 60, 1280, 10
 
 
 def start(keeps: bool) -> None:
@@ -39,15 +32,12 @@ def start(keeps: bool) -> None:
 
 def train_once() -> None:
     """Take `STEPS` steps from the backbone."""
-    draws = torch.Generator().manual_seed(0)
-    shape = (NUM_IMAGES, 3, SIZE, SIZE)
-    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=draws)
+    team = Team(Accelerator(cpu=True), rank=0, size=1)
     train(
         load_backbone(BACKBONE, num_classes=NUM_CLASSES, seed=0),
-        ImageSet(pixels, torch.arange(NUM_IMAGES) % NUM_CLASSES),
+        random_images(NUM_IMAGES, SETTINGS.resize_size, NUM_CLASSES, team.device),
         make_recipe(SETTINGS, BACKBONE, flip=True),
-        num_steps=STEPS, learning_rate=0.01, mixup=0.0, seed=0,
-        team=Team(Accelerator(cpu=True), rank=0, size=1),
+        num_steps=STEPS, learning_rate=0.01, mixup=0.0, seed=0, team=team,
     )  # fmt: skip
 
 

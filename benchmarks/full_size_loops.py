@@ -17,6 +17,7 @@ from full_size_stages import (
     sampling_settings,
     training_settings,
 )
+from scales import Product
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
@@ -39,28 +40,20 @@ def time_in_turns(
         operations: of the whole loop.
         num_images: that the loop draws or learns from.
     """
-    is_gpu = torch.cuda.is_available()
-    size, device = scale.matrix_size, "cuda" if is_gpu else "cpu"
-    matrix = torch.randn(size, size, device=device, dtype=getattr(torch, scale.dtype))
-
-    def multiply() -> None:
-        for _ in range(scale.num_products):
-            torch.mm(matrix, matrix)  # kept nowhere: it is no part of the loop's memory
-
+    product = Product(scale.matrix_size, scale.num_products)
     seconds = measure.take_turns(
-        {"product": multiply, "loop": run},
+        {"product": product.prepare(getattr(torch, scale.dtype)), "loop": run},
         rounds=scale.num_rounds,
         num_warm_ups=scale.num_warm_ups,
-        clock=time.perf_counter if is_gpu else time.process_time,
+        clock=time.perf_counter if torch.cuda.is_available() else time.process_time,
     )
-    product = scale.num_products * 2 * size**3 / seconds["product"]
     return {
         "dtype": scale.dtype,
         "seconds": round(seconds["loop"], 2),
         "images_per_second": num_images / seconds["loop"],
         "tera_operations": round(operations / 1e12, 2),
         "tera_operations_per_second": operations / 1e12 / seconds["loop"],
-        "matrix_tera_per_second": product / 1e12,
+        "matrix_tera_per_second": product.operations / 1e12 / seconds["product"],
     }
 
 

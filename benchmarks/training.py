@@ -94,23 +94,15 @@ def main() -> None:
             "usual": lambda: list(usual),
         }
         seconds = measure.take_turns(arms, rounds=args.rounds or 5)
-    rates = {
-        **{name: round(STEPS * BATCH / seconds[name]) for name in ("loop", "fixed")},
-        **{name: round(NUM_IMAGES / seconds[name]) for name in ("loader", "usual")},
-    }
-    ratios = {
-        "T1": ("training with the loader / on one fixed batch", "loop", "fixed", 0.95),
-        "T2": ("our loader / ImageFolder with PIL, a core", "loader", "usual", 4.0),
-    }
-    rows = {
-        name: {
-            "what": what,
-            "ratio": rates[arm] / rates[base],
-            "wanted": wanted,
-            "samples_per_second": rates,
-        }
-        for name, (what, arm, base, wanted) in ratios.items()
-    }
+    loop = training_full.compare(
+        "training with the loader / on one fixed batch",
+        {name: seconds[name] for name in ("loop", "fixed")}, STEPS * BATCH, ("loop", "fixed"), 0.95,
+    )  # fmt: skip
+    loader = training_full.compare(
+        "our loader / ImageFolder with PIL, a core",
+        {name: seconds[name] for name in ("loader", "usual")}, NUM_IMAGES, ("loader", "usual"), 4.0,
+    )  # fmt: skip
+    rows = {"T1": loop, "T2": loader}
     measure.save_ratios(measure.result_name("training", args.scale), rows)
 
 
