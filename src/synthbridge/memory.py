@@ -19,7 +19,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep freed memory for the next step; return whether it does.
 
     It would hand large pieces back to the system, which fills each page with zeros before it gives
-    it again: a tenth of a training step on a CPU (M1 of `benchmarks/freed_memory.py`). Pieces
+    it again: 4 to 12 % of a training step on a CPU (M1 of `benchmarks/freed_memory.py`). Pieces
     above 32 MiB, the most that it can be told, still go back.
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
