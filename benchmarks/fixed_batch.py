@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
+import numpy as np
 from torch import Tensor
 
 from synthbridge.training import loop
+from synthbridge.training.loop import StepDraw
+
+NO_BOXES = np.empty((0, 5), np.float32)
 
 
 @contextmanager
@@ -16,5 +20,9 @@ def one_fixed_batch(inputs: Tensor, labels: Tensor) -> Iterator[None]:
     def draw(*_: object, **__: object) -> tuple[Tensor, Tensor, Tensor, float]:
         return inputs, labels, labels, 1.0
 
-    with patch.object(loop, "draw_inputs", draw):
+    def draw_nothing(__: object, batch: np.ndarray, *_: object) -> StepDraw:
+        return StepDraw(batch, NO_BOXES, rng)
+
+    rng = np.random.default_rng(0)
+    with patch.object(loop, "draw_inputs", draw), patch.object(loop, "draw_step", draw_nothing):
         yield

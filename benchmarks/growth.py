@@ -29,7 +29,7 @@ from accelerate import Accelerator
 
 from synthbridge.diffusion.prompts import template_prompts
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation
-from synthbridge.training.loop import Recipe, draw_inputs
+from synthbridge.training.loop import Recipe, draw_inputs, draw_step
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
@@ -150,8 +150,8 @@ def measure_loader(rounds: int) -> dict[str, Any]:
         def take_steps() -> None:
             for step in range(STEPS):
                 rng = np.random.default_rng(step)
-                draw_inputs(images, rng.integers(size, size=64), recipe, mixup=0, rng=rng,
-                            team=team)  # fmt: skip
+                drawn = draw_step(images, rng.integers(size, size=64), recipe, rng)
+                draw_inputs(images, drawn, recipe, mixup=0, team=team)
 
         return take_steps
 

@@ -28,7 +28,7 @@ from synthbridge.stages.processes import start_accelerator
 from synthbridge.stages.trainings import make_recipe
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import load_images
-from synthbridge.training.loop import draw_inputs, train
+from synthbridge.training.loop import draw_inputs, draw_step, train
 from synthbridge.training.schedule import num_batches
 from synthbridge.training.team import Team
 
@@ -69,9 +69,8 @@ def time_loader(name: str, folder: Path, scale: Scale, team: Team, rounds: int) 
     recipe = make_recipe(training_settings(scale.batch), folder / name, flip=True)
     images = random_images(512, recipe.settings.resize_size, NUM_CLASSES, team.device)
     model = load_backbone(folder / name, num_classes=NUM_CLASSES, seed=0)
-    batch, labels, *_ = draw_inputs(
-        images, np.arange(scale.batch), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
-    )
+    drawn = draw_step(images, np.arange(scale.batch), recipe, np.random.default_rng(0))
+    batch, labels, *_ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
 
     def run() -> None:
         train(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from inversion import FULL, RATE, TRIAL, Recipe
+from machine import needs_compiler
 
 from synthbridge.diffusion.style_token import word_table
 
@@ -25,7 +26,7 @@ def test_a_step_of_the_recipe_moves_the_style_token_alone_by_the_rate(world):
 
 
 def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
-    seconds = {"ours": 2.0, "recipe": 5.0, "product": 0.5}
+    seconds = {"ours": 2.0, "compiled": 1.25, "recipe": 5.0, "product": 0.5}
 
     def take_turns(arms, **_):
         arms["ours"]()
@@ -38,15 +39,19 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     monkeypatch.setattr(counting, "operations_of_inversion", lambda *job: operations[job])
     rows = inversion.measure_all(scale, world, 1)
     assert rows["D1"]["ratio"] == 2.5 and rows["D1"]["wanted"] == 1.5
+    assert rows["D1c"]["ratio"] == 4.0 and rows["D1c"]["wanted"] == 2.0
     assert rows["D2"]["ratio"] == pytest.approx(0.25) and rows["D2"]["wanted"] == 0.4
-    assert rows["D1"]["milliseconds_per_step"] == {"ours": 1000, "recipe": 2500}
+    assert rows["D1"]["milliseconds_per_step"] == {
+        "ours": 1000, "compiled": 625, "recipe": 2500
+    }  # fmt: skip
 
 
 def test_the_miniature_has_no_limit(world, monkeypatch):
     monkeypatch.setattr(measure, "take_turns", lambda arms, **_: dict.fromkeys(arms, 1.0))
-    assert inversion.measure_all(replace(TRIAL, product=None), world, 1).keys() == {"D1"}
+    assert inversion.measure_all(replace(TRIAL, product=None), world, 1).keys() == {"D1", "D1c"}
 
 
+@needs_compiler
 def test_all_arms_run_in_bfloat16(world, bfloat16):
     rows = inversion.measure_all(replace(TRIAL, num_steps=2, batch=2), world, 1)
     times = rows["D1"]["milliseconds_per_step"]

@@ -3,11 +3,16 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from machine import needs_compiler
 
-from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.diffusion.inversion import initial_vector, style_objective
+from synthbridge.diffusion.latents import Draw
+from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.sampling import sample_images
 
 
 @pytest.fixture
@@ -69,3 +74,51 @@ def test_damaged_weights_are_refused(copy: Path):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"is damaged \(.*\); fetch it again"):
         load_text_to_image(copy)
+
+
+@pytest.fixture(scope="module")
+def pair(folder: Path) -> tuple[TextToImage, TextToImage]:
+    """A generator, and the same weights compiled: seconds for each shape that it meets."""
+    generator = load_text_to_image(folder)
+    return generator, generator.compiled()
+
+
+def draw(generator: TextToImage, *prompts: str) -> np.ndarray:
+    batches = sample_images(
+        generator, prompts, range(len(prompts)), sampler="dpm++", num_steps=5, guidance_scale=3.5,
+        batch_size=4,
+    )  # fmt: skip
+    return np.concatenate(list(batches)).astype(int)
+
+
+@needs_compiler
+def test_a_compiled_generator_draws_the_same_images(pair: tuple[TextToImage, TextToImage]):
+    plain, compiled = pair
+    prompts = ("a cat", "a dog", "a cat", "a sea lion")
+    with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError):
+        draw(compiled, *prompts)  # nothing is compiled yet
+    drawn = draw(compiled, *prompts)
+    assert np.abs(drawn - draw(plain, *prompts)).max() <= 1
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert (draw(compiled, *prompts) == drawn).all()
+        draw(compiled, *["a cat"] * 4)  # fewer distinct prompts are no other shape
+
+
+@needs_compiler
+def test_a_compiled_generator_has_the_same_gradient(pair: tuple[TextToImage, TextToImage]):
+    latents, noise = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    batch = Draw(torch.tensor([0, 1, 1]), latents, noise, torch.tensor([5, 500, 990]))
+    gradients = []
+    for generator in pair:
+        vector = initial_vector(generator, "style").requires_grad_()
+        style_objective(generator, ("cat", "dog"), "style").loss([vector], batch).backward()
+        gradients.append(vector.grad)
+    assert gradients[0].abs().max() > 1e-4
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-7)
+
+
+def test_without_a_compiler_nothing_is_compiled(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match="compile is true, but there is no C\\+\\+ compiler here"):
+        load_text_to_image(folder).compiled()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from quarters import make_images
 from synthbridge.training.auxiliary_norm import AuxiliaryNorm, join_norms, route, separate_norms
 from synthbridge.training.classifier import freeze_units, load_backbone, set_train_mode
-from synthbridge.training.loop import draw_inputs, leg_steps, train
+from synthbridge.training.loop import draw_inputs, draw_step, leg_steps, train
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.schedule import cosine_rate
 
@@ -121,8 +121,8 @@ def test_training_is_that_of_two_networks_which_share_all_but_their_norms(backbo
     optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=5e-4)
     ratios = set()
     for step, (batch, _) in enumerate(leg_steps(18, 8, 3, 3, mixture)):
-        rng = np.random.default_rng([3, step])
-        inputs, labels, _, _ = draw_inputs(images, batch, recipe, mixup=0.0, rng=rng, team=team)
+        drawn = draw_step(images, batch, recipe, np.random.default_rng([3, step]))
+        inputs, labels, _, _ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
         num_real = int((batch < 9).sum())
         ratios.add((num_real, len(batch) - num_real))
         logits = torch.cat([real(inputs[:num_real]), synthetic(inputs[num_real:])])

@@ -5,7 +5,7 @@ from torch import nn
 
 from quarters import make_images
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.loop import DivergedError, draw_inputs, predict, steps, train
+from synthbridge.training.loop import DivergedError, draw_inputs, draw_step, predict, steps, train
 from synthbridge.training.schedule import cosine_rate
 
 
@@ -31,8 +31,8 @@ def test_loop_is_plain_sgd_with_momentum(recipe, team):
     reference.load_state_dict(model.state_dict())
     velocity = [torch.zeros_like(parameter) for parameter in reference.parameters()]
     for step, (batch, _) in enumerate(steps(8, 8, 3, 6)):
-        rng = np.random.default_rng([3, step])
-        inputs, labels, _, _ = draw_inputs(images, batch, recipe, mixup=0.0, rng=rng, team=team)
+        drawn = draw_step(images, batch, recipe, np.random.default_rng([3, step]))
+        inputs, labels, _, _ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
         loss = nn.functional.cross_entropy(reference(inputs), labels)
         gradients = torch.autograd.grad(loss, list(reference.parameters()))
         with torch.no_grad():
@@ -68,13 +68,9 @@ def test_same_seed_same_weights(backbone, recipe, team):
 
 def test_mixup_mixes_pairs_of_the_batch_without_smoothing(recipe, team):
     images = make_images(8)
-    batch = np.arange(8)
-    plain, labels, _, whole = draw_inputs(
-        images, batch, recipe, mixup=0.0, rng=np.random.default_rng(5), team=team
-    )
-    mixed, first, second, part = draw_inputs(
-        images, batch, recipe, mixup=1.0, rng=np.random.default_rng(5), team=team
-    )
+    drawn = draw_step(images, np.arange(8), recipe, np.random.default_rng(5))
+    plain, labels, _, whole = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
+    mixed, first, second, part = draw_inputs(images, drawn, recipe, mixup=1.0, team=team)
     assert whole == 1.0 and 0 < part < 1
     assert torch.equal(first, labels)
     rest = (mixed - part * plain) / (1 - part)  # each row is another image of the batch
@@ -91,9 +87,9 @@ def test_divergence_is_a_sentence(backbone, recipe, team):
 
 def test_inputs_have_the_models_memory_format(recipe, team):
     """Channels last, as `Team.wrap` makes the model; the values are those of any format."""
-    inputs, *_ = draw_inputs(
-        make_images(8), np.arange(8), recipe, mixup=0.0, rng=np.random.default_rng(0), team=team
-    )
+    images = make_images(8)
+    drawn = draw_step(images, np.arange(8), recipe, np.random.default_rng(0))
+    inputs, *_ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
     assert inputs.is_contiguous(memory_format=torch.channels_last)
     model = team.wrap(nn.Conv2d(3, 4, 3))
     assert torch.equal(model(inputs), model(inputs.contiguous()))

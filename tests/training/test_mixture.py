@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from quarters import make_images
-from synthbridge.training.loop import draw_inputs, leg_steps, steps, train
+from synthbridge.training.loop import draw_inputs, draw_step, leg_steps, steps, train
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.schedule import cosine_rate
 
@@ -69,8 +69,8 @@ def test_training_weighs_each_image(recipe, team):
     weight, bias = (p.detach().clone().requires_grad_() for p in model[1].parameters())
     velocity = [torch.zeros_like(weight), torch.zeros_like(bias)]
     for step, (batch, _) in enumerate(leg_steps(20, 8, 3, 6, mixture)):
-        rng = np.random.default_rng([3, step])
-        inputs, labels, _, _ = draw_inputs(images, batch, recipe, mixup=0.0, rng=rng, team=team)
+        drawn = draw_step(images, batch, recipe, np.random.default_rng([3, step]))
+        inputs, labels, _, _ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
         each = F.cross_entropy(inputs.flatten(1) @ weight.T + bias, labels, reduction="none")
         w = torch.tensor([1.0 if row < 6 else 0.3 for row in batch])
         gradients = torch.autograd.grad((w * each).sum() / w.sum(), (weight, bias))

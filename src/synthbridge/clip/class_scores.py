@@ -2,16 +2,26 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthbridge.clip.embedding import Clip
+if TYPE_CHECKING:  # it takes seconds to import, and plans only count
+    from synthbridge.clip.embedding import Clip
 
 
-def class_vectors(clip: Clip, class_names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
-    """Return a unit vector a class, (C, D): the mean over its filled templates.
+def unit_mean(vectors: np.ndarray) -> np.ndarray:
+    """Return the mean of unit vectors (..., T, D), scaled to unit length: (..., D) float64.
 
-    That is CLIP's own way to ensemble prompts (arXiv:2103.00020, section 3.1.4).
+    That is CLIP's own way to ensemble texts (arXiv:2103.00020, section 3.1.4): the mean of texts
+    that differ is shorter than that of texts alike, which would cede a class's images to others.
+    """
+    means = vectors.mean(axis=-2, dtype=np.float64)
+    return means / np.linalg.norm(means, axis=-1, keepdims=True)
+
+
+def class_vectors(clip: "Clip", class_names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+    """Return a unit vector a class, (C, D) float64: the mean over its filled templates.
 
     Args:
         clip: the model.
@@ -19,8 +29,7 @@ def class_vectors(clip: Clip, class_names: Sequence[str], templates: Sequence[st
         templates: each with one `{}` for the name.
     """
     texts = [template.format(name) for name in class_names for template in templates]
-    means = clip.embed_texts(texts).reshape(len(class_names), len(templates), -1).mean(axis=1)
-    return means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit_mean(clip.embed_texts(texts).reshape(len(class_names), len(templates), -1))
 
 
 def count_kept(number: int, share: float, cap: int | None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthbridge.clip.class_scores import count_kept
+from synthbridge.clip.class_scores import count_kept, unit_mean
 from synthbridge.clip.near_duplicates import Pair, near_duplicates
 
 
@@ -96,9 +96,5 @@ def _cosines_with_mean(
     """Return the cosine of each image found with the mean of a class's texts, by row."""
     mine = np.fromiter(sorted(found), np.int64)
     own = vectors[np.searchsorted(rows, mine)].astype(np.float64)
-    # Of unit length (arXiv:2103.00020, section 3.1.4): the mean of texts that differ, as those of
-    # several queries do, is shorter, which would cede the class's images to other classes.
-    mean = texts.astype(np.float64).mean(axis=0)
-    # Rounded, so that the order of the sums decides no rank.
-    cosines = (own @ (mean / np.linalg.norm(mean))).round(6)
+    cosines = (own @ unit_mean(texts)).round(6)  # so that the order of the sums decides no rank
     return dict(zip(mine.tolist(), cosines.tolist(), strict=True))

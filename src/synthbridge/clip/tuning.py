@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
+from synthbridge.clip.class_scores import unit_mean
 from synthbridge.clip.embedding import Clip
 from synthbridge.clip.settings import ClipTuningSettings
 
@@ -48,10 +49,7 @@ class Tuned:
 
 
 def zero_shot_weights(clip: Clip, prompts: Sequence[Sequence[str]]) -> Tensor:
-    """Return the classifier that CLIP is without any image (arXiv:2103.00020, section 3.1.4).
-
-    The unit embeddings of a class's prompts are averaged and scaled to unit length again, then
-    multiplied by CLIP's logit scale.
+    """Return the classifier that CLIP is without any image: `unit_mean` x CLIP's logit scale.
 
     Args:
         clip: where the texts are embedded.
@@ -60,8 +58,8 @@ def zero_shot_weights(clip: Clip, prompts: Sequence[Sequence[str]]) -> Tensor:
     Returns:
         (C, D) float32 on the CPU.
     """
-    means = [clip.embed_texts(of_class).mean(axis=0) for of_class in prompts]
-    return clip.temperature * normalize(torch.from_numpy(np.stack(means)), dim=1)
+    rows = np.stack([unit_mean(clip.embed_texts(of_class)) for of_class in prompts])
+    return torch.from_numpy(clip.temperature * rows).float()
 
 
 def probabilities(weights: Tensor, features: Tensor) -> np.ndarray:

@@ -60,6 +60,8 @@ def attend_to_prompts(
 ) -> Iterator[None]:
     """Let row i of the UNet's batch see `text[index[i]]`, whatever text it is called with.
 
+    Call it with one row of text: of a shape that stays, for which a compiled UNet is made once.
+
     Args:
         unet: the UNet; its own processors are back when the block ends.
         text: distinct prompts, encoded (P, L, D); gradients flow to it.

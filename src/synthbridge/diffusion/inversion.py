@@ -55,7 +55,7 @@ class DenoisingObjective:
         noisy = level.sqrt() * draw.latents + (1 - level).sqrt() * draw.noise
         with attend_to_prompts(unet, text, send(index, device)):
             x_t, timesteps = send(noisy, device).to(dtype), send(draw.timesteps, device)
-            predicted = unet(x_t, timesteps, text, return_dict=False)[0]
+            predicted = unet(x_t, timesteps, text[:1], return_dict=False)[0]
         return mse_loss(predicted.float(), send(draw.noise, device))
 
 

@@ -152,7 +152,7 @@ def _noise_prediction(
 
     def predict(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         x_in = torch.cat([x, x]) if is_guided else x
-        eps = unet(x_in.to(generator.dtype), timestep, text, return_dict=False)[0].float()
+        eps = unet(x_in.to(generator.dtype), timestep, text[:1], return_dict=False)[0].float()
         if not is_guided:
             return eps
         eps_empty, eps_prompt = eps.chunk(2)

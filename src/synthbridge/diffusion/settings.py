@@ -30,6 +30,7 @@ class InversionSettings(Settings):
     # AdamW, constant. Chosen: 5e-4 x batch_size (diffusers' textual inversion).
     learning_rate: Annotated[FiniteFloat, Field(gt=0)]
     samples_per_class: PositiveInt  # images of each class in the grid of samples
+    compile: bool = False  # as of `generate`, while it learns
     seed: Seed
 
     @field_validator("placeholder")
@@ -52,6 +53,9 @@ class SamplingSettings(Settings):
     # 1 = all, as in the paper. With 0.6 an image of 20 steps takes a fifth less time.
     guided_share: Annotated[FiniteFloat, Field(ge=0, le=1)]
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+    # torch's compiler fuses the UNet's operations: faster once it has compiled, and rounded
+    # otherwise (docs/benchmarks.md).
+    compile: bool = False
     images_per_block: PositiveInt  # a block is this range of image indices in every class
     classes_per_shard: PositiveInt  # a shard holds one block's images of so many classes
     seed: Seed  # an image's own seed is made of this, its class and its index

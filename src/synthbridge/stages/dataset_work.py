@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from synthbridge.clip.class_scores import count_kept
 from synthbridge.data.synthetic import plan_shards, subset_names
 from synthbridge.stages import costs
 from synthbridge.stages.costs import Amounts, DatasetSize
@@ -176,6 +177,5 @@ class DatasetWork:
         number = settings.images_per_class
         if set_ in self.params.generated_sets:
             generated = self.params.synthetic[set_]
-            number = max(1, round(generated.keep_share * number))
-            number = min(generated.cap or number, number)
+            number = count_kept(number, generated.keep_share, generated.cap)
         return self.size.num_classes * number

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from synthbridge.clip.class_scores import class_vectors, keep_best
 from synthbridge.clip.embedding import load_clip
@@ -82,7 +83,7 @@ def examine(
         shards = list(dict.fromkeys(s.shard for split in splits.values() for s in split))
         vectors = embed_shards(clip, shards, accelerator.device)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
-        kept = _filter(own, (keep_share, cap), dataset, clip, accelerator.device)
+        kept = _filter(own, keep_share, cap, dataset, clip, accelerator.device)
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
         write_json(out / "kept.json", {"keep_share": keep_share, "keys": keys})
         own = own.where(kept)
@@ -107,20 +108,25 @@ def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedde
 
 
 def _filter(
-    own: Embedded, kept: tuple[float, int | None], dataset: PreparedDataset, clip: Path, device
+    own: Embedded,
+    keep_share: float,
+    cap: int | None,
+    dataset: PreparedDataset,
+    clip: Path,
+    device: torch.device,
 ) -> np.ndarray:
     """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset,
     up to the cap.
 
     An image's score is its cosine to its class's templates.
     """
-    if kept == (1, None):
+    if keep_share == 1 and cap is None:
         return np.ones(len(own.samples), bool)
     classes = class_vectors(load_clip(clip, device), dataset.class_names, TEMPLATES)
     labels = [sample.label for sample in own.samples]
     scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
-    return keep_best(scores, groups, *kept)
+    return keep_best(scores, groups, keep_share, cap)
 
 
 def describe_leakage(

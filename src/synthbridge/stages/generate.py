@@ -162,6 +162,8 @@ def _draw(
     from synthbridge.diffusion.style_token import load_words, put_words
 
     model = load_text_to_image(generator).to_fastest(device)
+    if params.compile:
+        model = model.compiled()
     for shard in shards:
         starts = None
         if block.plan["styles"][shard.subset]:

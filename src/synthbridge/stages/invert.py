@@ -138,7 +138,8 @@ def _make_unit(
     checkpoint = path.with_suffix(".checkpoint")
     learned = None
     if params.synthetic.prompts in LEARNED:
-        learned = _learn(params, dataset, samples, model, clip, checkpoint)
+        learner = model.compiled() if params.invert.compile else model
+        learned = _learn(params, dataset, samples, learner, clip, checkpoint)
     with whole_unit(path) as unit:
         if learned:
             _write_words(params, dataset, learned, model, unit)

@@ -1,5 +1,6 @@
 """Images for training: decoded once into memory, cropped and mirrored on the device in batches."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ class DecodedOnDemand:
     def __init__(self, images: Sequence[Any], read: Read, size: int):
         self.images, self.read, self.size = images, read, size
         self.shape = (len(images), 3, size, size)
-        self.pool = ThreadPoolExecutor()  # JPEG decoding and resizing release the GIL
+        # Decoding releases the GIL. No more threads than torch has: where a process a core computes
+        # on one, others would only pass the GIL to and fro, which takes longer than a small image.
+        self.num_threads = torch.get_num_threads()
+        self.pool = ThreadPoolExecutor(self.num_threads)
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Decode the images at `index` (B,): (B, 3, size, size) uint8, on the index's device."""
@@ -36,8 +40,13 @@ class DecodedOnDemand:
         return self._decode(self.images)
 
     def _decode(self, images: Sequence[Any]) -> Tensor:
-        squares = self.pool.map(lambda image: self.read(image, self.size), images)
-        stacked = np.stack(list(squares))  # (B, H, W, 3)
+        ends = np.linspace(0, len(images), self.num_threads + 1).astype(int).tolist()
+        parts = self.pool.map(
+            lambda start, stop: [self.read(image, self.size) for image in images[start:stop]],
+            ends[:-1],
+            ends[1:],
+        )
+        stacked = np.stack([square for part in parts for square in part])  # (B, H, W, 3)
         return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
@@ -159,18 +168,17 @@ class Augmentation:
 
         float32. Bare ufuncs, as np.clip and np.stack take longer than all else here.
         """
-        of_area, of_stretch, of_top, of_left, of_mirror = rng.random((5, count))
-        area = (self.min_area + (1 - self.min_area) * of_area) * side * side
-        longest = np.log(self.max_stretch)
-        stretch = np.exp(2 * longest * of_stretch - longest)
-        width = np.minimum(np.maximum(np.rint(np.sqrt(area * stretch)), 1), side)
-        height = np.minimum(np.maximum(np.rint(np.sqrt(area / stretch)), 1), side)
-        boxes = np.empty((count, 5), np.float32)
-        boxes[:, 0] = np.floor(of_top * (side - height + 1))
-        boxes[:, 1] = np.floor(of_left * (side - width + 1))
-        boxes[:, 2], boxes[:, 3] = height, width
-        boxes[:, 4] = (of_mirror < 0.5) & self.flip
-        return boxes
+        draws = rng.random((5, count))  # of area, stretch, top, left, mirroring
+        area = (self.min_area + (1 - self.min_area) * draws[0]) * side * side
+        longest = math.log(self.max_stretch)
+        stretch = np.exp(2 * longest * draws[1] - longest)
+        sides = np.sqrt([area / stretch, area * stretch])  # height, width
+        sides = np.minimum(np.maximum(np.rint(sides), 1), side)
+        boxes = np.empty((5, count), np.float32)
+        boxes[:2] = np.floor(draws[2:4] * (side - sides + 1))
+        boxes[2:4] = sides
+        boxes[4] = (draws[4] < 0.5) & self.flip
+        return boxes.T
 
 
 def crop(images: Tensor, boxes: np.ndarray, size: int) -> Tensor:

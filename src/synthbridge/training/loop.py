@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team, summed_cross_entropy, unshare_batch_norm
 
 TEST_BATCH = 256
+STEPS_DRAWN_AHEAD = 32
+
+T = TypeVar("T")
 
 
 class DivergedError(ValueError):
@@ -35,6 +40,15 @@ class Recipe:
     settings: TrainingSettings
     normalisation: Normalisation
     augmentation: Augmentation | WholeView
+
+
+@dataclass(frozen=True)
+class StepDraw:
+    """What is random in one step, drawn for the global batch."""
+
+    batch: np.ndarray  # (B,) indices of images
+    boxes: np.ndarray  # (B, 5), as `Augmentation.draw` gives them
+    rng: np.random.Generator  # what mixup draws from, after the boxes
 
 
 @dataclass
@@ -93,12 +107,15 @@ def train(
     # Since the epoch began; on the device, for to read a number makes the CPU wait.
     total_loss, num_correct = torch.zeros(2, device=team.device).unbind()
     num_images = 0
-    for step, (batch, ends_epoch) in enumerate(
-        leg_steps(len(images), settings.batch_size, seed, num_steps, mixture)
-    ):
-        inputs, first, second, part = draw_inputs(
-            images, batch, recipe, mixup=mixup, rng=np.random.default_rng([seed, step]), team=team
+    draws = (
+        (draw_step(images, batch, recipe, np.random.default_rng([seed, step])), ends_epoch)
+        for step, (batch, ends_epoch) in enumerate(
+            leg_steps(len(images), settings.batch_size, seed, num_steps, mixture)
         )
+    )
+    for step, (drawn, ends_epoch) in enumerate(_in_blocks(draws, STEPS_DRAWN_AHEAD)):
+        batch = drawn.batch
+        inputs, first, second, part = draw_inputs(images, drawn, recipe, mixup=mixup, team=team)
         mixture.route(trained, batch, team)
         weights = mixture.weigh(batch, team)
         with team.accelerator.autocast():
@@ -150,14 +167,25 @@ def steps(
         step, epoch = step + len(batches), epoch + 1
 
 
+def _in_blocks(items: Iterator[T], size: int) -> Iterator[T]:
+    """Yield `items`, making `size` of them at a time.
+
+    A step of training empties the caches, and numpy's small functions then take five times as long:
+    in a block only the first one does.
+    """
+    while block := list(islice(items, size)):
+        yield from block
+
+
+def draw_step(
+    images: ImageSet, batch: np.ndarray, recipe: Recipe, rng: np.random.Generator
+) -> StepDraw:
+    """Draw how the images at `batch` (B,) are cropped and mirrored."""
+    return StepDraw(batch, recipe.augmentation.draw(len(batch), images.images.shape[-1], rng), rng)
+
+
 def draw_inputs(
-    images: ImageSet,
-    batch: np.ndarray,
-    recipe: Recipe,
-    *,
-    mixup: float,
-    rng: np.random.Generator,
-    team: Team,
+    images: ImageSet, drawn: StepDraw, recipe: Recipe, *, mixup: float, team: Team
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     """Make this process's part of a global batch.
 
@@ -165,19 +193,18 @@ def draw_inputs(
         Inputs (b, 3, H, W); the class indices (b,) of the first and of the second mixed image;
         the first one's part in 0..1 (1 without mixup).
     """
-    boxes = recipe.augmentation.draw(len(batch), images.images.shape[-1], rng)
-    mine = share(np.arange(len(batch)), team.rank, team.size)
+    mine = share(np.arange(len(drawn.batch)), team.rank, team.size)
 
     def cut(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        index = torch.from_numpy(batch[rows]).to(team.device)
-        cropped = crop(images.at(index), boxes[rows], recipe.settings.image_size)
+        index = torch.from_numpy(drawn.batch[rows]).to(team.device)
+        cropped = crop(images.at(index), drawn.boxes[rows], recipe.settings.image_size)
         return recipe.normalisation(cropped), images.labels.index_select(0, index)
 
     inputs, labels = cut(mine)
     if mixup == 0:
         return inputs, labels, labels, 1.0
-    part = float(rng.beta(mixup, mixup))
-    others, other_labels = cut(rng.permutation(len(batch))[mine])
+    part = float(drawn.rng.beta(mixup, mixup))
+    others, other_labels = cut(drawn.rng.permutation(len(drawn.batch))[mine])
     return part * inputs + (1 - part) * others, labels, other_labels, part
 
 
