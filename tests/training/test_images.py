@@ -11,6 +11,7 @@ from synthbridge.training.images import (
     WholeView,
     centre_crop,
     crop,
+    decoding_threads,
     load_images,
     measure_normalisation,
 )
@@ -124,3 +125,21 @@ def test_images_at_an_index_are_those_of_indexing():
     assert isinstance(on_demand.images, DecodedOnDemand)
     assert torch.equal(whole.at(index), whole.images[index])
     assert torch.equal(on_demand.at(index), whole.at(index))
+
+
+def test_a_process_beside_a_gpu_decodes_with_its_part_of_the_cores(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert decoding_threads(torch.device("cuda")) == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "32")
+    assert decoding_threads(torch.device("cuda")) == 1
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert decoding_threads(torch.device("cuda")) == 16
+    assert decoding_threads(torch.device("cpu")) == 1
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5, 20])
+def test_any_number_of_threads_decodes_in_order(num_threads):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), dtype=np.uint8)
+    on_demand = DecodedOnDemand(pixels, lambda image, _: image, 4, num_threads)
+    assert np.array_equal(on_demand.decode_all().numpy(), pixels.transpose(0, 3, 1, 2))

@@ -1,6 +1,7 @@
 """Images for training: decoded once into memory, cropped and mirrored on the device in batches."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +23,11 @@ class DecodedOnDemand:
     Indexed like a tensor (N, 3, size, size) of uint8, with the same values as the decoded one.
     """
 
-    def __init__(self, images: Sequence[Any], read: Read, size: int):
+    def __init__(self, images: Sequence[Any], read: Read, size: int, num_threads: int):
         self.images, self.read, self.size = images, read, size
         self.shape = (len(images), 3, size, size)
-        # Decoding releases the GIL. No more threads than torch has: where a process a core computes
-        # on one, others would only pass the GIL to and fro, which takes longer than a small image.
-        self.num_threads = torch.get_num_threads()
-        self.pool = ThreadPoolExecutor(self.num_threads)
+        self.num_threads = num_threads
+        self.pool = ThreadPoolExecutor(num_threads)  # JPEG decoding and resizing release the GIL
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Decode the images at `index` (B,): (B, 3, size, size) uint8, on the index's device."""
@@ -64,7 +63,9 @@ class ImageSet:
         """Return the images from number `start` on, without a copy of pixels."""
         images = self.images
         if isinstance(images, DecodedOnDemand):
-            later = DecodedOnDemand(images.images[start:], images.read, images.size)
+            later = DecodedOnDemand(
+                images.images[start:], images.read, images.size, images.num_threads
+            )
         else:
             later = images[start:]
         return ImageSet(later, self.labels[start:])
@@ -95,11 +96,23 @@ def load_images(
         device: where training runs.
         memory_limit: bytes that the decoded images may take.
     """
-    on_demand = DecodedOnDemand(images, read, size)
+    on_demand = DecodedOnDemand(images, read, size, decoding_threads(device))
     targets = torch.tensor(labels, dtype=torch.int64, device=device)
     if len(images) * 3 * size * size > memory_limit:
         return ImageSet(on_demand, targets)
     return ImageSet(on_demand.decode_all().to(device), targets)
+
+
+def decoding_threads(device: torch.device) -> int:
+    """Return how many threads a process that trains on `device` decodes with.
+
+    On a CPU one: a process a core computes there, and more threads would only pass the GIL to and
+    fro, which takes longer than a small image. Beside a GPU the process's part of the cores.
+    """
+    if device.type == "cpu":
+        return 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this machine, by the launcher
+    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 @dataclass(frozen=True)
