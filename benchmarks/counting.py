@@ -39,8 +39,8 @@ def count_operations(run: Callable[[], Any]) -> int:
 
 @cache  # it takes a second or two
 def operations_of_stable_diffusion() -> dict[str, int]:
-    """Count the operations of one row of the UNet (forward, and with the gradient of the text),
-    of encoding and decoding one image, and of one prompt.
+    """Count the operations of one row of the UNet (forward, its part before the first text, and
+    with the gradient of the text), of encoding and decoding one image, and of one prompt.
     """  # fmt: skip
     with torch.device("meta"):
         unet, vae, text_encoder = sd.make_unet(), sd.make_vae(), sd.make_text_encoder()
@@ -53,12 +53,22 @@ def operations_of_stable_diffusion() -> dict[str, int]:
     text_to_learn = text.clone().requires_grad_()
     runs: dict[str, Callable[[], Any]] = {
         "unet": lambda: unet(x, timestep, text),
+        "unet_before_text": lambda: run_before_text(unet, x),
         "unet_and_gradient": lambda: unet(x, timestep, text_to_learn).sample.sum().backward(),
         "encode": lambda: vae.encode(image),
         "decode": lambda: vae.decode(x),
         "text": lambda: text_encoder(ids),
     }
     return {name: count_operations(run) for name, run in runs.items()}
+
+
+def run_before_text(unet: Any, x: torch.Tensor) -> None:
+    """Run what comes before the first text: the same for both halves of a guided batch."""
+    block = unet.down_blocks[0]
+    time = torch.empty(1, unet.time_embedding.linear_2.out_features, device=x.device)
+    hidden = block.resnets[0](unet.conv_in(x), time)
+    tokens = block.attentions[0].proj_in(hidden).flatten(2).transpose(1, 2)
+    block.attentions[0].transformer_blocks[0].attn1(tokens)
 
 
 def operations_of_inversion(num_images: int, num_steps: int, batch: int) -> int:

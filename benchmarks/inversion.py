@@ -13,8 +13,8 @@ D2  ours / the limit: the operations of encoding, steps and readings of the loss
 
 Miniature, a CPU's scale: 100 steps at batch 32, float32. Full, a GPU's: Stable Diffusion 1.5 with
 random weights, two images of 512 x 512, 100 steps at batch 16, UNet and VAE in bfloat16. It needs
-30 GB of GPU memory and 5 GB of disk. A turn is 7.3 peta-operations, 21 s at half of an H200's
-matrix rate: four turns and a minute to write and load the models.
+30 GB of GPU memory and 5 GB of disk. A turn is 10.1 peta-operations, 26 s at half of an H200's
+matrix rate: four turns, two minutes to compile, and a minute to write and load the models.
 """
 
 import math

@@ -106,7 +106,7 @@ def save_ratios(benchmark: str, ratios: Mapping[str, Mapping[str, Any]]) -> None
     """
     for name, row in ratios.items():
         wanted = "" if row["wanted"] is None else f" (wanted: {row['wanted']:g})"
-        print(f"{name}  {row['ratio']:.2f}{wanted}  {row['what']}", flush=True)
+        print(f"{name}  {row['ratio']:.3f}{wanted}  {row['what']}", flush=True)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread"
     record = {
         "device": device,

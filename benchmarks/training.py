@@ -2,7 +2,8 @@
 
     python benchmarks/training.py            on a CPU: run `dvc repro prepare upstream` first
 
-T1  steps a second of the training loop with the real loader / of the same loop on one fixed batch.
+T1  steps a second of the training loop with the real loader / of the same loop on one fixed batch;
+    both shuffle the images, and neither loads the model.
 T2  samples a second and core, our loader / torchvision's ImageFolder with PIL: random resized crop
     to the same size, tensor, normalisation; loaders alone, one process each.
 
@@ -77,10 +78,12 @@ def main() -> None:
         drawn = draw_step(images, np.arange(BATCH), recipe, np.random.default_rng(0))
         batch, targets, *_ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
 
+        model = load_backbone(BACKBONE, num_classes=10, seed=0)
+
         def run() -> None:
             train(
-                load_backbone(BACKBONE, num_classes=10, seed=0), images, recipe, num_steps=STEPS,
-                learning_rate=RATE, mixup=0.0, seed=0, team=team,
+                model, images, recipe, num_steps=STEPS, learning_rate=RATE, mixup=0.0, seed=0,
+                team=team,
             )  # fmt: skip
 
         def run_on_one_batch() -> None:

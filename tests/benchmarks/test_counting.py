@@ -6,6 +6,7 @@ from torch import nn
 # 2 x multiply-accumulate, of the released architectures, by hand.
 STABLE_DIFFUSION = {
     "unet": 0.803e12,
+    "unet_before_text": 0.0408e12,
     "unet_and_gradient": 1.669e12,
     "encode": 1.117e12,
     "decode": 2.515e12,

@@ -37,7 +37,7 @@ def test_every_way_draws_every_image_from_the_same_seed(job, tmp_path):
     job.write_tar(tmp_path)
     job.run_the_usual_script(tmp_path)
     numbers = [f"{index:06d}" for index in range(SCALE.num_images)]
-    for name, ending in (("ours", ".jpg"), ("usual", ".png")):
+    for name, ending in (("ours/shard", ".jpg"), ("usual", ".png")):
         with tarfile.open(tmp_path / f"{name}.tar") as tar:
             members = [member for member in tar.getnames() if member.endswith(ending)]
             assert members == [number + ending for number in numbers]
@@ -61,10 +61,13 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     monkeypatch.setattr(
         measure, "take_turns", lambda arms, **_: {name: seconds[name] for name in arms}
     )
+    monkeypatch.setattr(generation.Job, "compile", lambda _: 40.0)
+    monkeypatch.setattr(generation.Job, "compare_compiled", lambda _: {})
     monkeypatch.setattr(generation.Job, "count_operations", lambda _: SCALE.product.operations)
     rows = generation.measure_all(replace(SCALE, wanted=FULL.wanted), world.generator, 1)
     expected = {"G1": 1.5, "G1c": 2.0, "G2": 0.25, "G3": 2.0, "G4": 0.8, "G5": 4.0}
     assert {name: row["ratio"] for name, row in rows.items()} == pytest.approx(expected)
+    assert rows["G1c"]["compiled"] == {"seconds_to_compile": 38.5}
     assert [row["wanted"] for row in rows.values()] == [1.3, 1.5, 0.45, 2.0, 0.97, 2.9]
 
 
@@ -75,3 +78,4 @@ def test_all_arms_run_in_bfloat16(world, bfloat16):
     assert rows["G1"]["ratio"] == pytest.approx(rates["ours"] / rates["pipeline"], rel=1e-3)
     assert rows["G2"]["ratio"] == pytest.approx(rates["ours"] / rates["limit"], rel=1e-3)
     assert rows["G1"]["largest_latent_difference"] < 1e-4  # compared in float32 before
+    assert 0 < rows["G1c"]["compiled"]["share_that_differs"] < 0.5

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import architectures as sd
 import measure
+import numpy as np
 import pytest
 import torch
 import training_full
@@ -77,7 +78,7 @@ def test_ratios_are_those_of_the_arms_seconds(team, tmp_path, monkeypatch):
     assert ran == ["loop", "fixed", "ours", "usual"]
 
 
-def test_the_loop_on_one_fixed_batch_sees_nothing_else(team):
+def test_the_loop_on_one_fixed_batch_sees_nothing_else(team, monkeypatch):
     seen = []
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -90,9 +91,15 @@ def test_the_loop_on_one_fixed_batch_sees_nothing_else(team):
         Normalisation((0.5,) * 3, (0.5,) * 3),
         WholeView(2),
     )
+
+    def refuse(*_: object) -> np.ndarray:
+        raise AssertionError("a box was drawn")
+
+    monkeypatch.setattr(WholeView, "draw", refuse)
     with one_fixed_batch(inputs, labels):
         train(model, images, recipe, num_steps=2, learning_rate=0.1, mixup=0.0, seed=0, team=team)
     assert [batch is inputs for batch in seen] == [True, True]
     seen.clear()
+    monkeypatch.undo()
     train(model, images, recipe, num_steps=1, learning_rate=0.1, mixup=0.0, seed=0, team=team)
     assert torch.equal(seen[0], torch.full((3, 3, 2, 2), -1.0))  # its own images, black ones

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from synthbridge.data.shards import encode_png, index_shard, index_shards, read_image, write_shard
+from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.stages.candidates import CandidateParams, CandidatePaths
@@ -81,16 +82,23 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "work"
 
 
-def _invert(folder: Path, out: Path, settings: dict[str, Any], clip: str = "clip") -> Path:
-    params = InvertParams(INVERT, GENERATE, SyntheticSettings(**settings), [0, 1])
+def _invert(
+    folder: Path, out: Path, settings: dict[str, Any], clip: str = "clip", **changes: Any
+) -> Path:
+    """Run the stage; `changes` are of `invert` in params.yaml."""
+    inversion = INVERT.model_copy(update=changes)
+    params = InvertParams(inversion, GENERATE, SyntheticSettings(**settings), [0, 1])
     inputs = {"real": folder / "real", "generator": folder / "generator", "clip": folder / clip}
     invert(params, **inputs, out=out / "style")
     return out / "style"
 
 
-def _draw(folder: Path, out: Path, settings: dict[str, Any]) -> dict[str, list]:
-    """Run the three stages; return the samples of each subset."""
-    style = _invert(folder, out, settings)
+def _draw(folder: Path, out: Path, settings: dict[str, Any], **changes: Any) -> dict[str, list]:
+    """Run the three stages; return the samples of each subset.
+
+    `changes` are of both `invert` and `generate` in params.yaml.
+    """
+    style = _invert(folder, out, settings, **changes)
     plan(
         CandidateParams(
             dataset="birds",
@@ -106,8 +114,9 @@ def _draw(folder: Path, out: Path, settings: dict[str, Any]) -> dict[str, list]:
         blocks=[out / "b0.json"],
     )
     generate(
-        GENERATE, plan=out / "b0.json", style=style, generator=folder / "generator", out=out / "b0"
-    )
+        GENERATE.model_copy(update=changes), plan=out / "b0.json", style=style,
+        generator=folder / "generator", out=out / "b0",
+    )  # fmt: skip
     return {
         subset: index_shards(out / "b0", f"{subset}-*.tar")
         for subset in read_json(style / "index.json")
@@ -171,3 +180,15 @@ def test_oracle_prompts_need_a_clip(folder: Path, tmp_path: Path, work: Path):
 def test_all_real_images_are_not_copied(folder: Path, tmp_path: Path, work: Path):
     style = _invert(folder, tmp_path, {**TEMPLATE, "prompts": "dsi", "shots": "full"})
     assert (style / "all.safetensors").is_file() and not (style / "all.tar").exists()
+
+
+def test_the_unet_is_compiled_where_the_params_say_so(
+    folder: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compiled = []
+    monkeypatch.setattr(TextToImage, "compiled", lambda model: compiled.append(model) or model)
+    learned = {**TEMPLATE, "prompts": "dsi", "shots": 2}
+    _draw(folder, tmp_path / "plain", learned)
+    assert not compiled
+    _draw(folder, tmp_path / "compiled", learned, compile=True)  # made anew: keyed by it
+    assert len(compiled) == 3  # a style token for each of two seeds, and one drawing

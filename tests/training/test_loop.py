@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from quarters import make_images
+from synthbridge.training import loop
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.loop import DivergedError, draw_inputs, draw_step, predict, steps, train
 from synthbridge.training.schedule import cosine_rate
@@ -64,6 +65,18 @@ def test_same_seed_same_weights(backbone, recipe, team):
     one, same, other = (list(model.parameters()) for model in models)
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.2])
+def test_how_many_steps_are_drawn_ahead_changes_nothing(recipe, team, mixup, monkeypatch):
+    weights = []
+    for ahead in (1, 4, 100):  # of seven steps, in epochs of three
+        monkeypatch.setattr(loop, "STEPS_DRAWN_AHEAD", ahead)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+        _train(model, make_images(20), recipe, team, num_steps=7, mixup=mixup)
+        weights.append(model[1].weight)
+    assert torch.equal(weights[0], weights[1]) and torch.equal(weights[0], weights[2])
 
 
 def test_mixup_mixes_pairs_of_the_batch_without_smoothing(recipe, team):
