@@ -11,6 +11,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from house import ROOT
+from synthbridge.core.settings import check_settings, read_yaml
+from synthbridge.params import Params
+from synthbridge.pipeline import fit
 
 BIN = Path(sys.executable).parent
 TINY = {
@@ -43,7 +46,6 @@ TINY = {
     "real_leg.num_epochs_few_shot": 2,
     "report.num_resamples": 200,
 }
-ABSENT_SETS = ("dsi_4",)
 
 
 class Scratch:
@@ -121,14 +123,10 @@ def clone_working_tree(folder: Path) -> Scratch:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, target)
     scratch = Scratch(folder)
-    pipeline = (folder / "dvc.yaml").read_text()
-    kept = [
-        line
-        for line in pipeline.splitlines()
-        if not re.search(rf"/({'|'.join(ABSENT_SETS)})", line)
-    ]
-    (folder / "dvc.yaml").write_text("\n".join(kept) + "\n")
     scratch.change(TINY)
+    pipeline = folder / "dvc.yaml"
+    params = check_settings(Params, read_yaml(folder / "params.yaml"), "")
+    pipeline.write_text(fit(pipeline.read_text(), params))
     scratch.git("init", "-q")
     scratch.commit()
     return scratch

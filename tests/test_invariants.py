@@ -236,7 +236,8 @@ def test_a_truncated_shard_stops_the_run_and_is_named(scratch):
     printed = scratch.run(
         sys.executable, "src", "bridge", "--real", "data/real/digits",
         "--backbone", "data/upstream/backbone",
-        "--blocks", "data/sets/digits/template/b0", "--out", "data/stage_one/digits/template",
+        "--blocks", "data/sets/digits/template", "--num-blocks", "1",
+        "--out", "data/stage_one/digits/template",
         ok=False,
     )  # fmt: skip
     assert "template/b0/all-00000.tar is not a whole tar" in printed

@@ -36,8 +36,8 @@ def world(tmp_path_factory):
     digits = "--dataset digits --raw data/raw/digits --out data/real/digits"
     scratch.run(sys.executable, "src", "prepare", *digits.split())
     train = next((scratch.folder / "data/real/digits").glob("train*.tar"))
-    (scratch.folder / "block").mkdir()
-    shutil.copyfile(train, scratch.folder / "block/all-00000.tar")
+    (scratch.folder / "set/b0").mkdir(parents=True)
+    shutil.copyfile(train, scratch.folder / "set/b0/all-00000.tar")
     save_backbone(make_backbone("test_resnet", 24, 0), scratch.folder / "backbone")
     for file in (scratch.folder / "machines").glob("*.yaml"):  # a CPU computes bfloat16 in minutes
         file.write_text(file.read_text().replace("bf16", '"no"'))
@@ -52,7 +52,7 @@ class Bridge:
 
     def start(self, **environment: str) -> subprocess.Popen:
         """Start a run."""
-        inputs = "--real data/real/digits --backbone backbone --blocks block --out"
+        inputs = "--real data/real/digits --backbone backbone --blocks set --num-blocks 1 --out"
         return subprocess.Popen(
             [sys.executable, "src", "bridge", *inputs.split(), str(self.out)],
             cwd=self.world.folder, text=True, start_new_session=True,
@@ -122,7 +122,7 @@ def test_two_processes_lose_one_go_on_and_make_the_same_bytes(bridge, how, named
     printed = run.communicate(timeout=100)[0]
     assert run.returncode not in (0, None)
     assert re.search(named, printed), printed
-    assert "finished work is kept, the next run goes on" in printed
+    assert "finished work is kept, the next run resumes there" in printed
     kept = bridge.units()
     assert 1 <= len(kept) < NUM_UNITS and not bridge.out.exists()
     assert "sharing the work between 2 processes" in bridge.run(**how)

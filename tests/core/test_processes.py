@@ -2,7 +2,7 @@ import pytest
 from accelerate import Accelerator
 
 from synthbridge.core import processes
-from synthbridge.running.launch import ShareMade
+from synthbridge.core.shares import ShareMade
 
 
 @pytest.fixture

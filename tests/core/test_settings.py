@@ -1,6 +1,6 @@
 import pytest
 
-from synthbridge.core.settings import Settings, check_settings, read_section, read_yaml
+from synthbridge.core.settings import Sections, Settings, check_settings, read_yaml
 
 
 class Inner(Settings):
@@ -39,9 +39,13 @@ def test_faults_are_sentences(values, sentence):
 def test_section_may_be_dotted_and_must_exist(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("a:\n  b:\n    rate: 0.5\n")
-    assert read_section(Inner, "a.b", path).rate == 0.5
+    sections = Sections(path)
+    assert sections.read(Inner, "a.b").rate == 0.5
+    assert sections.read(float, "a.b.rate") == 0.5
     with pytest.raises(ValueError, match="no section 'a.c'"):
-        read_section(Inner, "a.c", path)
+        sections.read(Inner, "a.c")
+    with pytest.raises(ValueError, match=r"a.b.rate is 0.5; it should be a valid list"):
+        sections.read(list[int], "a.b.rate")
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "a: 1\na: 2\n"])

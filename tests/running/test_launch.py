@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from synthbridge.core import shares
 from synthbridge.running import launch
 
 
@@ -114,37 +115,13 @@ def test_a_stopped_run_stops_its_launcher(tmp_path):
     mark = tmp_path / "mark"
     launcher = [sys.executable, "-c", f"import time; open({str(mark)!r}, 'w'); time.sleep(60)"]
     program = f"import sys; sys.path.insert(0, {str(source)!r})\n"
-    program += f"from synthbridge.running.launch; launch import run_launcher as launch; launch.run_launcher({launcher!r})"
+    program += f"from synthbridge.running import launch; launch.run_launcher({launcher!r})"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     while not mark.exists():
         time.sleep(0.05)
     process.terminate()
     process.communicate(timeout=20)  # ends when nobody holds the pipe any more
     assert process.returncode == 143
-
-
-def _shares(monkeypatch, command, count):
-    monkeypatch.setattr(sys, "argv", ["src", *command])
-    for number in range(1, count + 1):
-        monkeypatch.setenv("SYNTHBRIDGE_SHARE", f"{number}/{count}")
-        first, step = launch.read_share()
-        yield list(range(10))[first::step]
-
-
-@pytest.mark.parametrize("count", [1, 3, 4, 12])
-def test_shares_are_disjoint_and_make_the_whole(monkeypatch, count):
-    shares = list(_shares(monkeypatch, ["bridge", "--out", "x"], count))
-    assert sorted(unit for share in shares for unit in share) == list(range(10))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-def test_the_longest_share_is_not_always_the_first(monkeypatch):
-    """Three shards over eight tasks, command after command: all eight must get some."""
-    firsts = set()
-    for block in range(40):
-        shares = list(_shares(monkeypatch, ["generate", "--out", f"b{block}"], 8))
-        firsts.add([0 in share for share in shares].index(True))
-    assert firsts == set(range(8))
 
 
 @pytest.mark.parametrize("wrong", ["0/8", "9/8", "3", "3/", "-1/8", "a/b", "1/0", "\u0663/8"])
@@ -156,11 +133,11 @@ def test_a_wrong_share_is_refused(monkeypatch, wrong):
 
 def test_a_share_of_what_has_none_is_refused(monkeypatch):
     launch.check_share("report")
-    launch.end_share()
+    shares.end_share()
     monkeypatch.setenv("SYNTHBRIDGE_SHARE", "3/8")
     launch.check_share("bridge")
-    with pytest.raises(launch.ShareMade):
-        launch.end_share()
+    with pytest.raises(shares.ShareMade):
+        shares.end_share()
     for stage in ("upstream", "prepare", "plan", "probe", "report"):
         with pytest.raises(ValueError, match=f"{stage} is made in one piece; run it without"):
             launch.check_share(stage)

@@ -175,4 +175,4 @@ def _wait(team: list[subprocess.Popen]) -> int:
 
 def _say_stopped(who: str, status: int) -> None:
     how = f"status {status}" if status > 0 else signal.Signals(-status).name
-    print(f"{who} ended with {how}; finished work is kept, the next run goes on", file=sys.stderr)
+    print(f"{who} ended with {how}; finished work is kept, the next run resumes there", file=sys.stderr)
