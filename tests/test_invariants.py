@@ -105,6 +105,101 @@ def test_editing_prose_reruns_nothing(scratch):
     assert "Running stage" not in scratch.dvc("repro", "--dry")
 
 
+WRAP = """
+
+_{name} = {name}
+
+
+def {name}(*inputs, **options):
+    {body}
+"""
+# For each kind of unit a stage, its units' folder, an out, and an edit on the unit's way: lines at
+# the end of a file that wrap a function, or a default in a class of settings.
+EDITS = {
+    "shard, by a function that is imported late": (
+        "generate@digits-dsi_1-b0",
+        "generate",
+        "data/sets/digits/dsi_1/b0",
+        "diffusion/style_token.py",
+        (
+            "load_words",
+            "return {w: 3 * v for w, v in _load_words(*inputs).items()}",
+        ),
+    ),
+    "token": (
+        "invert@digits-dsi_1",
+        "invert",
+        "data/styles/digits/dsi_1",
+        "diffusion/style_token.py",
+        ("save_words", "_save_words(inputs[0], {w: 2 * v for w, v in inputs[1].items()})"),
+    ),
+    "trained model, by a default in a settings class": (
+        "finetune_real@digits",
+        "finetune",
+        "data/models/digits/real",
+        "training/settings.py",
+        ("mixup: float = Field(default=0.0, ge=0)", "mixup: float = Field(default=0.3, ge=0)"),
+    ),
+    "embedding": (
+        "examine@digits-template",
+        "embed",
+        "data/examined/digits/template/findings",
+        "clip/embedding.py",
+        ("_unit", "return __unit(*inputs)[:, ::-1] ** 3"),
+    ),
+    "retrieved block": (
+        "retrieve@digits-retrieved",
+        "retrieve",
+        "data/sets/digits/retrieved/b0",
+        "clip/retrieval.py",
+        (
+            "choose_images",
+            "hits, pairs = _choose_images(*inputs, **options)\n"
+            "    return [replace(hit, kept=hit.kept[::-1]) for hit in hits], pairs",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_unit_is_made_anew_under_other_code(kind, scratch):
+    """A finished unit must not come back under code that would not make it."""
+    stage, units, out, file, (old, new) = EDITS[kind]
+    before, made = scratch.units(units), hash_folder(scratch.folder / out)
+    path = scratch.folder / "src/synthbridge" / file
+    text = path.read_text()
+    if " " in old:
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+    else:
+        lines = "from dataclasses import replace\n" if "replace(" in new else ""
+        path.write_text(text + lines + WRAP.format(name=old, body=new))
+    assert scratch.ran("-s", stage) == {stage}
+    after = scratch.units(units)
+    assert before.items() < after.items()
+    assert hash_folder(scratch.folder / out) != made
+
+
+def test_no_unit_is_made_anew_when_nothing_on_its_way_changes(scratch):
+    """What is shown, launched, forecast and checked decides no byte: DVC and keys agree."""
+    kinds = ("upstream", "generate", "invert", "bridge", "finetune", "retrieve", "embed", "select")
+    before = {kind: scratch.units(kind) for kind in kinds}
+    package = scratch.folder / "src/synthbridge"
+    sentence = ("running/launch.py", "finished work is kept", "what was finished is kept")
+    shown = ("running/console.py", "s left", "seconds left")
+    for file, old, new in (sentence, shown):
+        path = package / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    for file in ("pipeline.py", "params.py", "forecast/amounts.py", "__main__.py"):
+        path = package / file
+        path.write_text(path.read_text() + "\n# another\n")
+    assert "Running stage" not in scratch.dvc("repro", "--dry")
+    for stage in ("generate@digits-dsi_1-b0", "invert@digits-dsi_1", "finetune_real@digits"):
+        assert scratch.ran("-s", "-f", stage) == {stage}
+    assert {kind: scratch.units(kind) for kind in kinds} == before
+
+
 def test_editing_the_training_loop_draws_no_image(scratch):
     loop = scratch.folder / "src/synthbridge/training/loop.py"
     loop.write_text(loop.read_text() + "\n")
