@@ -17,7 +17,7 @@ import measure  # noqa: F401  (puts the package on the path)
 import torch
 from torch import nn
 
-from synthbridge.files import write_json, write_text
+from synthbridge.core.files import write_json, write_text
 
 # Parameters of the released weights (arXiv:2112.10752's code, version 1.5).
 NUM_PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}

@@ -22,12 +22,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from synthbridge.core.files import write_json
 from synthbridge.diffusion.attention import attend_to_prompts
 from synthbridge.diffusion.latents import IMAGES_PER_ENCODING
 from synthbridge.diffusion.learning import NUM_EVALUATIONS
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.sampling import decode
-from synthbridge.files import write_json
 
 
 def count_operations(run: Callable[[], Any]) -> int:

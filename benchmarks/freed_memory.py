@@ -15,11 +15,11 @@ from accelerate import Accelerator
 from full_size_loops import random_images
 from training import BACKBONE, SETTINGS
 
-from synthbridge.memory import keep_freed_memory
-from synthbridge.stages.trainings import make_recipe
+from synthbridge.running.memory import keep_freed_memory
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.loop import train
 from synthbridge.training.team import Team
+from synthbridge.training.trainings import make_recipe
 
 STEPS, NUM_IMAGES, NUM_CLASSES = 60, 1280, 10
 

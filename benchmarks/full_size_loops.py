@@ -23,8 +23,9 @@ from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
 from synthbridge.diffusion.inversion import invert_style
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
-from synthbridge.diffusion.prompts import draw_prompt, image_seed, template_prompts
+from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.sampling import check_images, sample_images
+from synthbridge.prompts.templates import template_prompts
 
 NUM_TRAINING_IMAGES = 512  # in memory, as the stages keep them
 
@@ -114,11 +115,11 @@ def random_images(num_images: int, size: int, num_classes: int, device: torch.de
 
 def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str, Any]:
     """Time `train` with its loader, on images in memory: weights in float32, autocast on a GPU."""
-    from synthbridge.stages.processes import start_accelerator
-    from synthbridge.stages.trainings import make_recipe
+    from synthbridge.core.processes import start_accelerator
     from synthbridge.training.classifier import load_backbone
     from synthbridge.training.loop import train
     from synthbridge.training.team import Team
+    from synthbridge.training.trainings import make_recipe
 
     settings = training_settings(batch)
     recipe = make_recipe(settings, folder / name, flip=False)

@@ -11,9 +11,9 @@ from full_size_scale import Scale
 from PIL import Image
 from safetensors import safe_open
 
+from synthbridge.core.files import write_json
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
-from synthbridge.files import write_json
 from synthbridge.training.settings import (
     LegSettings,
     RealLegSettings,
@@ -36,7 +36,7 @@ def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
 def sampling_settings(scale: Scale) -> SamplingSettings:
     """Return what params.yaml would say of drawing images: the paper's sampler."""
     return SamplingSettings(
-        sampler="ddpm", num_steps=scale.denoising_steps, guided_share=1.0, jpeg_quality=95, seed=0,
+        sampler="ddpm", num_steps=scale.denoising_steps, guided_fraction=1.0, jpeg_quality=95, seed=0,
         images_per_block=scale.images_per_class, classes_per_shard=scale.classes_per_shard,
     )  # fmt: skip
 
@@ -95,9 +95,8 @@ def run_invert(folder: Path, scale: Scale) -> None:
 
 def run_generate(folder: Path, scale: Scale) -> None:
     """Draw the synthetic set, which has one block."""
-    from synthbridge.stages.candidates import CandidateParams, CandidatePaths
     from synthbridge.stages.generate import generate
-    from synthbridge.stages.plan import plan
+    from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
 
     block = folder / "plan/b0.json"
     params = CandidateParams(
@@ -129,8 +128,7 @@ def run_bridge(folder: Path, scale: Scale, name: str) -> None:
 
 def run_finetune(folder: Path, scale: Scale, name: str) -> None:
     """Train it further on a real image a class, and let it read the test images."""
-    from synthbridge.stages.arm_trainer import FinetuneInputs, FinetuneParams
-    from synthbridge.stages.finetune import finetune
+    from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, finetune
 
     rates, results = folder / "results" / f"{name}.json", folder / "results" / name
     write_json(rates, {"1": {"learning_rate": RATE, "held_out_accuracy": None}})

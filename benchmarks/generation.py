@@ -44,7 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import ALL, PlannedShard
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
-from synthbridge.diffusion.prompts import draw_prompt, image_seed, template_prompts
+from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.sampling import (
     check_images,
     decode,
@@ -53,6 +53,7 @@ from synthbridge.diffusion.sampling import (
     sample_images,
 )
 from synthbridge.diffusion.schedule import make_steps
+from synthbridge.prompts.templates import template_prompts
 from synthbridge.upstream.pool import CLASS_NAMES
 
 

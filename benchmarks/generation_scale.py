@@ -27,7 +27,7 @@ class Scale:
     def setting(self, name: str) -> dict[str, Any]:
         """Return how the arm `name` samples."""
         plain = {"sampler": "dpm++", "num_steps": self.num_steps, "guidance_scale": self.guidance}
-        fast = {"num_steps": self.fast_steps, "guided_share": 0.6}
+        fast = {"num_steps": self.fast_steps, "guided_fraction": 0.6}
         full = {"sampler": "ddpm", "num_steps": self.full_steps}
         return {**plain, **{"ours": {}, "fast": fast, "full": full}[name]}
 

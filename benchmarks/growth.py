@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from synthbridge.diffusion.prompts import template_prompts
+from synthbridge.prompts.templates import template_prompts
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation
 from synthbridge.training.loop import Recipe, draw_inputs, draw_step
 from synthbridge.training.settings import TrainingSettings

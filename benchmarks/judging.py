@@ -13,11 +13,11 @@ import numpy as np
 
 from synthbridge.data.real import PreparedDataset
 from synthbridge.data.shards import Sample
-from synthbridge.stages.params import Params
-from synthbridge.stages.trainings import load_samples, make_recipe
+from synthbridge.params import Params
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.loop import predict, train
 from synthbridge.training.team import Team
+from synthbridge.training.trainings import load_samples, make_recipe
 
 DATA = Path("data")
 REAL, BACKBONE = DATA / "real/digits", DATA / "upstream/backbone"

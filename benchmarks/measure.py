@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # the package, as `python src` has it
 
-from synthbridge.memory import keep_freed_memory
+from synthbridge.running.memory import keep_freed_memory
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "timm", "accelerate", "numpy")
 RESULTS = Path(__file__).parent / "results"

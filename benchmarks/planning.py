@@ -21,10 +21,10 @@ import measure
 import torch
 from ruamel.yaml import YAML
 
-from synthbridge.stages.estimates import count_work, predict
-from synthbridge.stages.measuring import measure as measure_rates
-from synthbridge.stages.params import read_params
-from synthbridge.stages.rates import choose_rates, device_kind
+from synthbridge.forecast.estimates import count_work, predict
+from synthbridge.forecast.measuring import measure as measure_rates
+from synthbridge.forecast.speeds import choose_rates, device_kind
+from synthbridge.params import read_params
 
 SET = "dsi_4"  # what a style is learned for, and trained on
 DRAWN = "template"  # what is drawn: it has one subset, whatever the seeds

@@ -38,7 +38,7 @@ from synthbridge.diffusion.prompts import image_seed, style_prompt
 from synthbridge.diffusion.sampling import sample_images
 from synthbridge.diffusion.style_token import load_words, put_words
 from synthbridge.evidence.gap import frechet_distance, kernel_distance
-from synthbridge.stages.params import read_params
+from synthbridge.params import read_params
 from synthbridge.training.team import Team
 
 STYLE = DATA / "styles/digits/dsi_4/s0.safetensors"
@@ -53,16 +53,16 @@ class Arm:
     what: str
     sampler: str = "ddpm"
     num_steps: int = 50
-    guided_share: float = 1.0
+    guided_fraction: float = 1.0
     quality: int = 95  # of the JPEGs
     every: int = 1  # steps between two that compute the UNet's deeper blocks anew
 
 
 ARMS = {
     "full": Arm("50 steps of DDPM, all guided"),
-    "guided_60": Arm("guidance on the first 60 % of the steps", guided_share=0.6),
-    "guided_30": Arm("guidance on the first 30 % of the steps", guided_share=0.3),
-    "guided_0": Arm("no guidance", guided_share=0.0),
+    "guided_60": Arm("guidance on the first 60 % of the steps", guided_fraction=0.6),
+    "guided_30": Arm("guidance on the first 30 % of the steps", guided_fraction=0.3),
+    "guided_0": Arm("no guidance", guided_fraction=0.0),
     "ddpm_20": Arm("20 steps of DDPM", num_steps=20),
     "dpm_20": Arm("20 steps of DPM-Solver++", "dpm++", 20),
     "dpm_15": Arm("15 steps of DPM-Solver++ (the default)", "dpm++", 15),
@@ -155,7 +155,7 @@ class Bench:
             batches = sample_images(
                 self.model, prompts, seeds, sampler=arm.sampler,  # pyright: ignore
                 num_steps=arm.num_steps, guidance_scale=GUIDANCE,
-                guided_share=arm.guided_share, batch_size=BATCH,
+                guided_fraction=arm.guided_fraction, batch_size=BATCH,
             )  # fmt: skip
             images = [image for batch in batches for image in batch]
         return images, (clock() - start) / len(images)

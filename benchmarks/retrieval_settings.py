@@ -32,10 +32,10 @@ from accelerate import Accelerator
 from judging import DATA, REAL, Judge, differences, spread
 
 from synthbridge.clip.settings import RetrievedSettings
+from synthbridge.core.files import read_json
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample, index_shards
-from synthbridge.files import read_json
-from synthbridge.stages.params import Params, read_params
+from synthbridge.params import Params, read_params
 from synthbridge.stages.retrieve import RetrieveParams, retrieve
 from synthbridge.training.team import Team
 

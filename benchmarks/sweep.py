@@ -23,9 +23,9 @@ from typing import Any
 import measure
 import torch
 
-from synthbridge.memory import set_up_memory
-from synthbridge.progress import say
-from synthbridge.stages.params import Params, read_params
+from synthbridge.core.log import say
+from synthbridge.params import Params, read_params
+from synthbridge.running.memory import set_up_memory
 
 CLOCK = time.perf_counter if torch.cuda.is_available() else time.process_time
 # What a run consists of, by the modules that call it; `train` is the training alone.

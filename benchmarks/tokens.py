@@ -16,7 +16,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from synthbridge.data.real import read_dataset
-from synthbridge.diffusion.prompts import TEMPLATES, style_prompt
+from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.style_token import (
     add_style_token,
     check_placeholder,
@@ -24,6 +24,7 @@ from synthbridge.diffusion.style_token import (
     word_table,
 )
 from synthbridge.diffusion.text import tokenize
+from synthbridge.prompts.templates import TEMPLATES
 
 PLACEHOLDER, INITIAL_WORD = "<style>", "style"
 

@@ -23,14 +23,14 @@ from full_size_stages import RATE, training_settings
 from scales import choose, working_folder
 from usual_training import epochs_of, load_folder, train_plainly, write_folder
 
+from synthbridge.core.processes import start_accelerator
 from synthbridge.data.shards import index_shard, read_square, write_shard
-from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.trainings import make_recipe
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import load_images
 from synthbridge.training.loop import draw_inputs, draw_step, train
 from synthbridge.training.schedule import num_batches
 from synthbridge.training.team import Team
+from synthbridge.training.trainings import make_recipe
 
 NUM_CLASSES = 10
 END_TO_END = "resnet18"  # the network of T2

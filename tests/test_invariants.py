@@ -11,9 +11,9 @@ import pytest
 from safetensors.torch import load_file
 from scratch import Scratch, clone_working_tree, copy_scratch
 
+from synthbridge.core.files import hash_folder, read_json
 from synthbridge.data.real import read_dataset
-from synthbridge.files import hash_folder, read_json
-from synthbridge.stages.params import read_params
+from synthbridge.params import read_params
 
 
 @pytest.fixture(scope="session")

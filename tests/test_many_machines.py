@@ -18,7 +18,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from scratch import Scratch, clone_working_tree
 
 from house import ROOT
-from synthbridge.files import hash_folder
+from synthbridge.core.files import hash_folder
 from synthbridge.upstream.backbone import make_backbone, save_backbone
 
 MACHINES = ROOT / "machines"

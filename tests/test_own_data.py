@@ -10,7 +10,7 @@ from scratch import clone_working_tree
 
 from house import ROOT
 from own_data import class_folders
-from synthbridge.files import read_json
+from synthbridge.core.files import read_json
 
 GUIDE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
 

@@ -7,8 +7,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from house import ROOT
-from synthbridge.settings import check_settings
-from synthbridge.stages.params import Params, read_params, source_name
+from synthbridge.core.settings import check_settings
+from synthbridge.params import Params, read_params, source_name
 
 ABSENT = object()  # in place of a value: the key is left out
 DSI_65 = {"prompts": "dsi", "shots": 65, "guidance_scale": 1.5, "images_per_class": 60}
@@ -93,7 +93,7 @@ def _refused(tmp_path, key, value):
             "search is 'text'; it should be 'caption' or 'clip'",
         ),
         ("retrieved.retrieved.candidates", ABSENT, "candidates is missing; add it"),
-        ("retrieved.retrieved.keep_share", 30, "keep_share is 30; it should be less than or equal"),
+        ("retrieved.retrieved.keep_fraction", 30, "keep_fraction is 30; it should be less than or equal"),
         ("examine.threshold", 1.0, "examine.threshold is 1.0; it should be less than 1"),
         ("retrieved.retrieved.queries", {"one": []}, "retrieved.retrieved.queries.one is []; "),
         (
@@ -152,8 +152,8 @@ def _refused(tmp_path, key, value):
         ),
         (
             "arms.mixed.mixed",
-            [{"train_on": "mixed", "synthetic_share": 1.0}],
-            "arms.mixed.mixed.0.synthetic_share is 1.0; it should be less than 1",
+            [{"train_on": "mixed", "synthetic_fraction": 1.0}],
+            "arms.mixed.mixed.0.synthetic_fraction is 1.0; it should be less than 1",
         ),
         (
             "arms.mixed.mixed",
@@ -234,7 +234,7 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
 
 def test_a_set_that_is_left_out_but_read_is_refused(tmp_path, monkeypatch):
     """`-S 'sets=[template]'` would otherwise fail at the end, in probe."""
-    from synthbridge.stages.pipeline import check_params
+    from synthbridge.pipeline import check_params
 
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     text = (ROOT / "params.yaml").read_text()

@@ -7,7 +7,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from house import PACKAGE, ROOT, closure
-from synthbridge.stages.params import STAGES, read_params
+from synthbridge.params import STAGES, read_params
 
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from scratch import clone_working_tree
 
-from synthbridge.files import read_json
+from synthbridge.core.files import read_json
 
 STUDY = """
 title: A tiny study

@@ -3,9 +3,10 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from synthbridge.diffusion.prompts import TEMPLATES, style_prompt
+from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.style_token import check_placeholder, find_initial_token
 from synthbridge.diffusion.text import tokenize
+from synthbridge.prompts.templates import TEMPLATES
 
 
 @pytest.mark.parametrize("part", sd.PARTS)

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from house import ROOT
 from synthbridge.data.shards import Sample
-from synthbridge.stages.params import read_params
+from synthbridge.params import read_params
 from synthbridge.training.team import Team
 
 

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip")
     rng = np.random.default_rng(0)
-    captions = [write_caption("seven", ("bold",), style_share=0.5, rng=rng) for _ in range(50)]
+    captions = [write_caption("seven", ("bold",), style_fraction=0.5, rng=rng) for _ in range(50)]
     save_clip(make_clip(train_tokenizer(captions, path), seed=0), path)
     return path
 

@@ -46,7 +46,7 @@ def test_shards_with_captions_as_text_or_in_a_record(tmp_path):
 
 
 def test_it_reads_what_the_miniature_pool_holds(tmp_path):
-    settings = PoolSettings(num_images=20, images_per_shard=10, style_share=0.5, seed=0)
+    settings = PoolSettings(num_images=20, images_per_shard=10, style_fraction=0.5, seed=0)
     for shard in range(2):
         write_pool_shard(settings, shard, tmp_path)
     images, pool = list(list_images(tmp_path)), read_pool(tmp_path)

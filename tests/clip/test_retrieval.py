@@ -16,7 +16,7 @@ def _at(*degrees):
 def _choose(found, rows, vectors, test=NO_TEST, *, share=1.0, cap=99, above=0.999, texts=None):
     texts = texts or [ACROSS[None], UP[None]]
     return choose_images(found, rows, vectors, texts, test, duplicates_above=above,
-                         keep_share=share, cap=cap)  # fmt: skip
+                         keep_fraction=share, cap=cap)  # fmt: skip
 
 
 def _cos(degrees):

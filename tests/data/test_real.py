@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 from synthbridge.data.real import read_dataset
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.shards import read_image
-from synthbridge.data.sources.loading import load_dataset
-from synthbridge.data.sources.writing import write_dataset
+from synthbridge.sources.loading import load_dataset
+from synthbridge.sources.writing import write_dataset
 
 DIGITS = load_dataset(
     DatasetSettings(source="digits", flip=False, validation_per_class=15, seed=0), Path("unused")

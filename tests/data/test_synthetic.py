@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from synthbridge.core.files import hash_file, write_json
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.data.synthetic import (
     check_volume,
@@ -12,7 +13,6 @@ from synthbridge.data.synthetic import (
     subset_of,
     synthetic_samples,
 )
-from synthbridge.files import hash_file, write_json
 
 
 def test_subsets():
@@ -93,9 +93,9 @@ def test_a_set_is_the_images_of_all_its_seeds(blocks):
 def test_what_examine_keeps_trains_and_nothing_else(blocks, tmp_path):
     everything = synthetic_samples(blocks, 0)
     kept = tmp_path / "kept.json"
-    write_json(kept, {"keep_share": 1.0, "keys": None})
+    write_json(kept, {"keep_fraction": 1.0, "keys": None})
     assert synthetic_samples(blocks, 0, kept) == everything
-    write_json(kept, {"keep_share": 0.5, "keys": ["s0-0000-b01", "s0-0000-b12", "s1-0000-b00"]})
+    write_json(kept, {"keep_fraction": 0.5, "keys": ["s0-0000-b01", "s0-0000-b12", "s1-0000-b00"]})
     few = synthetic_samples(blocks, 0, kept)
     assert [sample.key for sample in few] == ["s0-0000-b01", "s0-0000-b12"]
 

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
-from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.prompts.templates import TEMPLATES
 
 torch.set_num_threads(1)  # on a busy machine the threads of tiny models wait for one another
 

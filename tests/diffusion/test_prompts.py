@@ -4,14 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from synthbridge.diffusion.prompts import (
-    TEMPLATES,
-    draw_prompt,
-    image_seed,
-    step_seed,
-    style_prompt,
-    template_prompts,
-)
+from synthbridge.diffusion.prompts import draw_prompt, image_seed, step_seed, style_prompt
+from synthbridge.prompts.templates import TEMPLATES, template_prompts
 
 
 def test_style_prompt():

@@ -98,7 +98,7 @@ def test_guidance_on_part_of_the_steps_as_diffusers_pipeline_with_a_callback(
     steps = make_steps(sampler, 10, generator.scheduler_config)
     latents = denoise(
         generator, text, torch.arange(1, 5), SEEDS,
-        steps=steps, guidance_scale=3.5, guided_share=0.6,
+        steps=steps, guidance_scale=3.5, guided_fraction=0.6,
     )  # fmt: skip
     torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
 
@@ -106,8 +106,8 @@ def test_guidance_on_part_of_the_steps_as_diffusers_pipeline_with_a_callback(
 def test_only_the_guided_steps_take_two_rows_an_image(generator: TextToImage):
     rows: list[int] = []
     hook = generator.unet.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
-    draw(generator, guided_share=0.5)
-    draw(generator, guided_share=0.0)
+    draw(generator, guided_fraction=0.5)
+    draw(generator, guided_fraction=0.0)
     hook.remove()
     assert rows == [8, 8, 4, 4] + [4] * 4
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from synthbridge.core.settings import check_settings
 from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
     count_steps,
 )
-from synthbridge.settings import check_settings
 
 INVERT = {
     "placeholder": "<style>",
@@ -24,7 +24,7 @@ INVERT = {
 GENERATE = {
     "sampler": "dpm++",
     "num_steps": 15,
-    "guided_share": 0.6,
+    "guided_fraction": 0.6,
     "jpeg_quality": 95,
     "images_per_block": 50,
     "classes_per_shard": 5,
@@ -81,8 +81,8 @@ def test_what_fits_is_taken(cls: Any, values: dict):
         ),
         (
             SamplingSettings,
-            {**GENERATE, "guided_share": 60.0},
-            "params.yaml: here.guided_share is 60.0; it should be less than or equal to 1",
+            {**GENERATE, "guided_fraction": 60.0},
+            "params.yaml: here.guided_fraction is 60.0; it should be less than or equal to 1",
         ),
         (
             SamplingSettings,

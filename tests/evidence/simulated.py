@@ -23,7 +23,7 @@ def simulate_runs(
     dataset: str = "digits",
     shots: Iterable[int | str] = (1, 4, "full"),
     seeds: Iterable[int] = (0, 1, 2),
-    sources: Iterable[str] = ("template", "dsi"),
+    methods: Iterable[str] = ("template", "dsi"),
     num_test: int = NUM_TEST,
     **record: str,
 ) -> None:
@@ -39,22 +39,22 @@ def simulate_runs(
             luck = rng.normal(0, 0.1)
             cells = [("real", arm, gain) for arm, gain in REAL_GAINS.items()]
             cells += [
-                (source, arm, gain * (SOURCE_FACTOR[source] if gain > 0 else 1))
-                for source in sources
+                (method, arm, gain * (SOURCE_FACTOR[method] if gain > 0 else 1))
+                for method in methods
                 for arm, gain in GAINS.items()
             ]
             draw = rng.random(num_test)
-            for source, arm, gain in cells:
+            for method, arm, gain in cells:
                 errors = (1 - BASE[count]) * (1 - gain + luck + 0.05 * rng.standard_normal())
                 fresh = np.where(rng.random(num_test) < 0.8, draw, rng.random(num_test))
                 correct = fresh > np.clip(errors * (1 + ease), 0, 1)
-                name = source if source != "dsi" else f"dsi_{count}"
-                write_run(folder / dataset / source / arm, dataset, source, name, arm, count, seed,
+                name = method if method != "dsi" else f"dsi_{count}"
+                write_run(folder / dataset / method / arm, dataset, method, name, arm, count, seed,
                           correct, labels, rng, **record)  # fmt: skip
 
 
 def write_run(
-    folder, dataset, source, name, arm, shots, seed, correct, labels, rng, **more
+    folder, dataset, method, name, arm, shots, seed, correct, labels, rng, **more
 ):  # fmt: skip
     answers = np.where(correct, labels, (labels + rng.integers(1, 10, len(labels))) % NUM_CLASSES)
     probabilities = np.full((len(labels), NUM_CLASSES), 0.02, np.float32)
@@ -65,8 +65,8 @@ def write_run(
     curve = 1 - (0.4 if bridged else 0.85) * np.exp(-epochs / (5 if bridged else 9))
     record = {
         "dataset": dataset,
-        "set": None if source == "real" else name,
-        "source": source,
+        "set": None if method == "real" else name,
+        "method": method,
         "arm": arm,
         "stage_one": "plain" if bridged or arm == "synthetic_only" else None,
         "shots": shots,
@@ -94,15 +94,15 @@ FIXED, OWN_HEAD = "fixed_feature_accuracy", "fixed_feature_own_head_accuracy"
 
 def simulate_probe(path: Path, *, dataset: str = "digits") -> None:
     """Write LEEP and fixed-feature rows."""
-    own = {"dataset": dataset, "set": None, "source": None, "model": "upstream"}
+    own = {"dataset": dataset, "set": None, "method": None, "model": "upstream"}
     rows = [
         {**own, "seed": None, "measure": "leep", "value": -1.9},
         *({**own, "seed": seed, "measure": FIXED, "value": 0.8} for seed in range(3)),
         *({**own, "seed": seed, "measure": "leep_random_head", "value": -2.3 + 0.01 * seed}
           for seed in range(3)),
     ]  # fmt: skip
-    for name, source, leep in (("template", "template", -1.4), ("dsi_4", "dsi", -0.9)):
-        about = {"dataset": dataset, "set": name, "source": source, "model": "plain"}
+    for name, method, leep in (("template", "template", -1.4), ("dsi_4", "dsi", -0.9)):
+        about = {"dataset": dataset, "set": name, "method": method, "model": "plain"}
         for seed in range(3):
             rows += [
                 {**about, "seed": seed, "measure": "leep", "value": leep + 0.01 * seed},
@@ -137,7 +137,7 @@ def simulate_examined(folder: Path, *, threshold: float = 0.9) -> None:
     gap = {**mean, "num_real": 80, "num_images": 60, "needs": needs, "by_class": [zero]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gap.json").write_text(
-        json.dumps({"subsets": {"all": gap}, "mean": mean, "clip": "a/clip", "kept_share": 0.3})
+        json.dumps({"subsets": {"all": gap}, "mean": mean, "clip": "a/clip", "kept_fraction": 0.3})
     )
     real_train = {"num_images": 80, "num_near_duplicates": 2, "share": 0.025}
     leakage = {"threshold": threshold, "num_images": 60, "num_near_duplicates": 3, "share": 0.05,

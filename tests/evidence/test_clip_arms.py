@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from evidence.simulated import simulate_runs, write_run
 
+from synthbridge.core.files import write_json
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.evidence.comparisons import compare_runs
 from synthbridge.evidence.plots import plot_accuracy
 from synthbridge.evidence.results import read_runs
 from synthbridge.evidence.tables import accuracy_table, results_table
-from synthbridge.files import write_json
 from synthbridge.stages.report import report
 
 SHOTS, SEEDS = (1, "full"), (1, 2)
@@ -24,9 +24,9 @@ def simulate_clip(folder, labels, *, dataset="digits"):
     cells = [("real", "clip_zero_shot", 0, 0)]
     cells += [("real", "clip_vanilla", shots, seed) for shots in SHOTS for seed in SEEDS]
     cells += [("template", "clip_mixed", shots, seed) for shots in SHOTS for seed in SEEDS]
-    for source, arm, shots, seed in cells:
+    for method, arm, shots, seed in cells:
         correct = rng.random(len(labels)) < 0.4
-        write_run(folder / source / arm, dataset, source, "template", arm, shots, seed, correct,
+        write_run(folder / method / arm, dataset, method, "template", arm, shots, seed, correct,
                   labels, rng, selection={}, extra_top1=0.25, extra_mean_per_class=0.2)  # fmt: skip
 
 

@@ -35,8 +35,8 @@ def test_pairs_every_arm_with_vanilla_and_the_primary_one_with_its_control(runs,
 def test_a_difference_is_that_of_the_means(runs, settings):
     for row in compare_runs(runs, settings):
         means = [
-            np.mean([run.top1 for run in runs if (run.source, run.arm, run.shots) == cell])
-            for cell in ((row.source, row.arm, row.shots), ("real", row.reference, row.shots))
+            np.mean([run.top1 for run in runs if (run.method, run.arm, run.shots) == cell])
+            for cell in ((row.method, row.arm, row.shots), ("real", row.reference, row.shots))
         ]
         assert row.interval.difference == pytest.approx(means[0] - means[1])
         assert row.arm_accuracy == pytest.approx(means[0])
@@ -64,7 +64,7 @@ def test_the_sentence_names_verdict_interval_and_control(runs, settings):
     assert "over vanilla at equal gradient steps: " in sentence
     assert "(points over vanilla [95 % interval])." in sentence
     for row in comparisons:
-        if (row.source, row.arm) == ("dsi", "bridged"):
+        if (row.method, row.arm) == ("dsi", "bridged"):
             assert f"{interval_words(row.interval)} at {shots_words(row.shots)}" in sentence
 
 

@@ -11,11 +11,11 @@ from synthbridge.evidence.forecasts import (
     gains_over_vanilla,
 )
 from synthbridge.evidence.readings import read_probes
-from synthbridge.evidence.results import Run, read_runs
+from synthbridge.evidence.results import TestedModel, read_runs
 
 
 def make_run(name, seed, top1, arm="bridged", stage_one="plain", shots=4):
-    return Run("digits", name, name, arm, shots, seed, 0.1, {}, "validation", 1, 1, top1, top1, (),
+    return TestedModel("digits", name, name, arm, shots, seed, 0.1, {}, "validation", 1, 1, top1, top1, (),
                np.ones(1, bool), np.ones(1, int), stage_one=stage_one)  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def vanilla(seed, top1, shots=4):
 def probes(scores, measure="leep", model="plain"):
     return pd.DataFrame(
         [
-            {"dataset": "digits", "set": name, "source": name, "model": model, "measure": measure,
+            {"dataset": "digits", "set": name, "method": name, "model": model, "measure": measure,
              "seed": seed, "value": value}
             for (name, seed), value in scores.items()
         ]

@@ -9,7 +9,7 @@ from synthbridge.evidence.gap import (
     images_for_fid,
     kernel_distance,
     mean_gap,
-    neighbour_shares,
+    neighbour_fractions,
 )
 from synthbridge.evidence.settings import ExamineSettings
 
@@ -70,7 +70,7 @@ def test_kid_is_drawn_by_its_seed_alone():
     assert kernel_distance(real, other, subset_size=50, num_subsets=3, seed=2) != first
 
 
-def test_neighbour_shares_agree_with_brute_force():
+def test_neighbour_fractions_agree_with_brute_force():
     real, other, k = draw(8, n=60, d=3), draw(9, n=40, d=3, shift=0.8), 3
     radii = [
         NearestNeighbors(n_neighbors=k + 1).fit(x).kneighbors(x)[0][:, k] for x in (real, other)
@@ -79,7 +79,7 @@ def test_neighbour_shares_agree_with_brute_force():
                    for y in other]  # fmt: skip
     inside_other = [[np.linalg.norm(x - y) <= r for y, r in zip(other, radii[1], strict=True)]
                     for x in real]  # fmt: skip
-    shares = neighbour_shares(real, other, k)
+    shares = neighbour_fractions(real, other, k)
     assert shares["precision"] == pytest.approx(np.any(inside_real, axis=1).mean())
     assert shares["recall"] == pytest.approx(np.any(inside_other, axis=1).mean())
     assert shares["density"] == pytest.approx(np.sum(inside_real) / (k * len(other)))
@@ -89,9 +89,9 @@ def test_neighbour_shares_agree_with_brute_force():
 
 def test_a_set_far_away_and_the_set_itself():
     real = draw(10)
-    far = neighbour_shares(real, draw(11, shift=50), 5)
+    far = neighbour_fractions(real, draw(11, shift=50), 5)
     assert far == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
-    same = neighbour_shares(real, real, 5)
+    same = neighbour_fractions(real, real, 5)
     assert same["precision"] == same["recall"] == same["coverage"] == 1
     assert same["density"] >= 1  # each image lies in its own ball too
 
@@ -104,7 +104,7 @@ def test_too_few_images_are_said():
     with pytest.raises(ValueError, match="subsets of 12 needs as many .* 200 and 11"):
         kernel_distance(real, few, subset_size=12, num_subsets=1, seed=0)
     with pytest.raises(ValueError, match="neighbours is 11, but there are only 200 real and 11"):
-        neighbour_shares(real, few, 11)
+        neighbour_fractions(real, few, 11)
 
 
 def test_a_gap_holds_what_there_are_images_for():

@@ -19,7 +19,7 @@ def _report(settings, folder, **marked):
     for dataset in ("digits", "pets"):
         record = {"selected_on": "test"} if marked.get(dataset) else {}
         simulate_runs(folder / "final", dataset=dataset, num_test=80, shots=[1, 4], seeds=[0, 1],
-                      sources=["dsi"], **record)  # fmt: skip
+                      methods=["dsi"], **record)  # fmt: skip
         simulate_probe(folder / f"probe/{dataset}.json", dataset=dataset)
         simulate_style(folder / f"styles/{dataset}/dsi_4", ["s0"])
     report(
@@ -114,7 +114,7 @@ def test_only_the_data_set_that_it_holds_for_is_marked(settings, tmp_path):
 
 
 def test_two_ways_on_one_data_set_are_refused(tmp_path):
-    simulate_runs(tmp_path, num_test=40, shots=[1], seeds=[0], sources=[])
+    simulate_runs(tmp_path, num_test=40, shots=[1], seeds=[0], methods=[])
     path = tmp_path / "digits/real/vanilla_fc_reinit/1-s0.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "selected_on": "test"}))
     with pytest.raises(ValueError, match="some runs on digits have a learning rate selected on te"):

@@ -35,14 +35,14 @@ def test_accuracy_draws_the_means(runs):
     ]  # fmt: skip
     lines = lines_of(figure.axes[0])
     assert len(lines) == 3 + 6
-    chosen = table[(table["source"] == "dsi") & (table["arm"] == "bridged")]["top1"]
+    chosen = table[(table["method"] == "dsi") & (table["arm"] == "bridged")]["top1"]
     assert lines["bridged"].get_ydata() == pytest.approx(chosen.to_numpy())
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert ticks == ["1", "4", "full"]
 
 
 def test_accuracy_of_real_arms_and_one_shot_count_alone(runs, tmp_path):
-    few = [run for run in runs if run.source == "real" and run.shots == 4 and run.seed == 0]
+    few = [run for run in runs if run.method == "real" and run.shots == 4 and run.seed == 0]
     figure = plot_accuracy(accuracy_table(few), measure="mean_per_class", primary_arm="bridged")
     write_png(figure, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0
@@ -85,7 +85,7 @@ def test_grid_lays_pictures_out_by_class_and_source():
     tiles = np.broadcast_to(values[:, :, None, None, None], (2, 3, 32, 32, 3)).copy()
     figure = plot_grid({"real": tiles, "dsi": tiles + 100}, ["cat", "dog"])
     mosaic = figure.axes[0].get_images()[0].get_array()
-    # Tiles of 32 with gaps of 2; sources stand 16 apart.
+    # Tiles of 32 with gaps of 2; methods stand 16 apart.
     for row in range(2):
         for column in range(3):
             y, x = row * 34 + 16, column * 34 + 16

@@ -109,11 +109,11 @@ def test_says_the_verdicts_and_where(inputs, settings, tmp_path, capsys):
 @pytest.mark.parametrize(
     "reduced",
     [
-        {"sources": ["template"]},
-        {"sources": []},
+        {"methods": ["template"]},
+        {"methods": []},
         {"shots": [4]},
         {"seeds": [0]},
-        {"seeds": [0], "shots": ["full"], "sources": ["dsi"]},
+        {"seeds": [0], "shots": ["full"], "methods": ["dsi"]},
     ],
     ids=str,
 )
@@ -123,7 +123,7 @@ def test_missing_pieces_give_an_honest_report(reduced, settings, tmp_path):
     page = (tmp_path / "metrics/report.html").read_text()
     assert "nan" not in re.sub("[a-z]*nan[a-z]+", "", page)
     assert ("One seed only" in page) == (reduced.get("seeds") == [0])
-    assert ("nothing to judge" in page) == (reduced.get("sources") == [])
+    assert ("nothing to judge" in page) == (reduced.get("methods") == [])
     if reduced.get("seeds") == [0]:
         assert 'class="helps"' not in page
 
@@ -145,7 +145,7 @@ def test_several_data_sets_have_a_section_each(settings, tmp_path):
 
 def test_retrieved_images_are_called_so_and_their_holes_are_shown(settings, tmp_path):
     runs, folder = tmp_path / "final", tmp_path / "sets/digits/retrieved/b0"
-    simulate_runs(runs, num_test=80, sources=["dsi", "retrieved"], shots=[4], seeds=[0, 1])
+    simulate_runs(runs, num_test=80, methods=["dsi", "retrieved"], shots=[4], seeds=[0, 1])
     write_pictures(folder / "all-00000.tar", 40, caption="a <small> zero", search="caption")
     taken = {"zero": 60, "one": 0}
     (folder / "index.json").write_text(

@@ -109,7 +109,7 @@ def test_differences_table(runs, settings):
 
 
 def test_csv_is_the_same_and_reads_back(runs, tmp_path):
-    table = with_series(accuracy_table(runs), ["source", "arm"])
+    table = with_series(accuracy_table(runs), ["method", "arm"])
     assert table["series"][0] == "real vanilla"
     for name in ("a.csv", "b.csv"):
         write_csv(tmp_path / name, table)

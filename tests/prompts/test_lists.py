@@ -5,13 +5,13 @@ import re
 import pytest
 
 from house import ROOT
-from synthbridge.data.sources.digits import DIGIT_NAMES
-from synthbridge.data.sources.named.caltech101 import BETTER_NAMES, IMAGES_PER_CLASS
-from synthbridge.data.sources.named.facts import FACTS
-from synthbridge.data.sources.named.flowers import FLOWERS
-from synthbridge.data.sources.named.listing import readable
 from synthbridge.prompts.composing import compose_prompts
 from synthbridge.prompts.lists import find_lists, read_lists, read_own_prompts
+from synthbridge.sources.digits import DIGIT_NAMES
+from synthbridge.sources.named.caltech101 import BETTER_NAMES, IMAGES_PER_CLASS
+from synthbridge.sources.named.facts import FACTS
+from synthbridge.sources.named.flowers import FLOWERS
+from synthbridge.sources.named.listing import readable
 
 # The classes of SUN397 that are called /x/<scene>/outdoor.
 OUTDOOR_SCENES = (

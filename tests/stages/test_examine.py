@@ -8,11 +8,11 @@ import torch
 
 from synthbridge.clip.class_scores import class_vectors
 from synthbridge.clip.embedding import load_clip
+from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.data.synthetic import synthetic_samples
-from synthbridge.diffusion.prompts import TEMPLATES
 from synthbridge.evidence.settings import ExamineSettings
-from synthbridge.files import hash_folder, read_json, write_json
+from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.stages.examine import examine
 from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
@@ -51,7 +51,7 @@ def world(tmp_path_factory):
     write(folder / "set/b0/s1-00000.tar", noise(3, 20), "s1")
     (folder / "set/b1").mkdir()  # beyond the volume
     rng = np.random.default_rng(0)
-    captions = [write_caption("one two", ("bold",), style_share=0.5, rng=rng) for _ in range(50)]
+    captions = [write_caption("one two", ("bold",), style_fraction=0.5, rng=rng) for _ in range(50)]
     tokenizer = train_tokenizer(captions, folder / "clip")
     save_clip(make_clip(tokenizer, seed=0), folder / "clip")
     return folder
@@ -60,7 +60,7 @@ def world(tmp_path_factory):
 def run(world, out, share=1.0, settings=SETTINGS, real=None, cap=None):
     examine(
         settings,
-        keep_share=share,
+        keep_fraction=share,
         cap=cap,
         real=real or world / "real",
         blocks=[world / "set/b0", world / "set/b1"],
@@ -82,7 +82,7 @@ def work(tmp_path_factory, monkeypatch):
 
 def test_all_images_are_kept_and_a_copied_test_image_is_found(world, tmp_path, capsys):
     metric = run(world, tmp_path / "out")
-    assert read_json(tmp_path / "out/kept.json") == {"keep_share": 1.0, "keys": None}
+    assert read_json(tmp_path / "out/kept.json") == {"keep_fraction": 1.0, "keys": None}
     leakage = read_json(tmp_path / "out/findings/leakage.json")
     assert leakage["pairs"] == [
         {"image": "b0/s0-0001-000019", "test_image": "test7", "similarity": 1.0}
@@ -90,7 +90,7 @@ def test_all_images_are_kept_and_a_copied_test_image_is_found(world, tmp_path, c
     assert (leakage["num_images"], leakage["num_near_duplicates"]) == (40, 1)
     train = {"num_images": 20, "num_near_duplicates": 1, "share": 0.05}
     assert leakage["real_train"] == train
-    assert metric["near_duplicate_share"] == 0.025 and metric["kept_share"] == 1
+    assert metric["near_duplicate_fraction"] == 0.025 and metric["kept_fraction"] == 1
     assert "1 of 40 images are near-duplicates of a test image" in capsys.readouterr().out
 
 
@@ -168,8 +168,8 @@ def test_without_a_clip_or_an_image_it_says_so(world, tmp_path):
     (tmp_path / "empty").mkdir()
     paths = {"real": world / "real", "out": tmp_path / "out", "metric": tmp_path / "m.json"}
     with pytest.raises(ValueError, match=r"holds no CLIP .* upstream.clip"):
-        examine(SETTINGS, keep_share=1.0, blocks=[world / "set/b0"], clip=tmp_path / "empty",
+        examine(SETTINGS, keep_fraction=1.0, blocks=[world / "set/b0"], clip=tmp_path / "empty",
                 clip_name="none", **paths)  # fmt: skip
     with pytest.raises(ValueError, match="no image in"):
-        examine(SETTINGS, keep_share=1.0, blocks=[tmp_path / "empty"], clip=world / "clip",
+        examine(SETTINGS, keep_fraction=1.0, blocks=[tmp_path / "empty"], clip=world / "clip",
                 clip_name="none", **paths)  # fmt: skip

@@ -1,12 +1,12 @@
 from synthbridge.data.synthetic import PlannedShard, StartImages
-from synthbridge.diffusion.prompts import template_prompts
 from synthbridge.diffusion.settings import SamplingSettings
+from synthbridge.prompts.templates import template_prompts
 from synthbridge.stages.generate import Block, _key, plan_images
 
 PARAMS = SamplingSettings(
     sampler="dpm++",
     num_steps=2,
-    guided_share=1.0,
+    guided_fraction=1.0,
     jpeg_quality=90,
     images_per_block=4,
     classes_per_shard=2,

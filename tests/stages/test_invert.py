@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.shards import encode_png, index_shard, index_shards, read_image, write_shard
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
-from synthbridge.files import hash_folder, read_json, write_json
-from synthbridge.stages.candidates import CandidateParams, CandidatePaths
 from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
-from synthbridge.stages.plan import plan
+from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
 from synthbridge.upstream import generator as miniature
 from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
@@ -34,7 +33,7 @@ INVERT = InversionSettings(
 GENERATE = SamplingSettings(
     sampler="ddpm",
     num_steps=4,
-    guided_share=1.0,
+    guided_fraction=1.0,
     jpeg_quality=95,
     images_per_block=3,
     classes_per_shard=1,
@@ -50,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     captions = [
-        write_caption(name, ("bold",), style_share=0.5, rng=rng) for name in NAMES for _ in "abcdef"
+        write_caption(name, ("bold",), style_fraction=0.5, rng=rng) for name in NAMES for _ in "abcdef"
     ]
     clip = folder / "clip"
     save_clip(make_clip(train_tokenizer(captions, clip), seed=0), clip)

@@ -3,12 +3,11 @@ import hashlib
 import numpy as np
 import pytest
 
+from synthbridge.core.files import read_json, write_json
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.diffusion.prompts import template_prompts
 from synthbridge.diffusion.settings import SyntheticSettings
-from synthbridge.files import read_json, write_json
-from synthbridge.stages.candidates import CandidateParams, CandidatePaths
-from synthbridge.stages.plan import plan
+from synthbridge.prompts.templates import template_prompts
+from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
 from synthbridge.upstream.clip import make_clip, save_clip
 from synthbridge.upstream.tokenizer import train_tokenizer
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from own_data import class_folders, encoded, photo, settings
+from synthbridge.core.files import hash_folder, read_json
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_image
-from synthbridge.files import hash_folder, read_json
 from synthbridge.stages.prepare import prepare
 
 PARAMS = settings(max_side=30, validation_per_class=2)

@@ -6,17 +6,17 @@ from accelerate import Accelerator
 from timm.models import save_for_hf
 
 from quarters import make_images
+from synthbridge.core.files import write_json
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.files import write_json
 from synthbridge.stages.probe import Prober, probe_backbone, probe_stage_one
-from synthbridge.stages.trainings import make_recipe
 from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, save_classifier, seeded
 from synthbridge.training.cues import one_cue_sets
 from synthbridge.training.loop import predict, train
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
+from synthbridge.training.trainings import make_recipe
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from PIL import Image
 
 from house import ROOT
 from synthbridge.clip.settings import RetrievedSettings
+from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import encode_png, index_shard, read_image_bytes, write_shard
-from synthbridge.files import hash_folder, read_json, write_json
 from synthbridge.stages.retrieve import RetrieveParams, retrieve
 from synthbridge.upstream.clip import make_clip, save_clip
 from synthbridge.upstream.tokenizer import train_tokenizer
@@ -60,7 +60,7 @@ def run(world, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
 
     def run(out="out", *, real=world / "real", clip=world / "clip", **changes):
-        settings = {"search": "caption", "candidates": None, "keep_share": 0.5, "cap": 100,
+        settings = {"search": "caption", "candidates": None, "keep_fraction": 0.5, "cap": 100,
                     "duplicates_above": 1.0, "images_per_class": 4, **changes}  # fmt: skip
         folder = tmp_path / out
         retrieve(
@@ -111,7 +111,7 @@ def test_similarity_is_the_cosine_with_the_mean_of_the_27_templates(run, world):
     import torch
 
     from synthbridge.clip.embedding import load_clip
-    from synthbridge.diffusion.prompts import TEMPLATES
+    from synthbridge.prompts.templates import TEMPLATES
 
     clip = load_clip(world / "clip", torch.device("cpu"))
     sample = _samples(run())[0]
@@ -147,7 +147,7 @@ def test_clip_search_names_the_text_that_found_an_image(run):
 
 
 def test_an_empty_class_is_named_and_the_others_go_on(run, capsys):
-    folder = run(queries={"green": ["verdant"]}, images_per_class=6, keep_share=0.2)
+    folder = run(queries={"green": ["verdant"]}, images_per_class=6, keep_fraction=0.2)
     assert "no image for green; the others go on" in capsys.readouterr().out
     assert {sample.label for sample in _samples(folder)} == {0, 2}
     assert _classes(folder)["green"]["found"] == 0
@@ -156,7 +156,7 @@ def test_an_empty_class_is_named_and_the_others_go_on(run, capsys):
 
 
 def test_a_class_with_too_few_images_is_said_with_the_counts(run, capsys):
-    run(keep_share=0.1)
+    run(keep_fraction=0.1)
     said = capsys.readouterr().out
     assert "fewer than 4 images for some classes: red 2, green 2, blue 2" in said
 
@@ -166,9 +166,9 @@ def test_a_test_image_in_the_pool_is_left_out_and_shown(run, world, tmp_path):
     planted = read_image_bytes(read_dataset(world / "real").samples("test")[1])
     (pool / "planted.png").write_bytes(planted)
     (pool / "planted.txt").write_text("a photo of a green thing")
-    with_it = run("kept", pool=str(pool), keep_share=1.0, images_per_class=6)
+    with_it = run("kept", pool=str(pool), keep_fraction=1.0, images_per_class=6)
     assert _classes(with_it)["green"]["kept"] == 21
-    folder = run("left_out", pool=str(pool), keep_share=1.0, duplicates_above=0.99999)
+    folder = run("left_out", pool=str(pool), keep_fraction=1.0, duplicates_above=0.99999)
     assert _classes(folder)["green"]["near_duplicates_of_test"] == 1
     assert _classes(folder)["green"]["kept"] == 20
     assert "planted.png" not in {sample.record["pool_key"] for sample in _samples(folder)}
@@ -181,7 +181,7 @@ def test_a_test_image_in_the_pool_is_left_out_and_shown(run, world, tmp_path):
 
 def test_of_many_near_duplicates_the_most_alike_are_listed_and_all_are_counted(run, monkeypatch):
     monkeypatch.setattr("synthbridge.stages.retrieve.MAX_PAIRS", 5)
-    folder = run(keep_share=1.0, duplicates_above=1e-6, search="clip", candidates=2)
+    folder = run(keep_fraction=1.0, duplicates_above=1e-6, search="clip", candidates=2)
     pairs = read_json(folder / "record/near_duplicates.json")
     similarities = [pair["similarity"] for pair in pairs]
     assert len(pairs) == 5 and similarities == sorted(similarities, reverse=True)
@@ -194,7 +194,7 @@ def test_an_image_of_the_extra_test_set_is_left_out_as_well(run, world, tmp_path
     record = {"name": "extra-red", "class_name": "red"}
     write_shard(real / "extra_test-00000.tar",
                 [{"__key__": "0", "png": planted, "cls": 0, "json": record}])  # fmt: skip
-    settings = {"keep_share": 1.0, "duplicates_above": 0.99999}
+    settings = {"keep_fraction": 1.0, "duplicates_above": 0.99999}
     assert _classes(run("without", **settings))["red"]["kept"] == 20
     folder = run("with", real=real, **settings)
     assert _classes(folder)["red"]["near_duplicates_of_test"] == 1
@@ -205,7 +205,7 @@ def test_an_image_of_the_extra_test_set_is_left_out_as_well(run, world, tmp_path
 def test_a_broken_image_of_the_pool_is_left_out_and_counted(run, world, tmp_path):
     pool = shutil.copytree(world / "pool", tmp_path / "pool")
     (pool / "00.png").write_bytes(b"broken")
-    folder = run(pool=str(pool), keep_share=1.0)
+    folder = run(pool=str(pool), keep_fraction=1.0)
     assert _classes(folder)["red"]["unreadable"] == 1
     assert _classes(folder)["red"]["kept"] == 19
 

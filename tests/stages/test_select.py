@@ -6,11 +6,10 @@ import torch
 from timm.models import save_for_hf
 
 from quarters import make_images
+from synthbridge.core.files import read_json, write_json
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.evidence.settings import ReportSettings
-from synthbridge.files import read_json, write_json
-from synthbridge.stages.arm_trainer import FinetuneInputs, FinetuneParams
-from synthbridge.stages.finetune import finetune
+from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, finetune
 from synthbridge.stages.report import report
 from synthbridge.stages.select import RECORD, VANILLA, SelectParams, Trial, choose_rate, select
 from synthbridge.training.settings import RealLegSettings, TrainingSettings
@@ -100,7 +99,7 @@ def _run(world, out, split, monkeypatch):
     finetune(
         FinetuneParams({"vanilla": VANILLA}, ["full"], [0], training, real_leg, {}),
         FinetuneInputs(real, backbone, rates),
-        labels={"dataset": "digits", "set": None, "source": "real"},
+        labels={"dataset": "digits", "set": None, "method": "real"},
         models=out / "models",
         results=out / "results",
     )

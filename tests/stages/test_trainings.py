@@ -7,12 +7,10 @@ import torch
 from timm.models import save_for_hf
 
 from quarters import make_images
+from synthbridge.core.files import read_json, write_json
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.files import read_json, write_json
-from synthbridge.stages.arm_trainer import FinetuneInputs, FinetuneParams
 from synthbridge.stages.bridge import bridge
-from synthbridge.stages.finetune import finetune
-from synthbridge.stages.trainings import make_recipe
+from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, finetune
 from synthbridge.training.images import Augmentation, Normalisation, WholeView
 from synthbridge.training.settings import (
     LegSettings,
@@ -20,6 +18,7 @@ from synthbridge.training.settings import (
     StageOneSettings,
     TrainingSettings,
 )
+from synthbridge.training.trainings import make_recipe
 
 STAGE_ONE = {"plain": StageOneSettings(num_steps=2, learning_rate=0.01, mixup=0.0)}
 SHIFTS = {"real": 0, "synthetic": 40}  # grey levels, to tell their means apart
@@ -86,7 +85,7 @@ def _finetune(world, out, settings, leg, shots, **inputs):
     finetune(
         FinetuneParams({"mine": legs}, [shots], [0], settings, real_leg, STAGE_ONE),
         FinetuneInputs(world / "real", world / "backbone", world / "rates.json", **inputs),
-        labels={"dataset": "d", "set": "set", "source": "set"}, models=out / "m", results=out / "r",
+        labels={"dataset": "d", "set": "set", "method": "set"}, models=out / "m", results=out / "r",
     )  # fmt: skip
     return read_json(out / f"r/mine/{shots}-s0.json")
 

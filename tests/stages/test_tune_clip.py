@@ -9,12 +9,12 @@ from own_data import settings as data_settings
 from synthbridge.clip.embedding import load_clip
 from synthbridge.clip.settings import ClipTuningSettings
 from synthbridge.clip.tuning import probabilities, tune
+from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import encode_png, read_image, write_shard
 from synthbridge.data.synthetic import synthetic_samples
-from synthbridge.diffusion.prompts import TEMPLATES
 from synthbridge.evidence.results import read_runs
-from synthbridge.files import hash_folder, read_json, write_json
+from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.stages.prepare import prepare
 from synthbridge.stages.tune_clip import TuneClipParams, Tuner, tune_clip
 
@@ -49,7 +49,7 @@ def work(tmp_path, monkeypatch):
 
 def _run(real, clip, out, *, blocks=()):
     labels = {"dataset": "digits", "set": "mine" if blocks else None,
-              "source": "mine" if blocks else "real"}  # fmt: skip
+              "method": "mine" if blocks else "real"}  # fmt: skip
     tune_clip(PARAMS, real=real, clip=clip, blocks=blocks, labels=labels, results=out / "results",
               metrics=out / "metrics.json")  # fmt: skip
     return read_json(out / "metrics.json")
@@ -114,7 +114,7 @@ def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
         "clip_vanilla_equal_steps": [12, 20],
     }
     runs = read_runs([tmp_path / "results"])
-    assert {run.source for run in runs} == {"mine"}
+    assert {run.method for run in runs} == {"mine"}
 
 
 @pytest.mark.parametrize("shots", [1, 2])

@@ -6,8 +6,8 @@ from diffusers import StableDiffusionPipeline
 from scratch import Scratch, clone_working_tree
 from transformers import CLIPModel
 
+from synthbridge.core.files import hash_folder, read_json
 from synthbridge.diffusion.loading import load_text_to_image
-from synthbridge.files import hash_folder, read_json
 from synthbridge.stages import upstream as stage
 from synthbridge.training.classifier import load_backbone, read_normalisation
 from synthbridge.upstream.clip import scale_pixels
@@ -19,7 +19,7 @@ from upstream.hub_on_loopback import COMMIT, Repository, serve
 SHORT = {"num_steps": 3, "batch_size": 8, "learning_rate": 2e-3}
 SETTINGS = UpstreamSettings.model_validate(
     {
-        "pool": {"num_images": 300, "images_per_shard": 200, "style_share": 0.7, "seed": 5},
+        "pool": {"num_images": 300, "images_per_shard": 200, "style_fraction": 0.7, "seed": 5},
         "clip": {**SHORT, "seed": 1},
         "generator": {"vae": SHORT, "unet": SHORT, "caption_dropout": 0.1, "seed": 4},
         "backbone": {

@@ -1,7 +1,7 @@
 """A small study and what two experiments found, for the tests."""
 
-from synthbridge.settings import check_settings
-from synthbridge.studies.collect import Found
+from synthbridge.core.settings import check_settings
+from synthbridge.studies.collect import PointResult
 from synthbridge.studies.definition import Study
 
 STUDY = {
@@ -24,8 +24,8 @@ def seeds(*values, **more):
             for seed, value in enumerate(values)}  # fmt: skip
 
 
-REAL = Found("workspace", "c0", {
+REAL = PointResult("workspace", "c0", {
     "metrics/digits/runs/real.json": {"vanilla": {"1": seeds(60.0, 64.0), "4": seeds(80.0, 84.0)}},
 })  # fmt: skip
 BRIDGED = "metrics/digits/runs/bridged/{}.json"
-ONE = Found("study-1", "c1", {BRIDGED.format("template"): {"bridged": {"1": seeds(70.0, 70.0)}}})
+ONE = PointResult("study-1", "c1", {BRIDGED.format("template"): {"bridged": {"1": seeds(70.0, 70.0)}}})

@@ -1,7 +1,7 @@
 import pytest
 from studies.small_results import BRIDGED, ONE, REAL, make_study, seeds
 
-from synthbridge.studies.collect import Found, collect, missing_lines
+from synthbridge.studies.collect import PointResult, collect, missing_lines
 from synthbridge.studies.definition import Point
 
 
@@ -19,7 +19,7 @@ def test_a_row_holds_its_seeds_its_place_and_its_experiment():
 
 
 def test_differences_are_of_the_same_shots_and_shared_seeds():
-    other = Found("e", "c", {BRIDGED.format("template"): {"bridged": {"4": seeds(85.0)}}})
+    other = PointResult("e", "c", {BRIDGED.format("template"): {"bridged": {"4": seeds(85.0)}}})
     rows = collect(make_study(), [(Point(), REAL), (Point(x=1.0), other)])
     assert dict(next(row for row in rows if row.row == "bridged").over) == {"s0": 5.0}
 
@@ -30,7 +30,7 @@ def test_a_reading_of_another_measure_is_compared_with_nothing():
         {"row": "out of domain", "arm": "vanilla", "measure": "extra_top1"},
     ]
     both = {"top1": 90.0, "extra_top1": 40.0, "gradient_steps": 50}
-    found = Found("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"1": {"s0": both}}}})
+    found = PointResult("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"1": {"s0": both}}}})
     vanilla, other = collect(make_study(lines=lines), [(Point(), found)])
     assert (vanilla.mean, other.mean) == (90.0, 40.0)
     assert not other.over
@@ -38,7 +38,7 @@ def test_a_reading_of_another_measure_is_compared_with_nothing():
 
 def test_sets_with_shots_of_their_own_make_one_line():
     line = {"row": "DSI", "arm": "bridged", "sets": ["dsi_1", "dsi_4"]}
-    found = Found("e", "c", {
+    found = PointResult("e", "c", {
         BRIDGED.format("dsi_1"): {"bridged": {"1": seeds(75.0)}},
         BRIDGED.format("dsi_4"): {"bridged": {"4": seeds(88.0)}},
         BRIDGED.format("template"): {"bridged": {"1": seeds(1.0)}},
@@ -51,7 +51,7 @@ def test_arms_may_be_the_places_on_the_axis():
     line = {"row": "first N", "arm": {0: "bridged", 3: "frozen_3", 9: "absent"},
             "sets": ["template"]}  # fmt: skip
     arms = {"bridged": {"4": seeds(80.0)}, "frozen_3": {"4": seeds(70.0)}}
-    found = Found("e", "c", {BRIDGED.format("template"): arms})
+    found = PointResult("e", "c", {BRIDGED.format("template"): arms})
     rows = collect(make_study(lines=[line], against=None), [(Point(), found)])
     assert [(row.x, row.mean) for row in rows] == [(0, 80.0), (3, 70.0)]
 
@@ -66,7 +66,7 @@ def test_readings_of_probe_have_no_shots():
         "backbone": {"upstream": {"leep": {"once": -2.0}}},
         "template": {"plain": {"leep": {"s0": -1.0, "s1": -1.5}}},
     }
-    found = Found("workspace", "c", {"metrics/digits/runs/probe.json": content})
+    found = PointResult("workspace", "c", {"metrics/digits/runs/probe.json": content})
     rows = collect(study, [(Point(), found)])
     assert [(row.row, row.shots, row.mean) for row in rows] == [
         ("before", None, -2.0), ("after", None, -1.25),
@@ -75,7 +75,7 @@ def test_readings_of_probe_have_no_shots():
 
 def test_a_rate_selected_on_test_marks_the_row():
     marked = {"s0": {"top1_selected_on_test": 90.0, "gradient_steps": 50}}
-    found = Found("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"full": marked}}})
+    found = PointResult("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"full": marked}}})
     (row,) = collect(make_study(), [(Point(), found)])
     assert row.is_marked and row.mean == 90.0
 
@@ -86,7 +86,7 @@ def test_a_line_without_values_is_a_hole_and_another_measure_is_no_value():
 
 
 def test_two_points_at_one_place_are_refused_unless_their_rows_differ():
-    again = Found("study-2", "c2", ONE.metrics)
+    again = PointResult("study-2", "c2", ONE.metrics)
     with pytest.raises(ValueError, match="study-1 and study-2 both give 'bridged' at 2.0 and 1"):
         collect(make_study(), [(Point(x=2.0), ONE), (Point(x=2.0), again)])
     rows = collect(make_study(), [(Point(x=2.0), ONE), (Point(x=2.0, rows=["vanilla"]), again)])

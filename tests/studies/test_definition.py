@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from house import ROOT
-from synthbridge.files import write_text
+from synthbridge.core.files import write_text
 from synthbridge.studies.definition import list_studies, read_study
 
 FOLDER = ROOT / "studies"

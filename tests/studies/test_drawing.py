@@ -3,13 +3,13 @@ import csv
 from studies.small_results import BRIDGED, ONE, REAL, make_study, seeds
 
 from synthbridge.evidence.figures import write_png
-from synthbridge.studies.collect import Found, Row, collect
+from synthbridge.studies.collect import PointResult, Row, collect
 from synthbridge.studies.definition import Point
 from synthbridge.studies.drawing import cell, list_facts, places, render, tables, write_points
 from synthbridge.studies.experiments import Experiment
 from synthbridge.studies.figure import draw_curves, draw_figure
 
-TWO = Found("study-2", "c2", {BRIDGED.format("template"): {"bridged": {"1": seeds(72.0, 66.0)}}})
+TWO = PointResult("study-2", "c2", {BRIDGED.format("template"): {"bridged": {"1": seeds(72.0, 66.0)}}})
 
 
 def rows_of(study):
@@ -51,7 +51,7 @@ def test_a_table_has_the_papers_columns_beside_ours_and_says_what_is_a_control()
 def test_what_has_no_shots_stands_in_every_panel():
     lines = [{"row": "vanilla", "arm": "vanilla"}, {"row": "zero-shot", "arm": "clip_zero_shot"}]
     study = make_study(draws="table", axis=None, lines=lines)
-    clip = Found("e", "c", {"metrics/digits/runs/tune_clip.json": {
+    clip = PointResult("e", "c", {"metrics/digits/runs/tune_clip.json": {
         "clip_zero_shot": {"0": seeds(33.0)}}})  # fmt: skip
     text = tables(study, collect(study, [(Point(), REAL), (Point(), clip)]))
     assert "| zero-shot | 33.0 | 33.0 |" in text
@@ -59,7 +59,7 @@ def test_what_has_no_shots_stands_in_every_panel():
 
 def test_shots_stand_in_their_order():
     study = make_study(axis="shots")
-    found = Found("e", "c", {"metrics/digits/runs/real.json": {
+    found = PointResult("e", "c", {"metrics/digits/runs/real.json": {
         "vanilla": {"full": seeds(1.0), "16": seeds(2.0), "2": seeds(3.0)}}})  # fmt: skip
     assert places(study, collect(study, [(Point(), found)])) == ["2", "16", "full"]
 
@@ -102,7 +102,7 @@ def test_figures_are_the_same_bytes_again(tmp_path):
 
 def test_curves_are_of_the_lines_arms_and_sources():
     curves = [
-        {"dataset": "digits", "source": source, "arm": arm, "shots": "1", "epoch": str(epoch),
+        {"dataset": "digits", "method": source, "arm": arm, "shots": "1", "epoch": str(epoch),
          "train_accuracy": "50", "spread": ""}
         for source, arm in (("real", "vanilla"), ("template", "bridged"), ("dsi", "bridged"))
         for epoch in (1, 2)

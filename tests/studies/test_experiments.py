@@ -5,7 +5,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from synthbridge.files import read_json
+from synthbridge.core.files import read_json
 from synthbridge.studies.experiments import (
     Experiment,
     find_commit,

@@ -3,9 +3,9 @@
 import pytest
 
 from house import ROOT
+from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.data.synthetic import check_volume
-from synthbridge.settings import check_settings, read_yaml
-from synthbridge.stages.params import Params
+from synthbridge.params import Params
 from synthbridge.studies.definition import Point, Scale, list_studies, read_study
 from synthbridge.studies.planning import Workspace, points_of
 

@@ -106,7 +106,7 @@ def test_units_from_real_images_stay_in_a_leg_on_synthetic_ones(data, backbone, 
 
 
 @pytest.mark.parametrize(
-    "leg", [{"synthetic_share": 0.5}, {"synthetic_weight": 0.2}, {"auxiliary_norm": True}]
+    "leg", [{"synthetic_fraction": 0.5}, {"synthetic_weight": 0.2}, {"auxiliary_norm": True}]
 )
 def test_every_way_to_mix_trains_and_differs(leg, data, backbone, recipe, team):
     plain = _run([{"train_on": "mixed"}], data, backbone, recipe, team)
@@ -129,8 +129,8 @@ def test_what_a_model_cannot_do_is_refused_before_training(backbone, recipe):
 
 
 def test_options_left_alone_are_no_part_of_a_key():
-    legs = [LegSettings(train_on="mixed", synthetic_share=None, synthetic_weight=1.0)]
+    legs = [LegSettings(train_on="mixed", synthetic_fraction=None, synthetic_weight=1.0)]
     assert describe_legs(legs) == [{"train_on": "mixed"}]
-    assert describe_legs([LegSettings(train_on="mixed", synthetic_share=0.5)]) == [
-        {"train_on": "mixed", "synthetic_share": 0.5}
+    assert describe_legs([LegSettings(train_on="mixed", synthetic_fraction=0.5)]) == [
+        {"train_on": "mixed", "synthetic_fraction": 0.5}
     ]

@@ -15,7 +15,7 @@ from synthbridge.training.schedule import cosine_rate
     [(10, 90, 0.5, 32), (90, 10, 0.25, 16), (3, 200, 0.9, 58), (4, 6, 0.5, 5), (9, 9, 0.001, 1)],
 )
 def test_every_batch_has_the_share(num_real, num_synthetic, part, expected):
-    mixture, total = Mixture(num_real, synthetic_share=part), num_real + num_synthetic
+    mixture, total = Mixture(num_real, synthetic_fraction=part), num_real + num_synthetic
     batches = list(mixture.steps(total, 64, seed=0, num_steps=30))
     assert len(batches) == 30
     drawn = np.concatenate([batch for batch, _ in batches])
@@ -30,7 +30,7 @@ def test_every_batch_has_the_share(num_real, num_synthetic, part, expected):
 
 
 def test_the_order_follows_the_seed_and_an_epoch_is_as_long_as_without_a_share():
-    mixture = Mixture(20, synthetic_share=0.5)
+    mixture = Mixture(20, synthetic_fraction=0.5)
     first, same, other = (
         [(batch.tolist(), ends) for batch, ends in mixture.steps(100, 32, seed, num_steps=10)]
         for seed in (0, 0, 1)
@@ -53,7 +53,7 @@ def test_weight_and_share_are_datadreams_parts(team, real_part):
     losses = torch.rand(64, generator=torch.Generator().manual_seed(0))
     share = 0.25
     weight = (1 - real_part) / real_part * (1 - share) / share
-    mixture = Mixture(100, synthetic_share=share, synthetic_weight=weight)
+    mixture = Mixture(100, synthetic_fraction=share, synthetic_weight=weight)
     batch, _ = next(mixture.steps(400, 64, seed=0, num_steps=1))
     weights = mixture.weigh(batch, team)
     assert weights is not None

@@ -13,7 +13,7 @@ from synthbridge.upstream.tokenizer import train_tokenizer
 @pytest.fixture(scope="session")
 def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool")
-    settings = PoolSettings(num_images=300, images_per_shard=200, style_share=0.7, seed=5)
+    settings = PoolSettings(num_images=300, images_per_shard=200, style_fraction=0.7, seed=5)
     assert [write_pool_shard(settings, shard, folder) for shard in (0, 1)] == [200, 100]
     return folder
 

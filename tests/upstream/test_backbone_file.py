@@ -8,8 +8,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from synthbridge.files import hash_file, hash_folder
-from synthbridge.settings import check_settings
+from synthbridge.core.files import hash_file, hash_folder
+from synthbridge.core.settings import check_settings
 from synthbridge.upstream.backbone_file import store_file
 from synthbridge.upstream.settings import BackboneFile
 

@@ -1,15 +1,15 @@
 import numpy as np
 
-from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.upstream.captions import write_caption
 
 WORDS = ("large", "bold", "slanted", "handwritten", "chalk")
 START = "A three photo in the style of "
 
 
-def write_many(words: tuple[str, ...], style_share: float) -> list[str]:
+def write_many(words: tuple[str, ...], style_fraction: float) -> list[str]:
     rng = np.random.default_rng(0)
-    return [write_caption("three", words, style_share=style_share, rng=rng) for _ in range(300)]
+    return [write_caption("three", words, style_fraction=style_fraction, rng=rng) for _ in range(300)]
 
 
 def test_styled_captions_name_one_to_four_different_words_that_apply():

@@ -20,13 +20,13 @@ from synthbridge.upstream.generator import (
     train_vae,
 )
 from synthbridge.upstream.pool import Pool
-from synthbridge.upstream.settings import TrainingSettings
+from synthbridge.upstream.settings import MiniatureTraining
 
-SHORT = TrainingSettings(num_steps=3, batch_size=8, learning_rate=2e-3)
+SHORT = MiniatureTraining(num_steps=3, batch_size=8, learning_rate=2e-3)
 
 
 def test_vae_learns_to_repeat_images(pool: Pool):
-    settings = TrainingSettings(num_steps=40, batch_size=16, learning_rate=3e-3)
+    settings = MiniatureTraining(num_steps=40, batch_size=16, learning_rate=3e-3)
     vae, images = make_vae(0), scale_pixels(pool.images)
     errors = list(train_vae(vae, images, settings, seed=0))
     assert sum(errors[-5:]) < 0.5 * sum(errors[:5])

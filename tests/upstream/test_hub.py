@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from house import ROOT
-from synthbridge.files import hash_folder
+from synthbridge.core.files import hash_folder
 from synthbridge.upstream.generator import (
     load_text_tower,
     make_scheduler,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.glyphs import IMAGE_SIZE, STYLE_WORDS, draw_glyph
 from synthbridge.upstream.pool import (
@@ -13,7 +13,7 @@ from synthbridge.upstream.pool import (
 )
 from synthbridge.upstream.settings import PoolSettings
 
-SETTINGS = PoolSettings(num_images=60, images_per_shard=25, style_share=0.7, seed=0)
+SETTINGS = PoolSettings(num_images=60, images_per_shard=25, style_fraction=0.7, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def test_a_caption_names_words_that_apply_and_no_others():
             assert caption in {template.format(CLASS_NAMES[index % 10]) for template in TEMPLATES}
 
 
-def test_style_share():
+def test_style_fraction():
     rng = np.random.default_rng(0)
-    captions = [write_caption("one", ("bold",), style_share=0.7, rng=rng) for _ in range(2000)]
+    captions = [write_caption("one", ("bold",), style_fraction=0.7, rng=rng) for _ in range(2000)]
     assert abs(np.mean(["in the style of bold" in caption for caption in captions]) - 0.7) < 0.04
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from house import ROOT
-from synthbridge.settings import check_settings, read_yaml
+from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.upstream.settings import (
     BackboneFile,
     BackboneSettings,
@@ -16,7 +16,7 @@ from synthbridge.upstream.settings import (
 
 
 def make_values(**changes: Any) -> dict[str, Any]:
-    values = {"num_images": 10, "images_per_shard": 5, "style_share": 0.7, "seed": 0}
+    values = {"num_images": 10, "images_per_shard": 5, "style_fraction": 0.7, "seed": 0}
     return {**values, **changes}
 
 
@@ -24,7 +24,7 @@ def make_values(**changes: Any) -> dict[str, Any]:
     ("changes", "sentence"),
     [
         ({"num_images": 0}, "pool.num_images is 0; it should be greater than 0"),
-        ({"style_share": 1.5}, "pool.style_share is 1.5; it should be less than or equal to 1"),
+        ({"style_fraction": 1.5}, "pool.style_fraction is 1.5; it should be less than or equal to 1"),
         ({"seed": "1"}, "pool.seed is '1'; it should be a valid integer"),
         ({"colour": True}, "pool.colour is not a known key; choose from images_per_shard"),
     ],

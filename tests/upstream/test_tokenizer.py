@@ -2,7 +2,7 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from synthbridge.files import hash_folder
+from synthbridge.core.files import hash_folder
 from synthbridge.upstream.glyphs import STYLE_WORDS
 from synthbridge.upstream.pool import CLASS_NAMES, Pool
 from synthbridge.upstream.tokenizer import train_tokenizer

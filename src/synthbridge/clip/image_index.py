@@ -12,7 +12,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from synthbridge.files import read_json, write_json
+from synthbridge.core.files import read_json, write_json
 
 EXACT_UP_TO = 1_000_000  # chosen: 2,700 queries (100 classes, 27 templates) take 3 TFLOP at 512
 FAISS, ABOUT = "index.faiss", "index.json"

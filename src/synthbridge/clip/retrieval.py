@@ -1,7 +1,7 @@
 """Retrieval: which images of a pool become the images of a class.
 
 The Unmet Promise of Synthetic Training Images: candidates by caption or by CLIP, each image once,
-ranked by CLIP, the best share kept; without near-duplicates of the test images, which would be
+ranked by CLIP, the best fraction kept; without near-duplicates of the test images, which would be
 remembered, not recognised.
 """
 
@@ -42,7 +42,7 @@ def choose_images(
     test: np.ndarray,
     *,
     duplicates_above: float,
-    keep_share: float,
+    keep_fraction: float,
     cap: int,
 ) -> tuple[list[ClassHits], list[Pair]]:
     """Choose the images of every class.
@@ -54,7 +54,7 @@ def choose_images(
         texts: for each class the unit vectors (T, D) of its texts.
         test: (M, D) unit vectors of the real test images.
         duplicates_above: the cosine above which an image shows the same as a test image.
-        keep_share: of each class's images, the best that are kept.
+        keep_fraction: of each class's images, the best that are kept.
         cap: and at most so many.
 
     Returns:
@@ -77,7 +77,7 @@ def choose_images(
         whole = [row for row in own if row not in unreadable]
         fresh = [row for row in whole if row not in duplicates]
         fresh.sort(key=lambda row: (-best[row][0], row))
-        kept = fresh[: count_kept(len(fresh), keep_share, cap)]
+        kept = fresh[: count_kept(len(fresh), keep_fraction, cap)]
         results.append(
             ClassHits(
                 kept=[Hit(row, best[row][0], of_class[row]) for row in kept],

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
-from synthbridge.settings import Settings
+from synthbridge.core.settings import Settings
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -19,7 +19,7 @@ class RetrievedSettings(Settings):
     search: Literal["caption", "clip"]
     # Images that one query may find: 500 for each template of clip (paper), null for all.
     candidates: PositiveInt | None
-    keep_share: Annotated[FiniteFloat, Field(gt=0, le=1)]  # best of each class; paper: 0.3
+    keep_fraction: Annotated[FiniteFloat, Field(gt=0, le=1)]  # best of each class; paper: 0.3
     cap: PositiveInt  # and at most so many of each class; paper: 10,000
     # Cosine of CLIP embeddings above which an image shows the same as a test image; 1: none does.
     duplicates_above: Annotated[FiniteFloat, Field(gt=0, le=1)]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthbridge.core.files import read_json
 from synthbridge.data.manifests import Shots, choose_shots
 from synthbridge.data.shards import Sample, index_shards
-from synthbridge.files import read_json
 
 SPLITS = ("train", "validation", "test")
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from synthbridge.settings import Settings
+from synthbridge.core.settings import Settings
 
 # Stands here beside loading.SOURCES, so that a wrong name is refused before any stage runs.
 Source = Literal[

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from synthbridge.core.units import whole_unit
 from synthbridge.data.shards import encode_jpeg, write_shard
 from synthbridge.data.synthetic import PlannedShard
-from synthbridge.work import whole_unit
 
 Plan = TypeVar("Plan")
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from synthbridge.files import whole_file
+from synthbridge.core.files import whole_file
 
 IMAGE_EXTENSIONS = ("jpg", "png")
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from synthbridge.core.files import hash_file, hash_value, read_json
+from synthbridge.core.settings import Sections
 from synthbridge.data.manifests import Shots
 from synthbridge.data.shards import Sample, index_shard, index_shards, read_image
-from synthbridge.files import hash_file, hash_value, read_json
 
 ALL = "all"
 
@@ -22,6 +23,32 @@ def subset_names(shots: Shots | None, seeds: Sequence[int]) -> dict[str, int]:
     if shots is None or shots == "full":
         return {ALL: 0}
     return {f"s{seed}": seed for seed in seeds}
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set as params.yaml names it."""
+
+    name: str | None  # None: no set, real images alone
+    shots: Shots | None  # real images a class that it was made from; None: it saw none
+
+    @property
+    def method(self) -> str:
+        """What the set is called whatever its shots: `dsi` for `dsi_4`."""
+        if self.name is None:
+            return "real"
+        return self.name.removesuffix("" if self.shots is None else f"_{self.shots}")
+
+    def serves(self, shots: Sequence[Shots]) -> list[Shots]:
+        """Return those of `shots` whose runs may see the set: one made from k shots serves k."""
+        return [k for k in shots if self.shots in (None, k)]
+
+
+def read_named_set(sections: Sections, name: str | None) -> NamedSet:
+    """Read a set's shots from params.yaml; a retrieved set sees no labelled image."""
+    if name is None or name in sections.read(list[str], "retrieved_sets"):
+        return NamedSet(name, None)
+    return NamedSet(name, sections.values["synthetic"][name]["shots"])
 
 
 @dataclass(frozen=True)
@@ -60,6 +87,11 @@ def plan_shards(
         for subset in subsets
         for number, group in enumerate(groups)
     ]
+
+
+def block_folders(folder: Path, num_blocks: int) -> list[Path]:
+    """List the blocks of a set, which dvc.yaml counts: a folder that is there may be left over."""
+    return [folder / f"b{number}" for number in range(num_blocks)]
 
 
 def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) -> None:

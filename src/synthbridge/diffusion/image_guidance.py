@@ -1,6 +1,6 @@
 """Real Guidance: images start from noised real images (He et al., arXiv:2210.07574, section 3.2).
 
-The real image is encoded and noised to the timestep at which the last `strength` share of the
+The real image is encoded and noised to the timestep at which the last `strength` fraction of the
 sampler's steps begins, and these steps denoise it with the prompt, as diffusers'
 StableDiffusionImg2ImgPipeline does. Bridged, appendix E, takes the method over. He et al. give
 their strengths as 15, 20, 35, 40, 50 of 100 steps for 16, 8, 4, 2, 1 shots.
@@ -15,7 +15,7 @@ import torch
 from synthbridge.diffusion.latents import cache_latents
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.schedule import Step
-from synthbridge.diffusion.transfer import send
+from synthbridge.diffusion.to_device import send
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Start:
 class ImageGuidance:
     """The real images that the images of a shard start from."""
 
-    strength: float  # 0 < s <= 1, share of the denoising steps
+    strength: float  # 0 < s <= 1, fraction of the denoising steps
     starts: Start  # of each distinct real image (S, 4, h, w)
     choice: torch.Tensor  # (N,) which of them each image starts from
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
+from synthbridge.core.files import hash_value
 from synthbridge.diffusion.attention import attend_to_prompts
 from synthbridge.diffusion.latents import ClassBalance, Draw, cache_latents, draw_batch
 from synthbridge.diffusion.learning import LearnedWords, learn_words
@@ -22,8 +23,7 @@ from synthbridge.diffusion.schedule import noise_levels
 from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import find_initial_token, word_table
 from synthbridge.diffusion.text import encode_with_style, find_word, tokenize
-from synthbridge.diffusion.transfer import send
-from synthbridge.files import hash_value
+from synthbridge.diffusion.to_device import send
 
 
 class DenoisingObjective:

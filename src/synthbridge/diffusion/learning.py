@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from synthbridge.core.files import whole_file
+from synthbridge.core.log import progress
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.files import whole_file
-from synthbridge.progress import progress
 
 NUM_EVALUATIONS = 10  # readings of the loss at fixed noise, besides the one before the first step
 
@@ -23,7 +23,7 @@ Draw = TypeVar("Draw")
 
 
 @dataclass
-class Run:
+class Learning:
     """Where the learning stands: all that a killed run needs to go on bit for bit."""
 
     step: int  # steps taken
@@ -99,7 +99,7 @@ def _reading_steps(num_steps: int) -> list[int]:
 @torch.no_grad()
 def _read_loss(
     loss: Callable[[Sequence[torch.Tensor], Draw], torch.Tensor],
-    run: Run,
+    run: Learning,
     draw: Callable[[int], Draw],
 ) -> torch.Tensor:
     """Return the loss on a draw that no step learns from, the same at every call.
@@ -110,19 +110,19 @@ def _read_loss(
     return loss(run.vectors, draw(-1))
 
 
-def _start_run(start: torch.Tensor, settings: InversionSettings) -> Run:
+def _start_run(start: torch.Tensor, settings: InversionSettings) -> Learning:
     vectors = [torch.nn.Parameter(vector.clone()) for vector in start]
     optimizer = torch.optim.AdamW(vectors, lr=settings.learning_rate, weight_decay=0)
     losses = torch.zeros(settings.num_steps, device=start.device)
     readings = torch.zeros(NUM_EVALUATIONS + 1, device=start.device)
-    return Run(0, vectors, optimizer, losses, readings)
+    return Learning(0, vectors, optimizer, losses, readings)
 
 
 def _stack(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([vector.detach() for vector in vectors])
 
 
-def _save_run(run: Run, path: Path, key: str) -> None:
+def _save_run(run: Learning, path: Path, key: str) -> None:
     # A vector that no step has touched has no state yet: the zeros that its first step begins with.
     states = [run.optimizer.state[vector] for vector in run.vectors]
     zeros = torch.zeros_like(run.vectors[0])
@@ -138,7 +138,7 @@ def _save_run(run: Run, path: Path, key: str) -> None:
         save_file(tensors, partial, metadata={"key": key, "step": str(run.step)})
 
 
-def _load_run(run: Run, path: Path, key: str) -> None:
+def _load_run(run: Learning, path: Path, key: str) -> None:
     try:
         checkpoint = safe_open(path, framework="pt", device=str(run.losses.device))
     except SafetensorError as error:

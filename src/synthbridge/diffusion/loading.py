@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from synthbridge.stable_diffusion import WEIGHTS, check_configs
+from synthbridge.data.stable_diffusion import WEIGHTS, check_configs
 
 if TYPE_CHECKING:  # they take seconds to import: only where a generator is loaded
     import torch

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from synthbridge.core.files import hash_value
 from synthbridge.diffusion.class_tokens import name_vectors
 from synthbridge.diffusion.inversion import of_classes
 from synthbridge.diffusion.learning import LearnedWords, learn_words
@@ -22,8 +23,7 @@ from synthbridge.diffusion.prompts import class_prompt
 from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import find_initial_token
 from synthbridge.diffusion.text import encode, encode_with_style, find_word, tokenize
-from synthbridge.diffusion.transfer import send
-from synthbridge.files import hash_value
+from synthbridge.diffusion.to_device import send
 
 LEAST_COSINE = 0.99  # of one text in CLIP and in the generator; weights in half precision reach it
 

@@ -1,41 +1,9 @@
-"""Prompts: which words describe an image of a class, with or without a style token."""
+"""Prompts of learned words, and the seeds that draw an image's prompt and noise."""
 
 import hashlib
 from collections.abc import Sequence
 
-from synthbridge.diffusion.settings import PromptSource
-
-# The 27 templates of Bridged, appendix B: the ImageNet templates of the textual inversion paper
-# (arXiv:2208.01618), one drawn at random per image.
-TEMPLATES = (
-    "a photo of a {}",
-    "a rendering of a {}",
-    "a cropped photo of the {}",
-    "the photo of a {}",
-    "a photo of a clean {}",
-    "a photo of a dirty {}",
-    "a dark photo of the {}",
-    "a photo of my {}",
-    "a photo of the cool {}",
-    "a close-up photo of a {}",
-    "a bright photo of the {}",
-    "a cropped photo of a {}",
-    "a photo of the {}",
-    "a good photo of the {}",
-    "a photo of one {}",
-    "a close-up photo of the {}",
-    "a rendition of the {}",
-    "a photo of the clean {}",
-    "a rendition of a {}",
-    "a photo of a nice {}",
-    "a good photo of a {}",
-    "a photo of the nice {}",
-    "a photo of the small {}",
-    "a photo of the weird {}",
-    "a photo of the large {}",
-    "a photo of a cool {}",
-    "a photo of a small {}",
-)
+from synthbridge.diffusion.settings import PromptKind
 
 # The prompt of dataset style inversion (Bridged, section 4.1).
 STYLE_PROMPT = "A {} photo in the style of {}"
@@ -60,7 +28,7 @@ def class_placeholder(placeholder: str, label: int) -> str:
     return f"{placeholder.removesuffix('>')}-{label:04d}>"
 
 
-def placeholders(source: PromptSource, placeholder: str, num_classes: int) -> list[str]:
+def placeholders(source: PromptKind, placeholder: str, num_classes: int) -> list[str]:
     """List the words that a set of learned words holds: one for all classes, or one a class."""
     if source == "dsi":
         return [placeholder]
@@ -68,17 +36,12 @@ def placeholders(source: PromptSource, placeholder: str, num_classes: int) -> li
 
 
 def learned_prompts(
-    source: PromptSource, class_names: Sequence[str], words: Sequence[str]
+    source: PromptKind, class_names: Sequence[str], words: Sequence[str]
 ) -> list[str]:
     """Return the one prompt of each class in a set of learned `words`, its `placeholders`."""
     if source == "dsi":
         return [style_prompt(name, words[0]) for name in class_names]
     return [class_prompt(word) for word in words]
-
-
-def template_prompts(class_name: str) -> list[str]:
-    """Fill all 27 templates, in their order."""
-    return [template.format(class_name) for template in TEMPLATES]
 
 
 def draw_prompt(candidates: Sequence[str], seed: int) -> str:

@@ -12,7 +12,7 @@ from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.schedule import Step, make_steps
 from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.text import encode, tokenize
-from synthbridge.diffusion.transfer import send
+from synthbridge.diffusion.to_device import send
 
 # Denoised at once: 32 images of 512 x 512, 64 rows with guidance, take about 8 GB in bfloat16.
 MAX_PIXELS_DENOISED = 32 * 512 * 512
@@ -29,7 +29,7 @@ def sample_images(
     sampler: Sampler,
     num_steps: int,
     guidance_scale: float,
-    guided_share: float = 1.0,
+    guided_fraction: float = 1.0,
     batch_size: int,
     image_guidance: ImageGuidance | None = None,
 ) -> Iterator[np.ndarray]:
@@ -43,9 +43,9 @@ def sample_images(
         prompts: one an image; each distinct one is encoded once.
         seeds: one an image, from `prompts.image_seed`.
         sampler: `ddpm` or `dpm++`.
-        num_steps: denoising steps; from a real image its strength's share of them.
+        num_steps: denoising steps; from a real image the fraction of them that its strength says.
         guidance_scale: w of Bridged's eq. 1; 1 = no guidance, at half the work.
-        guided_share: of the steps, from the first on; the others take the prompt's prediction
+        guided_fraction: of the steps, from the first on; the others take the prompt's prediction
             alone, at half the work (arXiv:2312.12487 finds their guidance without effect).
         batch_size: images denoised at once, or MAX_PIXELS_DENOISED if that is less; the last batch
             may be smaller.
@@ -76,7 +76,7 @@ def sample_images(
             seeds[batch],
             steps=steps,
             guidance_scale=guidance_scale,
-            guided_share=guided_share,
+            guided_fraction=guided_fraction,
             start=image_guidance.start(batch) if image_guidance else None,
         )
         yield decode(generator, latents).cpu().numpy()
@@ -99,7 +99,7 @@ def denoise(
     *,
     steps: Sequence[Step],
     guidance_scale: float,
-    guided_share: float = 1.0,
+    guided_fraction: float = 1.0,
     start: Start | None = None,
 ) -> torch.Tensor:
     """Turn noise into latents (B, 4, h, w), float32, for the prompts `text[index]`.
@@ -111,7 +111,7 @@ def denoise(
         seeds: one an image: it draws its first noise and then, with DDPM, each step's.
         steps: what `make_steps` lists.
         guidance_scale: w of eq. 1.
-        guided_share: of the steps, from the first on, in 0..1.
+        guided_fraction: of the steps, from the first on, in 0..1.
         start: real images (B,) to begin with in the place of noise, where `steps` are the last of
             a schedule; the seeds then draw a sample of the VAE's posterior before all else.
     """
@@ -123,7 +123,7 @@ def denoise(
         x = noise_start(start, x, draw_noise(draws, shape, device), steps[0])
     x_0_before = x
     timesteps = send(torch.tensor([step.timestep for step in steps]), device)
-    num_guided = round(guided_share * len(steps))
+    num_guided = round(guided_fraction * len(steps))
     for scale, part in ((guidance_scale, slice(num_guided)), (1.0, slice(num_guided, None))):
         if not steps[part]:
             continue

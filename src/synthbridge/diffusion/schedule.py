@@ -56,7 +56,7 @@ def make_steps(
         sampler: `ddpm` or `dpm++`.
         num_steps: from pure noise.
         scheduler_config: of the generator.
-        image_strength: the share of the steps, the last ones, that turn a noised real image into
+        image_strength: the fraction of the steps, the last ones, that turn a noised real image into
             another; null = all, from noise alone.
 
     Raises:

@@ -5,15 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
 
-from synthbridge.settings import Settings
+from synthbridge.core.settings import Settings
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 Sampler = Literal["ddpm", "dpm++"]
-PromptSource = Literal[
-    "template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"
-]
+PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
 Shots = int | Literal["full"] | None
@@ -51,7 +49,7 @@ class SamplingSettings(Settings):
     num_steps: PositiveInt  # denoising steps an image; chosen: 50 with ddpm, 20-25 with dpm++
     # Of the steps, from the first on, that are guided (each costs two passes through the UNet):
     # 1 = all, as in the paper. With 0.6 an image of 20 steps takes a fifth less time.
-    guided_share: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    guided_fraction: Annotated[FiniteFloat, Field(ge=0, le=1)]
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     # torch's compiler fuses the UNet's operations: faster once it has compiled, and rounded
     # otherwise (docs/benchmarks.md).
@@ -67,10 +65,10 @@ class SyntheticSettings(Settings):
     # template: the 27 templates; dsi: the style prompt with the style token; class_tokens, oracle:
     # a learned word in the place of each class's name (docs/learned-prompts.md); contextual,
     # stylised: composed from the data set's lists; file: a person's own (docs/prompts.md).
-    prompts: PromptSource
-    # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this share
-    # of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 / 0.20 /
-    # 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
+    prompts: PromptKind
+    # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this
+    # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
+    # 0.20 / 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
     image_strength: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     # What prompts call a class: its plain name, or, of the senses that the data set's lists give
     # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
@@ -84,8 +82,8 @@ class SyntheticSettings(Settings):
     shots: Shots
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
-    # Of each class, the share that trains: the images that CLIP finds most like it; 1 = all.
-    keep_share: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
+    keep_fraction: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
     cap: PositiveInt | None = None  # and at most so many of each class, as a retrieved set
 
     @field_validator("class_names", "superclass")

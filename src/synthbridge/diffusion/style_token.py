@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from synthbridge.files import whole_file
+from synthbridge.core.files import whole_file
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer

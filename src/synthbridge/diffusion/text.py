@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from synthbridge.diffusion.transfer import send
+from synthbridge.diffusion.to_device import send
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer

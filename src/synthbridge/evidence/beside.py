@@ -29,7 +29,7 @@ def beside_table(accuracy: pd.DataFrame) -> dict[str, Any]:
     measured = accuracy.dropna(subset=names, how="all") if names else accuracy.head(0)
     rows = [
         {
-            **{name: row[name] for name in ("source", "arm")},
+            **{name: row[name] for name in ("method", "arm")},
             "shots": shots_words(row["shots"]),
             "cells": [
                 DASH if pd.isna(row[name]) else spread_words(row[name], row[f"{name}_spread"], 1)

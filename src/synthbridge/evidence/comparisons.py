@@ -18,8 +18,8 @@ from synthbridge.evidence.results import (
     REAL,
     REFERENCE,
     ZERO_SHOT,
-    Run,
     Shots,
+    TestedModel,
     is_clip,
 )
 from synthbridge.evidence.settings import ReportSettings
@@ -37,7 +37,7 @@ class Comparison:
     """An arm beside its reference at one shot count, on the seeds that both have."""
 
     dataset: str
-    source: str
+    method: str
     arm: str
     reference: str
     shots: Shots
@@ -50,14 +50,14 @@ class Comparison:
     selected_on: str  # the split that selected the learning rate
 
 
-def compare_runs(runs: list[Run], settings: ReportSettings) -> list[Comparison]:
+def compare_runs(runs: list[TestedModel], settings: ReportSettings) -> list[Comparison]:
     """Compare each arm with vanilla, and the primary arm with vanilla at equal steps too.
 
     Arms on CLIP are compared with vanilla tuning of CLIP.
     """
-    cells: dict[tuple[str, str, str, Shots], dict[int, Run]] = defaultdict(dict)
+    cells: dict[tuple[str, str, str, Shots], dict[int, TestedModel]] = defaultdict(dict)
     for run in runs:
-        cells[run.dataset, run.source, run.arm, run.shots][run.seed] = run
+        cells[run.dataset, run.method, run.arm, run.shots][run.seed] = run
     comparisons = []
     for (dataset, _, arm, shots), by_seed in cells.items():
         references = _references(arm, settings)
@@ -80,7 +80,7 @@ def _references(arm: str, settings: ReportSettings) -> list[str]:
     return [REFERENCE, CONTROL] if is_controlled else [REFERENCE]
 
 
-def _compare(pairs: list[tuple[Run, Run]], settings: ReportSettings) -> Comparison:
+def _compare(pairs: list[tuple[TestedModel, TestedModel]], settings: ReportSettings) -> Comparison:
     """Compare the runs of an arm with those of its reference, seed by seed."""
     arm, reference = pairs[0]
     interval = paired_interval(
@@ -93,7 +93,7 @@ def _compare(pairs: list[tuple[Run, Run]], settings: ReportSettings) -> Comparis
     )
     return Comparison(
         dataset=arm.dataset,
-        source=arm.source,
+        method=arm.method,
         arm=arm.arm,
         reference=reference.arm,
         shots=arm.shots,
@@ -133,39 +133,39 @@ def _points(value: float) -> str:
     return rounded.replace("-", "\N{MINUS SIGN}")
 
 
-def images_words(source: str, retrieved: Collection[str]) -> str:
+def images_words(method: str, retrieved: Collection[str]) -> str:
     """Say which images: "dsi images", "retrieved images", "retrieved images (pool_2)".
 
     Args:
-        source: a set, named without its shots.
-        retrieved: those sources that are retrieved; the others are synthetic.
+        method: a set, named without its shots.
+        retrieved: those methods that are retrieved; the others are synthetic.
     """
-    if source not in retrieved:
-        return f"{source} images"
-    return "retrieved images" if source == "retrieved" else f"retrieved images ({source})"
+    if method not in retrieved:
+        return f"{method} images"
+    return "retrieved images" if method == "retrieved" else f"retrieved images ({method})"
 
 
 def verdict_sentence(
     dataset: str,
-    source: str,
+    method: str,
     comparisons: Iterable[Comparison],
     settings: ReportSettings,
     retrieved: Collection[str] = (),
 ) -> str:
-    """Say in one sentence what the primary arm did with the images of one source.
+    """Say in one sentence what the primary arm did with the images of one method.
 
     Args:
         dataset: the real data set.
-        source: the set, named without its shots.
-        comparisons: all of them; those of this data set, source and primary arm are used.
+        method: the set, named without its shots.
+        comparisons: all of them; those of this data set, method and primary arm are used.
         settings: of the report.
-        retrieved: the sources that are retrieved.
+        retrieved: the methods that are retrieved.
     """
-    arm, images = settings.primary_arm, images_words(source, retrieved)
+    arm, images = settings.primary_arm, images_words(method, retrieved)
     rows = [
         row
         for row in comparisons
-        if (row.dataset, row.source, row.arm) == (dataset, source, arm)
+        if (row.dataset, row.method, row.arm) == (dataset, method, arm)
     ]  # fmt: skip
     beside_vanilla = [row for row in rows if row.reference == REFERENCE]
     if not beside_vanilla:

@@ -58,10 +58,10 @@ def leakage_rows(examined: Sequence[Examined]) -> list[dict[str, str]]:
         {
             "set": item.set,
             "images": f"{item.leakage['num_images']:,}",
-            "kept": f"{100 * item.gap['kept_share']:.0f} %",
+            "kept": f"{100 * item.gap['kept_fraction']:.0f} %",
             "found": f"{item.leakage['num_near_duplicates']:,}",
-            "share": f"{100 * item.leakage['share']:.2f} %",
-            "real": f"{100 * item.leakage['real_train']['share']:.2f} %",
+            "fraction": f"{100 * item.leakage['fraction']:.2f} %",
+            "real": f"{100 * item.leakage['real_train']['fraction']:.2f} %",
         }
         for item in examined
     ]

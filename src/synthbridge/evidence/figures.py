@@ -11,8 +11,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from synthbridge.core.files import whole_file
 from synthbridge.evidence.results import REFERENCE, arm_key, is_clip
-from synthbridge.files import whole_file
 
 INK = "#1c1c21"  # of text and axes; the page turns it into its own text colour
 FAINT = "#8a8a93"  # legible on white and on black alike

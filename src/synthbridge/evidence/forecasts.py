@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from synthbridge.evidence.comparisons import shots_words
-from synthbridge.evidence.results import REFERENCE, SYNTHETIC_ONLY, Run
+from synthbridge.evidence.results import REFERENCE, SYNTHETIC_ONLY, TestedModel
 from synthbridge.evidence.tables import groups_of, rows_with
 
 FORECASTS = {"leep": "LEEP", "logme": "LogME"}
@@ -29,11 +29,11 @@ COLUMNS = ["dataset", "arm", "shots", "measure", "num_points", "num_sets", "spea
 class Gain:
     """What one run gained over vanilla."""
 
-    run: Run
+    run: TestedModel
     points: float
 
 
-def gains_over_vanilla(runs: list[Run], measure: str) -> list[Gain]:
+def gains_over_vanilla(runs: list[TestedModel], measure: str) -> list[Gain]:
     """List the gain of every run that trained a stage-one model on, where vanilla ran too.
 
     Args:
@@ -53,7 +53,7 @@ def gains_over_vanilla(runs: list[Run], measure: str) -> list[Gain]:
     ]
 
 
-def forecast_table(probes: pd.DataFrame, runs: list[Run], measure: str) -> pd.DataFrame:
+def forecast_table(probes: pd.DataFrame, runs: list[TestedModel], measure: str) -> pd.DataFrame:
     """Return a row an arm, number of shots and forecast: COLUMNS.
 
     The correlation is missing where there are fewer than FEWEST_POINTS points, or where the scores

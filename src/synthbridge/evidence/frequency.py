@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from synthbridge.evidence.results import ZERO_SHOT, Run
+from synthbridge.evidence.results import ZERO_SHOT, TestedModel
 from synthbridge.evidence.statistics import mean_per_class_accuracy
 
 GROUPS = ("many", "medium", "few")
@@ -25,7 +25,7 @@ def frequency_groups(counts: Sequence[int]) -> dict[str, np.ndarray]:
     return {name: classes for name, classes in thirds if len(classes)}
 
 
-def with_frequencies(run: Run, counts: Sequence[int]) -> Run:
+def with_frequencies(run: TestedModel, counts: Sequence[int]) -> TestedModel:
     """Add `accuracy_many`, `_medium` and `_few` to a run: mean per class, in percent.
 
     Only to those that trained on the long tail, or on nothing: k shots are k of every class.

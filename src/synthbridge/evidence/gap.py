@@ -94,7 +94,7 @@ def kernel_distance(
     return float(mean), float(spread)
 
 
-def neighbour_shares(real: np.ndarray, other: np.ndarray, k: int) -> dict[str, float]:
+def neighbour_fractions(real: np.ndarray, other: np.ndarray, k: int) -> dict[str, float]:
     """Return precision, recall, density and coverage of `other` against `real`.
 
     Args:
@@ -192,7 +192,7 @@ def _measures(real: np.ndarray, other: np.ndarray, settings: ExamineSettings) ->
     if fewest >= needs["neighbours"]:
         rng = np.random.default_rng(settings.seed)
         some = _draw(real, settings.max_images, rng), _draw(other, settings.max_images, rng)
-        found |= neighbour_shares(some[0], some[1], settings.neighbours)
+        found |= neighbour_fractions(some[0], some[1], settings.neighbours)
     rounded = {name: round(value, 5) for name, value in found.items()}
     return {"num_real": len(real), "num_images": len(other), **rounded}
 

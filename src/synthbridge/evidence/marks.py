@@ -7,7 +7,7 @@ being told; a number selected on held-out training images bears no mark.
 import pandas as pd
 from matplotlib.figure import Figure
 
-from synthbridge.evidence.results import Run, is_clip
+from synthbridge.evidence.results import TestedModel, is_clip
 
 WARNING = "learning rate selected on test images"
 SUFFIX = "_selected_on_test"  # of the names in summary.json that hold marked numbers
@@ -20,7 +20,7 @@ TABLES = ("results", "accuracy", "convergence", "differences", "forecasts")
 FIGURES = ("accuracy", "convergence", "differences")
 
 
-def marked_datasets(runs: list[Run]) -> set[str]:
+def marked_datasets(runs: list[TestedModel]) -> set[str]:
     """List the data sets whose runs have learning rates selected on test images."""
     return {run.dataset for run in runs if run.selected_on == "test"}
 

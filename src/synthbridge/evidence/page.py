@@ -35,7 +35,7 @@ from synthbridge.evidence.results import (
     REFERENCE,
     SYNTHETIC_ONLY,
     ZERO_SHOT,
-    Run,
+    TestedModel,
     is_clip,
 )
 from synthbridge.evidence.settings import ReportSettings
@@ -46,7 +46,7 @@ TITLES = {
     "differences": "Paired differences to vanilla with their intervals",
     "convergence": "Training accuracy per epoch of the last leg",
     "style_loss": "Loss of the style tokens",
-    "grid": "Pictures of every source",
+    "grid": "Pictures of every method",
 }
 
 
@@ -55,7 +55,7 @@ class Evidence:
     """What is known of one data set; a table or mapping is empty where nothing was given."""
 
     dataset: str
-    runs: list[Run]
+    runs: list[TestedModel]
     comparisons: list[Comparison]
     accuracy: pd.DataFrame
     convergence: pd.DataFrame
@@ -63,14 +63,14 @@ class Evidence:
     probes: pd.DataFrame
     forecasts: pd.DataFrame
     examined: list[Examined]
-    pictures: dict[str, np.ndarray]  # source -> (rows, pictures, H, W, 3) uint8
+    pictures: dict[str, np.ndarray]  # method -> (rows, pictures, H, W, 3) uint8
     class_names: list[str]  # of the rows of pictures
     provenance: dict[str, dict[str, str]]  # set -> what all its images share
-    retrieved: dict[str, str]  # retrieved source -> what it lacks, or ""
+    retrieved: dict[str, str]  # retrieved method -> what it lacks, or ""
 
-    def sources(self) -> list[str]:
-        """List the sources of the sets, synthetic and retrieved."""
-        return [source for source in self.accuracy["source"].unique() if source != REAL]
+    def methods(self) -> list[str]:
+        """List the methods of the sets, synthetic and retrieved."""
+        return [method for method in self.accuracy["method"].unique() if method != REAL]
 
 
 def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figure]:
@@ -144,7 +144,7 @@ def _section(
         "num_classes": len(np.unique(first.labels)),
         "seeds": ", ".join(str(seed) for seed in seeds),
         "one_seed": len(seeds) == 1,
-        "verdicts": [_verdict(evidence, source, settings) for source in evidence.sources()],
+        "verdicts": [_verdict(evidence, method, settings) for method in evidence.methods()],
         "shots": [shots_words(shots) for shots in shots_of(evidence.accuracy)],
         "accuracy": [row for row in accuracy if not is_clip(row["arm"])],
         "clip": [row for row in accuracy if is_clip(row["arm"])],
@@ -173,19 +173,19 @@ def _embedded(name: str, figure: Figure, dataset: str) -> Markup:
     return Markup(inline_svg(figure, f"{dataset}-{name}", str(Markup.escape(title))))
 
 
-def _verdict(evidence: Evidence, source: str, settings: ReportSettings) -> dict[str, Any]:
-    rows = [row for row in evidence.comparisons if row.source == source]
+def _verdict(evidence: Evidence, method: str, settings: ReportSettings) -> dict[str, Any]:
+    rows = [row for row in evidence.comparisons if row.method == method]
     primary = [row for row in rows if _is_primary(row, settings)]
     return {
-        "images": images_words(source, evidence.retrieved),
-        "sentence": verdict_sentence(evidence.dataset, source, rows, settings, evidence.retrieved),
-        "lacks": evidence.retrieved.get(source, ""),
+        "images": images_words(method, evidence.retrieved),
+        "sentence": verdict_sentence(evidence.dataset, method, rows, settings, evidence.retrieved),
+        "lacks": evidence.retrieved.get(method, ""),
         "answers": [(shots_words(row.shots), row.verdict) for row in primary],
     }
 
 
 def _is_control(row: Comparison, settings: ReportSettings) -> bool:
-    if row.reference == CONTROL or row.source == REAL:
+    if row.reference == CONTROL or row.method == REAL:
         return True
     return row.arm == SYNTHETIC_ONLY or (
         row.arm.startswith(settings.primary_arm) and row.arm.endswith("reinit")

@@ -12,7 +12,7 @@ from synthbridge.evidence.comparisons import (
     shots_words,
     spread_words,
 )
-from synthbridge.evidence.results import Run
+from synthbridge.evidence.results import TestedModel
 from synthbridge.evidence.tables import groups_of, shots_of
 
 
@@ -20,7 +20,7 @@ def comparison_row(row: Comparison) -> dict[str, str]:
     """Return a comparison as words."""
     return {
         "arm": row.arm,
-        "source": row.source,
+        "method": row.method,
         "reference": row.reference,
         "shots": shots_words(row.shots),
         "accuracies": f"{row.arm_accuracy:.1f} / {row.reference_accuracy:.1f}",
@@ -32,16 +32,16 @@ def comparison_row(row: Comparison) -> dict[str, str]:
 
 
 def accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
-    """Return a row a source and arm, with a cell a shot count."""
+    """Return a row a method and arm, with a cell a shot count."""
     rows = []
-    for (source, arm), group in groups_of(accuracy, ["source", "arm"]):
+    for (method, arm), group in groups_of(accuracy, ["method", "arm"]):
         by_shots = {row["shots"]: row for row in group.to_dict("records")}
         cells = []
         for shots in shots_of(accuracy):
             row = by_shots.get(shots)
             spread = row[f"{measure}_spread"] if row else None
             cells.append(spread_words(row[measure], spread, 1) if row else DASH)
-        rows.append({"source": source, "arm": arm, "cells": cells})
+        rows.append({"method": method, "arm": arm, "cells": cells})
     return rows
 
 
@@ -61,14 +61,14 @@ def probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
+def run_rows(runs: list[TestedModel]) -> list[dict[str, Any]]:
     """Return a row a cell: what was trained, for how long, and which rates were chosen."""
-    cells: dict[tuple[Any, ...], list[Run]] = {}
+    cells: dict[tuple[Any, ...], list[TestedModel]] = {}
     for run in runs:
-        cells.setdefault((run.source, run.arm, run.shots), []).append(run)
+        cells.setdefault((run.method, run.arm, run.shots), []).append(run)
     return [
         {
-            "source": source,
+            "method": method,
             "arm": arm,
             "shots": shots_words(shots),
             "num_train": f"{np.mean([run.num_train for run in group]):,.0f}",
@@ -83,5 +83,5 @@ def run_rows(runs: list[Run]) -> list[dict[str, Any]]:
                 for run in group
             ),
         }
-        for (source, arm, shots), group in cells.items()
+        for (method, arm, shots), group in cells.items()
     ]

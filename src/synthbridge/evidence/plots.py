@@ -34,20 +34,20 @@ MEASURE_WORDS = {"top1": "test accuracy (%)", "mean_per_class": "mean per class 
 def plot_accuracy(
     accuracy: pd.DataFrame, *, measure: str, primary_arm: str, retrieved: Collection[str] = ()
 ) -> Figure:
-    """Draw accuracy against shots, a panel a source, a band of one spread to each side."""
+    """Draw accuracy against shots, a panel a method, a band of one spread to each side."""
     looks, shots = arm_looks({REFERENCE, *accuracy["arm"]}), shots_of(accuracy)
-    sources = [source for source in accuracy["source"].unique() if source != REAL]
-    figure, axes = panels(max(1, len(sources)), width=WIDTH, height=4.2, wide=2)
-    for panel, source in zip(axes, sources or [REAL], strict=True):
-        seen = rows_with(accuracy, "source", [REAL, source])
+    methods = [method for method in accuracy["method"].unique() if method != REAL]
+    figure, axes = panels(max(1, len(methods)), width=WIDTH, height=4.2, wide=2)
+    for panel, method in zip(axes, methods or [REAL], strict=True):
+        seen = rows_with(accuracy, "method", [REAL, method])
         for arm in arms_of(seen):
             points = rows_with(seen, "arm", [arm])
             points = points.assign(x=[shots.index(value) for value in points["shots"]])
             label = f"{arm} (another model)" if is_clip(arm) else arm
             _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=label,
                             bold=arm in (primary_arm, REFERENCE))  # fmt: skip
-        images = images_words(source, retrieved)
-        panel.set_title(f"with {images}" if sources else "real images only")
+        images = images_words(method, retrieved)
+        panel.set_title(f"with {images}" if methods else "real images only")
         panel.set_xticks(range(len(shots)), [str(value) for value in shots])
         panel.set_xlim(-0.25, len(shots) - 0.75)
         panel.set_xlabel("real training images per class (shots)")
@@ -84,7 +84,7 @@ def plot_differences(comparisons: list[Comparison], *, primary_arm: str) -> Figu
     A filled mark is an interval without zero. The primary arm's name is bold.
     """
     looks = arm_looks({REFERENCE, *(row.arm for row in comparisons)})
-    cells = list(dict.fromkeys((row.source, row.arm) for row in comparisons))
+    cells = list(dict.fromkeys((row.method, row.arm) for row in comparisons))
     shots = shots_of(pd.DataFrame({"shots": [row.shots for row in comparisons]}))
     figure, axes = panels(len(shots), width=WIDTH, height=0.9 + 0.24 * len(cells),
                           share_x=False)  # fmt: skip
@@ -92,12 +92,12 @@ def plot_differences(comparisons: list[Comparison], *, primary_arm: str) -> Figu
         panel.axvline(0, color=FAINT, linewidth=1.2, zorder=1)
         for row in comparisons:
             if row.shots == count:
-                _difference_mark(panel, row, cells.index((row.source, row.arm)), looks[row.arm])
+                _difference_mark(panel, row, cells.index((row.method, row.arm)), looks[row.arm])
         panel.set_title(shots_words(count))
         panel.set_xlabel(f"points over {REFERENCE}")
         panel.grid(visible=False, axis="y")
     axes[0].set_ylim(len(cells) - 0.5, -0.5)
-    labels = [arm if source == REAL else f"{arm} · {source}" for source, arm in cells]
+    labels = [arm if method == REAL else f"{arm} · {method}" for method, arm in cells]
     axes[0].set_yticks(range(len(cells)), labels)
     for label, (_, arm) in zip(axes[0].get_yticklabels(), cells, strict=True):
         label.set_fontweight("bold" if arm == primary_arm else "normal")
@@ -125,16 +125,16 @@ def plot_convergence(convergence: pd.DataFrame) -> Figure:
     """Draw training accuracy per epoch of the last leg, a panel a shot count."""
     looks = arm_looks({REFERENCE, *convergence["arm"]})
     shots = shots_of(convergence)
-    sources = [source for source in convergence["source"].unique() if source != REAL]
-    dashes = dict(zip(sources, ("-", (0, (4, 1.5)), (0, (1, 1.2))) * len(sources), strict=False))
+    methods = [method for method in convergence["method"].unique() if method != REAL]
+    dashes = dict(zip(methods, ("-", (0, (4, 1.5)), (0, (1, 1.2))) * len(methods), strict=False))
     figure, axes = panels(len(shots), width=WIDTH, height=3.4, share_x=False)
     for panel, count in zip(axes, shots, strict=True):
-        lines = groups_of(rows_with(convergence, "shots", [count]), ["source", "arm"])
-        for (source, arm), line in lines:
+        lines = groups_of(rows_with(convergence, "shots", [count]), ["method", "arm"])
+        for (method, arm), line in lines:
             epochs, mean = line["epoch"], line["train_accuracy"].to_numpy(dtype=float)
-            label = arm if source == REAL else f"{arm} · {source}"
+            label = arm if method == REAL else f"{arm} · {method}"
             colour = looks[arm].colour
-            look = {"color": colour, "linestyle": dashes.get(source, "-")}
+            look = {"color": colour, "linestyle": dashes.get(method, "-")}
             # The control takes vanilla's own steps first, and would hide it.
             panel.plot(epochs, mean, **look, label=label, zorder=2 if arm == CONTROL else 3)
             spread = np.nan_to_num(line["spread"].to_numpy(dtype=float))
@@ -175,10 +175,10 @@ def plot_style_loss(losses: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_grid(pictures: dict[str, np.ndarray], class_names: list[str]) -> Figure:
-    """Draw pictures side by side: a block of columns a source, a row a class.
+    """Draw pictures side by side: a block of columns a method, a row a class.
 
     Args:
-        pictures: for each source (rows, pictures, H, W, 3) uint8, all with the same rows, H, W.
+        pictures: for each method (rows, pictures, H, W, 3) uint8, all with the same rows, H, W.
         class_names: of the rows.
     """
     first = next(iter(pictures.values()))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from synthbridge.evidence.results import WAY_OUT, list_files, read_whole_json
 
-PROBE_COLUMNS = ["dataset", "set", "source", "model", "measure", "seed", "value"]
+PROBE_COLUMNS = ["dataset", "set", "method", "model", "measure", "seed", "value"]
 LOSS_COLUMNS = ["dataset", "set", "subset", "step", "loss", "fixed_noise_loss"]
 
 
@@ -36,7 +36,7 @@ def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a list of probe rows ({error!r}); {WAY_OUT}") from None
     table = pd.DataFrame(rows, columns=pd.Index(PROBE_COLUMNS))
-    return table.astype({"set": object, "source": object})
+    return table.astype({"set": object, "method": object})
 
 
 def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFrame:

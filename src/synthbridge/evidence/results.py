@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from synthbridge.core.files import read_json
 from synthbridge.evidence.statistics import mean_per_class_accuracy, top1_accuracy
-from synthbridge.files import read_json
 
-REAL = "real"  # the source of arms that see no set
+REAL = "real"  # the method of arms that see no set
 REFERENCE = "vanilla"  # what every arm is compared with
 CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
 SYNTHETIC_ONLY = "synthetic_only"
@@ -33,11 +33,11 @@ WAY_OUT = "delete it and run 'dvc repro' to make it again"
 
 
 @dataclass(frozen=True)
-class Run:
+class TestedModel:
     """One final model on the test set. Accuracies in percent."""
 
     dataset: str
-    source: str  # "real", or the set's name without its shots
+    method: str  # "real", or the set's name without its shots
     set: str | None  # the generated or retrieved set; None for arms on real images alone
     arm: str
     shots: Shots
@@ -78,13 +78,13 @@ def arm_key(arm: str) -> tuple[int, str]:
     return (2 if arm.startswith(REFERENCE) else 4 if arm == SYNTHETIC_ONLY else 3), arm
 
 
-def run_key(run: Run) -> tuple[Any, ...]:
+def run_key(run: TestedModel) -> tuple[Any, ...]:
     """Order runs as every table shows them."""
-    source = (run.source != REAL, run.source)
-    return run.dataset, source, arm_key(run.arm), shots_key(run.shots), run.seed
+    method = (run.method != REAL, run.method)
+    return run.dataset, method, arm_key(run.arm), shots_key(run.shots), run.seed
 
 
-def read_runs(folders: Iterable[Path]) -> list[Run]:
+def read_runs(folders: Iterable[Path]) -> list[TestedModel]:
     """Read every run below `folders`, in the order of `run_key`.
 
     Raises:
@@ -112,15 +112,15 @@ def _check_number(index: Path) -> None:
         raise ValueError(f"{index.parent} holds {found} runs of {expected}; {WAY_OUT}")
 
 
-def _check_runs(runs: list[Run]) -> None:
+def _check_runs(runs: list[TestedModel]) -> None:
     """Refuse runs that are the same, or were not tested and selected on the same images."""
     labels: dict[str, np.ndarray] = {}
     selected_on: dict[str, str] = {}
     for run, next_run in zip(runs, [*runs[1:], None], strict=True):
         if next_run is not None and run_key(run) == run_key(next_run):
             raise ValueError(
-                f"two runs of arm '{run.arm}' with source '{run.source}', shots {run.shots} and "
-                f"seed {run.seed} on {run.dataset}; give each set its own source"
+                f"two runs of arm '{run.arm}' with method '{run.method}', shots {run.shots} and "
+                f"seed {run.seed} on {run.dataset}; give each set its own method"
             )
         if not np.array_equal(labels.setdefault(run.dataset, run.labels), run.labels):
             raise ValueError(
@@ -162,7 +162,7 @@ def read_whole_json(path: Path) -> Any:
         raise ValueError(f"{path} is not whole JSON ({error}); {WAY_OUT}") from None
 
 
-def _read_run(path: Path) -> Run:
+def _read_run(path: Path) -> TestedModel:
     record = read_whole_json(path)
     correct, labels = _read_answers(path.with_suffix(".npz"))
     top1 = top1_accuracy(correct)
@@ -171,9 +171,9 @@ def _read_run(path: Path) -> Run:
             raise ValueError(
                 f"{path} says top1 {record['top1']}, but its predictions give {top1:.4f}; {WAY_OUT}"
             )
-        return Run(
+        return TestedModel(
             dataset=record["dataset"],
-            source=record["source"],
+            method=record["method"],
             set=record["set"],
             arm=record["arm"],
             shots=record["shots"],

@@ -41,12 +41,12 @@ class Interval:
 
 
 def top1_accuracy(correct: np.ndarray) -> float:
-    """Return the share of correct answers; `correct` is (N,) booleans."""
+    """Return the fraction of correct answers; `correct` is (N,) booleans."""
     return float(np.mean(correct))
 
 
 def mean_per_class_accuracy(correct: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean over the classes in `labels` of each class's share of correct answers.
+    """Return the mean over the classes in `labels` of each class's fraction of correct answers.
 
     Args:
         correct: (N,) booleans.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synthbridge.core.files import whole_file
 from synthbridge.evidence.beside import beside_columns
 from synthbridge.evidence.comparisons import Comparison
 from synthbridge.evidence.marks import SUFFIX
@@ -19,16 +20,15 @@ from synthbridge.evidence.results import (
     CONTROL,
     REFERENCE,
     ZERO_SHOT,
-    Run,
     Shots,
+    TestedModel,
     arm_key,
     is_clip,
     shots_key,
 )
 from synthbridge.evidence.settings import ReportSettings
-from synthbridge.files import whole_file
 
-CELL = ["dataset", "source", "arm", "shots"]
+CELL = ["dataset", "method", "arm", "shots"]
 
 
 def rows_with(table: pd.DataFrame, column: str, values: list[Any]) -> pd.DataFrame:
@@ -45,12 +45,12 @@ def groups_of(
     yield from groups
 
 
-def results_table(runs: list[Run]) -> pd.DataFrame:
+def results_table(runs: list[TestedModel]) -> pd.DataFrame:
     """Return one row a run."""
     return pd.DataFrame(
         {
             "dataset": run.dataset,
-            "source": run.source,
+            "method": run.method,
             "set": run.set,
             "arm": run.arm,
             "shots": run.shots,
@@ -69,8 +69,8 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
     )
 
 
-def accuracy_table(runs: list[Run]) -> pd.DataFrame:
-    """Return mean and spread over seeds: a row a data set, source, arm and shot count.
+def accuracy_table(runs: list[TestedModel]) -> pd.DataFrame:
+    """Return mean and spread over seeds: a row a data set, method, arm and shot count.
 
     Zero-shot CLIP, which has neither shots nor seeds, stands at every shot count.
     """
@@ -95,7 +95,7 @@ def accuracy_table(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _at_all_shots(runs: list[Run]) -> list[Run]:
+def _at_all_shots(runs: list[TestedModel]) -> list[TestedModel]:
     """Repeat zero-shot CLIP at every shot count that its data set has otherwise."""
     found: dict[str, set[Shots]] = {}
     for run in runs:
@@ -121,7 +121,7 @@ def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
     rows = [
         [
             row.dataset,
-            row.source,
+            row.method,
             row.arm,
             row.shots,
             row.reference,
@@ -139,7 +139,7 @@ def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
-def convergence_table(runs: list[Run], primary_arm: str) -> pd.DataFrame:
+def convergence_table(runs: list[TestedModel], primary_arm: str) -> pd.DataFrame:
     """Return the training accuracy of the last leg per epoch, mean and spread over seeds.
 
     Only of vanilla, its control, bridged and the primary arm: the comparison of Bridged, figure 3.
@@ -147,7 +147,7 @@ def convergence_table(runs: list[Run], primary_arm: str) -> pd.DataFrame:
     columns = [*CELL, "epoch", "train_accuracy", "spread"]
     points = pd.DataFrame(
         [
-            [run.dataset, run.source, run.arm, run.shots, epoch, accuracy]
+            [run.dataset, run.method, run.arm, run.shots, epoch, accuracy]
             for run in runs
             if run.arm in (REFERENCE, CONTROL, "bridged", primary_arm)
             for epoch, accuracy in enumerate(run.train_accuracy, start=1)
@@ -172,7 +172,7 @@ def smooth_losses(losses: pd.DataFrame) -> pd.DataFrame:
 
 def probe_table(probes: pd.DataFrame) -> pd.DataFrame:
     """Return mean and spread over seeds of LEEP and fixed-feature accuracy."""
-    cell = ["dataset", "set", "source", "model", "measure"]
+    cell = ["dataset", "set", "method", "model", "measure"]
     rows = [
         [*values, group["value"].mean(), group["value"].std(ddof=1), len(group)]
         for values, group in groups_of(probes, cell)
@@ -199,13 +199,13 @@ def summary(
         mark = "" if is_clip(row["arm"]) else suffix.get(row["dataset"], "")
         for name, column in {"accuracy": settings.measure, **beside}.items():
             if not pd.isna(row[column]):
-                arms = _below(tree, row["dataset"], f"{name}{mark}", row["source"], row["arm"])
+                arms = _below(tree, row["dataset"], f"{name}{mark}", row["method"], row["arm"])
                 arms[str(row["shots"])] = round(row[column], 2)
     for row in comparisons:
         if row.arm == settings.primary_arm:
             kind = f"difference{suffix.get(row.dataset, '')}"
             name = f"{row.arm}_minus_{row.reference}"
-            points = _below(tree, row.dataset, kind, row.source, name, str(row.shots))
+            points = _below(tree, row.dataset, kind, row.method, name, str(row.shots))
             points["points"] = round(row.interval.difference, 2)
             points["low"] = round(row.interval.low, 2)
             points["high"] = round(row.interval.high, 2)

@@ -7,7 +7,7 @@ model, are not public.
 import re
 from collections.abc import Sequence
 
-from synthbridge.files import hash_value
+from synthbridge.core.files import hash_value
 from synthbridge.prompts.lists import CLASS, PromptLists
 
 NUM_CANDIDATES = 100  # prompts a class; chosen: each serves ten of a thousand images

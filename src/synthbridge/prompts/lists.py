@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from synthbridge.settings import Settings, check_settings
+from synthbridge.core.settings import Settings, check_settings
 
 CLASS = "class"  # the field of a pattern that the class's name fills
 

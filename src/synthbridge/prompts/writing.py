@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from synthbridge.files import hash_value
+from synthbridge.core.files import hash_value
 from synthbridge.prompts.line_check import RULES, clean_line, find_fault
 
 TOKENS_PER_LINE = 48  # which the model may write; a caption of 30 words takes about 40

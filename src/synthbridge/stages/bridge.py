@@ -5,28 +5,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthbridge.core.files import hash_folder, hash_value, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog
+from synthbridge.core.processes import start_accelerator
+from synthbridge.core.settings import Sections
+from synthbridge.core.units import copy_unit, unit_path, whole_unit
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample
-from synthbridge.data.synthetic import hash_samples, synthetic_samples
-from synthbridge.files import hash_folder, hash_value, write_json
-from synthbridge.progress import StageLog
-from synthbridge.stages.costs import Amounts, first_leg
-from synthbridge.stages.params import read_params
-from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.trainings import (
-    describe_normalisation,
-    load_samples,
-    make_recipe,
-    measured_recipe,
-    share_trainings,
-)
+from synthbridge.data.synthetic import block_folders, hash_samples, synthetic_samples
 from synthbridge.training.arms import curve_record
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, train
 from synthbridge.training.settings import StageOneSettings, TrainingSettings
 from synthbridge.training.team import Team
-from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
+from synthbridge.training.trainings import (
+    describe_normalisation,
+    load_samples,
+    make_recipe,
+    measured_recipe,
+    share_trainings,
+)
+
+
+@dataclass(frozen=True)
+class BridgeParams:
+    """What the stage reads of params.yaml."""
+
+    stage_one: Mapping[str, StageOneSettings]
+    training: TrainingSettings
+    seeds: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -39,9 +48,7 @@ class StageOneRun:
 
 
 def bridge(
-    stage_one: Mapping[str, StageOneSettings],
-    training: TrainingSettings,
-    seeds: Sequence[int],
+    params: BridgeParams,
     *,
     real: Path,
     backbone: Path,
@@ -50,8 +57,9 @@ def bridge(
     out: Path,
 ) -> None:
     """Train every stage-one model of a set, for every seed, on synthetic images alone."""
+    stage_one, training, seeds = params.stage_one, params.training, params.seeds
     num_runs = len(stage_one) * len(seeds)
-    log = StageLog(f"bridge: training {num_runs} stage-one models ({', '.join(stage_one)})")
+    log = StageLog("bridge", f"training {num_runs} stage-one models ({', '.join(stage_one)})")
     dataset = read_dataset(real)
     num_classes = len(dataset.class_names)
     recipe = make_recipe(training, backbone, dataset.flip)
@@ -66,12 +74,14 @@ def bridge(
         ]
         decoded_of, images = None, None
 
-        def cost(run: StageOneRun) -> Amounts:
-            steps = stage_one[run.name].num_steps
-            return first_leg(len(samples[run.seed]), steps, training.batch_size, len(stage_one))
-
         for run, team in share_trainings(
-            accelerator, runs, what="stage one", unit="model", log=log, cost=cost
+            accelerator,
+            runs,
+            what="stage one",
+            unit="model",
+            log=log,
+            params=params,
+            num_images={seed: len(of_seed) for seed, of_seed in samples.items()},
         ):
             if samples[run.seed] != decoded_of:  # most sets are the same for every seed
                 decoded_of = samples[run.seed]
@@ -101,7 +111,9 @@ def _recipe(recipe: Recipe, dataset: PreparedDataset, images: ImageSet, seed: in
 
 def _unit(settings: StageOneSettings, seed: int, samples: Sequence[Sample], shared: list) -> Path:
     inputs = hash_value(hash_samples(samples))
-    key = unit_key(settings=settings.model_dump(), seed=seed, synthetic=inputs, shared=shared)
+    key = unit_key(
+        make=_train, settings=settings.model_dump(), seed=seed, synthetic=inputs, shared=shared
+    )
     return unit_path("bridge", key)
 
 
@@ -143,8 +155,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="bridge", description=__doc__)
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--blocks", type=Path, required=True, nargs="+")
+    parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
+    parser.add_argument("--num-blocks", type=int, required=True)
     parser.add_argument("--kept", type=Path, help="what examine keeps of the set (default: all)")
-    args = parser.parse_args(arguments)
-    params = read_params()
-    bridge(params.stage_one, params.training, params.seeds, **vars(args))
+    args = vars(parser.parse_args(arguments))
+    args["blocks"] = block_folders(args["blocks"], args.pop("num_blocks"))
+    sections = Sections()
+    params = BridgeParams(
+        stage_one=sections.read(dict[str, StageOneSettings], "stage_one"),
+        training=sections.read(TrainingSettings, "training"),
+        seeds=sections.read(list[int], "seeds"),
+    )
+    bridge(params, **args)

@@ -6,28 +6,29 @@ again, and for nothing else: nothing is chosen by them.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from synthbridge.clip.class_scores import class_vectors, keep_best
-from synthbridge.clip.embedding import load_clip
+from synthbridge.clip.embedding import Clip, load_clip
 from synthbridge.clip.near_duplicates import MAX_PAIRS, near_duplicates, nearest_references
+from synthbridge.clip.shard_embeddings import embed_shards
+from synthbridge.core.files import hash_folder, whole_file, write_json
+from synthbridge.core.log import StageLog, say
+from synthbridge.core.processes import start_accelerator
+from synthbridge.core.settings import Sections
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
-from synthbridge.data.synthetic import set_samples, subset_of
-from synthbridge.diffusion.prompts import TEMPLATES
+from synthbridge.data.synthetic import block_folders, set_samples, subset_of
+from synthbridge.diffusion.settings import SyntheticSettings
 from synthbridge.evidence.gap import describe_gap, mean_gap
 from synthbridge.evidence.settings import ExamineSettings
-from synthbridge.files import whole_file, write_json
-from synthbridge.progress import StageLog, say
-from synthbridge.stages.embeddings import embed_shards
-from synthbridge.stages.params import read_params
-from synthbridge.stages.processes import start_accelerator
+from synthbridge.prompts.templates import TEMPLATES
 
 NUM_PICTURES = 16  # of the pairs of images that are most alike
 TILE = 64  # pixels: the side of a picture
@@ -49,7 +50,7 @@ class Embedded:
 def examine(
     params: ExamineSettings,
     *,
-    keep_share: float,
+    keep_fraction: float,
     cap: int | None = None,
     real: Path,
     blocks: Sequence[Path],
@@ -62,7 +63,7 @@ def examine(
 
     Args:
         params: settings.
-        keep_share: of each class, the share of the set's images that trains.
+        keep_fraction: of each class, the fraction of the set's images that trains.
         cap: and at most so many of each class; None: no limit.
         real: the prepared data set; an extra test set counts as test images.
         blocks: the set's folders of shards.
@@ -75,26 +76,27 @@ def examine(
         ValueError: if there is no CLIP or no image.
     """
     images = set_samples(blocks)
-    log = StageLog(f"examine: {len(images)} images of a set beside the real ones")
+    log = StageLog("examine", f"{len(images)} images of a set beside the real ones")
     dataset = read_dataset(real)
     judged = [*dataset.samples("test"), *dataset.extra_test_samples()]
     splits = {"set": images, "train": dataset.samples("train"), "test": judged}
     with start_accelerator() as accelerator:
         shards = list(dict.fromkeys(s.shard for split in splits.values() for s in split))
-        vectors = embed_shards(clip, shards, accelerator.device)
+        load = cache(partial(load_clip, clip, accelerator.device))
+        vectors = embed_shards(load, hash_folder(clip), shards)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
-        kept = _filter(own, keep_share, cap, dataset, clip, accelerator.device)
+        kept = _filter(own, keep_fraction, cap, dataset, load)
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
-        write_json(out / "kept.json", {"keep_share": keep_share, "keys": keys})
+        write_json(out / "kept.json", {"keep_fraction": keep_fraction, "keys": keys})
         own = own.where(kept)
         leakage = describe_leakage(own, train, test, params.threshold)
         write_json(out / "findings" / "leakage.json", leakage)
         _draw_pairs(own, test, out / "findings" / "pairs.png")
         gap = _describe_gaps(own, train, dataset, params)
-        share = round(float(kept.mean()), 4)
-        gap = {**gap, "clip": clip_name, "kept_share": share}
+        fraction = round(float(kept.mean()), 4)
+        gap = {**gap, "clip": clip_name, "kept_fraction": fraction}
         write_json(out / "findings" / "gap.json", gap)
-        write_json(metric, {"kept_share": share, **_numbers(leakage), **gap["mean"]})
+        write_json(metric, {"kept_fraction": fraction, **_numbers(leakage), **gap["mean"]})
     found, total = leakage["num_near_duplicates"], leakage["num_images"]
     say(f"  {found} of {total} images are near-duplicates of a test image")
     log.done("kept images, near-duplicates and gap", out)
@@ -109,24 +111,22 @@ def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedde
 
 def _filter(
     own: Embedded,
-    keep_share: float,
+    keep_fraction: float,
     cap: int | None,
     dataset: PreparedDataset,
-    clip: Path,
-    device: torch.device,
+    load: Callable[[], Clip],
 ) -> np.ndarray:
-    """Say which images the CLIP filter keeps, (N,) bool: the best share of each class and subset,
-    up to the cap.
+    """Say which images the CLIP filter keeps, (N,) bool: the best of each class and subset.
 
     An image's score is its cosine to its class's templates.
     """
-    if keep_share == 1 and cap is None:
+    if keep_fraction == 1 and cap is None:
         return np.ones(len(own.samples), bool)
-    classes = class_vectors(load_clip(clip, device), dataset.class_names, TEMPLATES)
+    classes = class_vectors(load(), dataset.class_names, TEMPLATES)
     labels = [sample.label for sample in own.samples]
     scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
-    return keep_best(scores, groups, keep_share, cap)
+    return keep_best(scores, groups, keep_fraction, cap)
 
 
 def describe_leakage(
@@ -138,8 +138,12 @@ def describe_leakage(
 
     def count(found: list, images: Embedded) -> dict[str, Any]:
         number = len({pair.query for pair in found})
-        share = round(number / len(images.samples), 6)
-        return {"num_images": len(images.samples), "num_near_duplicates": number, "share": share}
+        fraction = round(number / len(images.samples), 6)
+        return {
+            "num_images": len(images.samples),
+            "num_near_duplicates": number,
+            "fraction": fraction,
+        }
 
     return {
         "threshold": threshold,
@@ -199,8 +203,8 @@ def _numbers(leakage: dict[str, Any]) -> dict[str, Any]:
     return {
         "num_images": leakage["num_images"],
         "num_near_duplicates": leakage["num_near_duplicates"],
-        "near_duplicate_share": leakage["share"],
-        "near_duplicate_share_of_real_train": leakage["real_train"]["share"],
+        "near_duplicate_fraction": leakage["fraction"],
+        "near_duplicate_fraction_of_real_train": leakage["real_train"]["fraction"],
     }
 
 
@@ -210,11 +214,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", required=True, help="a name of `sets` in params.yaml")
     for name in ("--real", "--clip", "--out", "--metric"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--blocks", type=Path, required=True, nargs="+")
+    parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
+    parser.add_argument("--num-blocks", type=int, required=True)
     args = vars(parser.parse_args(arguments))
-    params = read_params()
-    generated = params.synthetic.get(args.pop("set"))  # a retrieved set was filtered before
-    named = getattr(params.upstream.clip, "hub", "the miniature's CLIP")
-    share = generated.keep_share if generated else 1.0
-    cap = generated.cap if generated else None
-    examine(params.examine, keep_share=share, cap=cap, clip_name=named, **args)
+    args["blocks"] = block_folders(args["blocks"], args.pop("num_blocks"))
+    sections = Sections()
+    set_name = args.pop("set")
+    keep_fraction, cap = 1.0, None  # of a retrieved set, which was filtered before
+    if set_name in sections.read(list[str], "generated_sets"):
+        generated = sections.read(SyntheticSettings, f"synthetic.{set_name}")
+        keep_fraction, cap = generated.keep_fraction, generated.cap
+    examine(
+        sections.read(ExamineSettings, "examine"),
+        keep_fraction=keep_fraction,
+        cap=cap,
+        clip_name=_clip_name(sections),
+        **args,
+    )
+
+
+def _clip_name(sections: Sections) -> str:
+    clip = sections.values["upstream"]["clip"] or {}
+    return clip.get("hub", "the miniature's CLIP")

@@ -6,32 +6,106 @@ probabilities of every test image, so that no later statistic needs the model.
 
 import argparse
 import shutil
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import nn
+
+from synthbridge.core.files import hash_file, hash_folder, read_json, whole_file, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog
+from synthbridge.core.processes import start_accelerator
+from synthbridge.core.settings import Sections
+from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.manifests import Shots
-from synthbridge.data.synthetic import hash_samples
-from synthbridge.files import hash_file, hash_folder, read_json, write_json
-from synthbridge.progress import StageLog
-from synthbridge.stages.arm_trainer import (
-    MODEL,
-    PREDICTIONS,
-    RECORD,
-    FinetuneInputs,
-    FinetuneParams,
-    Run,
-    Trainer,
+from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.run_metrics import write_run_metrics
+from synthbridge.data.shards import Sample
+from synthbridge.data.synthetic import (
+    block_folders,
+    hash_samples,
+    read_named_set,
+    synthetic_samples,
 )
-from synthbridge.stages.costs import Amounts, prepared_size
-from synthbridge.stages.params import Params, read_params, source_name
-from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.run_metrics import write_run_metrics
-from synthbridge.stages.training_counts import TrainingCounts
-from synthbridge.stages.trainings import share_trainings
-from synthbridge.training.arms import describe_legs
-from synthbridge.work import unit_key, unit_path
+from synthbridge.training.accuracy import accuracies
+from synthbridge.training.arms import (
+    ArmData,
+    TrainedArm,
+    check_arms,
+    curve_record,
+    describe_legs,
+    train_arm,
+)
+from synthbridge.training.classifier import load_backbone, load_classifier, save_classifier
+from synthbridge.training.images import ImageSet
+from synthbridge.training.loop import Recipe, predict
+from synthbridge.training.settings import (
+    Legs,
+    LegSettings,
+    RealLegSettings,
+    StageOneSettings,
+    TrainingSettings,
+)
+from synthbridge.training.team import Team
+from synthbridge.training.trainings import (
+    describe_normalisation,
+    load_samples,
+    make_recipe,
+    measured_recipe,
+    recorded_recipe,
+    share_trainings,
+)
+
+MODEL, RECORD, PREDICTIONS = "model.safetensors", "record.json", "predictions.npz"
+
+
+@dataclass(frozen=True)
+class FinetuneParams:
+    """What the stage reads of params.yaml."""
+
+    arms: Mapping[str, Sequence[LegSettings]]  # one family
+    shots: Sequence[Shots]  # those that the set's runs may see
+    seeds: Sequence[int]
+    training: TrainingSettings
+    real_leg: RealLegSettings
+    stage_one: Mapping[str, StageOneSettings]
+
+
+@dataclass(frozen=True)
+class FinetuneInputs:
+    """The files that a family of arms needs."""
+
+    real: Path
+    backbone: Path
+    rates: Path  # what `select` chose
+    blocks: Sequence[Path] = ()  # synthetic shards: mixed arms
+    stage_one: Path | None = None  # stage-one models: bridged arms
+    kept: Path | None = None  # what `examine` keeps of the blocks' images; None: all
+
+    def synthetic_samples(self, seed: int) -> list[Sample]:
+        """List the synthetic images that a run with `seed` may see."""
+        return synthetic_samples(self.blocks, seed, self.kept)
+
+    def checkpoint(self, legs: Sequence[LegSettings], seed: int) -> Path | None:
+        """Return the stage-one model that an arm starts from; None is the backbone itself."""
+        if legs[0].stage_one is None:
+            return None
+        assert self.stage_one is not None
+        return self.stage_one / legs[0].stage_one / f"s{seed}.safetensors"
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """One model to train."""
+
+    arm: str
+    shots: Shots
+    seed: int
+    learning_rate: float  # of legs that train
+    path: Path  # its unit of work
 
 
 def finetune(
@@ -48,20 +122,26 @@ def finetune(
     Args:
         params: settings.
         inputs: where the data and the starting models lie.
-        labels: dataset, set and source, as the records shall name them.
+        labels: dataset, set and method, as the records shall name them.
         models: the folder for the final models.
         results: the folder for records and predictions.
         metrics: a small file of their accuracies, for git.
     """
     count = len(params.arms) * len(params.shots) * len(params.seeds)
     shots = ", ".join(str(shots) for shots in params.shots) or "no"
-    log = StageLog(f"finetune: {count} runs of {', '.join(params.arms)} at {shots} shots")
+    log = StageLog("finetune", f"{count} runs of {', '.join(params.arms)} at {shots} shots")
     with start_accelerator() as accelerator:
         rates = read_json(inputs.rates)
         runs = list_runs(params, inputs, rates)
         trainer = None
         for run, team in share_trainings(
-            accelerator, runs, what="fine-tuning", unit="run", log=log, cost=_cost(params, inputs)
+            accelerator,
+            runs,
+            what="fine-tuning",
+            unit="run",
+            log=log,
+            params=params,
+            inputs=inputs,
         ):
             trainer = trainer or Trainer(params, inputs, team)
             trainer.make(run)
@@ -77,19 +157,6 @@ def finetune(
     log.done(f"{count} final models and their predictions", results)
 
 
-def _cost(params: FinetuneParams, inputs: FinetuneInputs) -> Callable[[Run], Amounts]:
-    """Return what a run costs."""
-    size = prepared_size(inputs.real)
-    counts = TrainingCounts(params.training.batch_size, params.real_leg, params.stage_one, size)
-    volume = cache(lambda seed: len(inputs.synthetic_samples(seed)))
-    return lambda run: counts.run(
-        params.arms[run.arm],
-        run.shots,
-        volume=volume(run.seed) if inputs.blocks else 0,
-        num_judged=size.num_test,
-    )
-
-
 def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record says of how its learning rate was selected.
 
@@ -102,7 +169,9 @@ def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {"selection": chosen["held_out_accuracy"]}
 
 
-def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -> dict[str, Any]:
+def _publish(
+    run: Finetuning, labels: Mapping[str, Any], models: Path, results: Path
+) -> dict[str, Any]:
     """Copy a finished run out of the work folder; return its record."""
     name = f"{run.shots}-s{run.seed}"
     record = {**read_json(run.path / RECORD), **labels}
@@ -115,7 +184,7 @@ def _publish(run: Run, labels: Mapping[str, Any], models: Path, results: Path) -
 
 def list_runs(
     params: FinetuneParams, inputs: FinetuneInputs, rates: Mapping[str, Any]
-) -> list[Run]:
+) -> list[Finetuning]:
     """List the runs, arms innermost: what a process takes is short and long ones alike.
 
     Args:
@@ -139,6 +208,7 @@ def list_runs(
         named = {name for leg in legs for name in (leg.stage_one, leg.add_steps_of) if name}
         checkpoint = inputs.checkpoint(legs, seed)
         key = unit_key(
+            make=Trainer.make,
             arm=arm,
             legs=describe_legs(legs),
             num_steps={name: params.stage_one[name].num_steps for name in sorted(named)},
@@ -152,17 +222,127 @@ def list_runs(
         return unit_path("finetune", key)
 
     return [
-        Run(arm, shots, seed, rates[str(shots)]["learning_rate"], unit(arm, shots, seed))
+        Finetuning(arm, shots, seed, rates[str(shots)]["learning_rate"], unit(arm, shots, seed))
         for shots in params.shots
         for seed in params.seeds
         for arm in params.arms
     ]
 
 
-def _choose_shots(params: Params, set_name: str | None) -> list[Shots]:
-    """Return the shots that runs with a set may see: a set learned from k shots serves k alone."""
-    own = params.set_settings(set_name).shots if set_name else None
-    return [shots for shots in params.shots if own is None or shots == own]
+class Trainer:
+    """Makes runs; keeps what they share: the data set and its test images."""
+
+    def __init__(self, params: FinetuneParams, inputs: FinetuneInputs, team: Team):
+        """Decode the test images.
+
+        Raises:
+            ValueError: if a leg asks for what the backbone cannot do.
+        """
+        self.params, self.inputs, self.team = params, inputs, team
+        self.dataset: PreparedDataset = read_dataset(inputs.real)
+        model = load_backbone(inputs.backbone, num_classes=None, seed=0)
+        check_arms(params.arms, model, params.training)
+        self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
+        self.test = self._load(self.dataset.samples("test"))
+        self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
+        extra = self.dataset.extra_test_samples()
+        self.extra = self._load(extra) if extra else None
+        self.decoded: dict[str, ImageSet] = {}
+        self.decoded_for: tuple[Shots, int] | None = None  # the runs that they are of
+
+    def _load(self, samples: Sequence[Sample]) -> ImageSet:
+        return load_samples(samples, self.params.training.resize_size, self.team.device)
+
+    def make(self, run: Finetuning) -> None:
+        """Train one run and leave its model, record and predictions in the work folder."""
+        data = self._load_run(run)
+        recipe = self._recipe(run, data)
+        trained = self._train(run, data, recipe)
+        probabilities = predict(trained.model, self.test, recipe, self.team)
+        beside = self._test_extra(trained.model, recipe)
+        if self.team.rank != 0:
+            return
+        with whole_unit(run.path) as unit:
+            save_classifier(trained.model, unit / MODEL)
+            record = self._record(run, trained, probabilities)
+            write_json(unit / RECORD, {**record, **describe_normalisation(recipe), **beside})
+            with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
+                np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
+
+    def _test_extra(self, model: nn.Module, recipe: Recipe) -> dict[str, float]:
+        """Return the accuracies on the extra test set; nothing where there is none."""
+        if self.extra is None:
+            return {}
+        probabilities = predict(model, self.extra, recipe, self.team)
+        return accuracies(probabilities, self.extra.labels.cpu().numpy(), "extra_")
+
+    def _load_run(self, run: Finetuning) -> ArmData:
+        """Decode what a run trains on; synthetic images only where a leg or a measurement asks.
+
+        The arms of one seed and number of shots follow one another and share what is decoded.
+        """
+        if self.decoded_for != (run.shots, run.seed):
+            self.decoded_for, self.decoded = (run.shots, run.seed), {}
+        real = self.dataset.train_samples(run.shots, run.seed)
+        if "real" not in self.decoded:
+            self.decoded["real"] = self._load(real)
+        mixed = None
+        kinds = {leg.train_on for leg in self.params.arms[run.arm]}
+        is_measured = self.params.training.normalisation == "synthetic" and self.inputs.blocks
+        if kinds & {"mixed", "synthetic"} or is_measured:
+            if "mixed" not in self.decoded:
+                synthetic = self.inputs.synthetic_samples(run.seed)
+                self.decoded["mixed"] = self._load([*real, *synthetic])
+            mixed = self.decoded["mixed"]
+        return ArmData(self.decoded["real"], mixed, len(self.dataset.class_names))
+
+    def _recipe(self, run: Finetuning, data: ArmData) -> Recipe:
+        """Return the recipe with the run's statistics: of its start, where that has its own."""
+        if checkpoint := self.inputs.checkpoint(self.params.arms[run.arm], run.seed):
+            return recorded_recipe(self.recipe, checkpoint)
+        synthetic = None if data.mixed is None else data.synthetic
+        return measured_recipe(self.recipe, data.real, synthetic)
+
+    def _train(self, run: Finetuning, data: ArmData, recipe: Recipe) -> TrainedArm:
+        legs = self.params.arms[run.arm]
+        return train_arm(
+            legs,
+            self._start(legs, run.seed),
+            data,
+            recipe,
+            learning_rate=run.learning_rate,
+            real_leg=self.params.real_leg,
+            stage_one=self.params.stage_one,
+            is_few_shot=run.shots != "full",
+            seed=run.seed,
+            team=self.team,
+        )
+
+    def _start(self, legs: Sequence[LegSettings], seed: int) -> nn.Module:
+        """Make the model that an arm starts from."""
+        num_classes = len(self.dataset.class_names)
+        model = load_backbone(
+            self.inputs.backbone,
+            num_classes=num_classes,
+            seed=seed,
+            start=self.params.training.start,
+        )
+        if checkpoint := self.inputs.checkpoint(legs, seed):
+            load_classifier(model, checkpoint)
+        return model
+
+    def _record(self, run: Finetuning, trained: TrainedArm, probabilities: np.ndarray) -> dict:
+        return {
+            "arm": run.arm,
+            "stage_one": self.params.arms[run.arm][0].stage_one,
+            "shots": run.shots,
+            "seed": run.seed,
+            "learning_rate": run.learning_rate if trained.num_train else None,
+            "num_train": trained.num_train,
+            "gradient_steps": trained.gradient_steps,
+            **accuracies(probabilities, self.labels),
+            "curve": curve_record(trained.curve),
+        }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -174,25 +354,25 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--backbone", "--rates", "--models", "--results"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--metrics", type=Path, help="a small file of accuracies, for git")
-    parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="for mixed arms")
+    parser.add_argument("--blocks", type=Path, help="for mixed arms: the folder of b0, b1, ...")
+    parser.add_argument("--num-blocks", type=int, default=0)
     parser.add_argument("--kept", type=Path, help="what examine keeps of the set (default: all)")
     parser.add_argument("--stage-one", type=Path, help="for bridged arms")
     args = parser.parse_args(arguments)
-    params = read_params()
-    source = source_name(args.set, params.set_settings(args.set)) if args.set else "real"
+    blocks = block_folders(args.blocks, args.num_blocks) if args.blocks else []
+    sections = Sections()
+    of_set = read_named_set(sections, args.set)
     finetune(
         FinetuneParams(
-            arms=getattr(params.arms, args.family),
-            shots=_choose_shots(params, args.set),
-            seeds=params.seeds,
-            training=params.training,
-            real_leg=params.real_leg,
-            stage_one=params.stage_one,
+            arms=sections.read(dict[str, Legs], f"arms.{args.family}"),
+            shots=of_set.serves(sections.read(list[Shots], "shots")),
+            seeds=sections.read(list[int], "seeds"),
+            training=sections.read(TrainingSettings, "training"),
+            real_leg=sections.read(RealLegSettings, "real_leg"),
+            stage_one=sections.read(dict[str, StageOneSettings], "stage_one"),
         ),
-        FinetuneInputs(
-            args.real, args.backbone, args.rates, args.blocks, args.stage_one, args.kept
-        ),
-        labels={"dataset": args.dataset, "set": args.set, "source": source},
+        FinetuneInputs(args.real, args.backbone, args.rates, blocks, args.stage_one, args.kept),
+        labels={"dataset": args.dataset, "set": args.set, "method": of_set.method},
         models=args.models,
         results=args.results,
         metrics=args.metrics,

@@ -9,6 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from synthbridge.core.files import hash_folder, read_json, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog, progress
+from synthbridge.core.settings import Sections
+from synthbridge.core.shares import end_share
+from synthbridge.core.units import copy_unit, unit_path
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import (
     ALL,
@@ -19,12 +25,6 @@ from synthbridge.data.synthetic import (
 )
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.settings import SamplingSettings
-from synthbridge.files import hash_folder, read_json, write_json
-from synthbridge.progress import StageLog, progress
-from synthbridge.settings import read_section
-from synthbridge.stages.costs import announce, drawing
-from synthbridge.stages.launch import end_share
-from synthbridge.work import copy_unit, unit_key, unit_path
 
 BATCH_SIZE = 64  # images denoised at once; part of the key, as rounding depends on it
 
@@ -65,16 +65,18 @@ def generate(
     """Write the shards of one block to `out`."""
     block = Block(read_json(plan), "")
     if block.plan["start"] == block.plan["stop"]:
-        log = StageLog("generate: this block holds no image")
+        log = StageLog("generate", "this block holds no image")
         end_share()
         write_json(out / "index.json", {"num_images": 0})
         return log.done("an empty block", out)
     block = Block(block.plan, hash_folder(generator))
     log = StageLog(
-        f"generate: {block.num_images()} images, {params.sampler}, {params.num_steps} steps, "
-        f"guidance {block.plan['guidance_scale']}"
+        "generate",
+        f"{block.num_images()} images, {params.sampler}, {params.num_steps} steps, "
+        f"guidance {block.plan['guidance_scale']}",
     )
-    from synthbridge.stages.processes import (
+    # Here, so that an empty block does not wait for torch.
+    from synthbridge.core.processes import (
         missing_units,
         my_share,
         start_accelerator,
@@ -91,13 +93,12 @@ def generate(
     with start_accelerator() as accelerator:
         paths = {shard: unit_path("generate", _key(params, block, shard)) for shard in shards}
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
-        guidance = block.plan["guidance_scale"]
-        announce(
-            log,
-            [drawing(shard.num_images, params, guidance) for shard in missing],
-            device=accelerator.device.type,
-            processes=accelerator.num_processes,
-            each={"load_generator": 1},
+        log.expect(
+            accelerator=accelerator,
+            shards=missing,
+            sampling=params,
+            guidance_scale=block.plan["guidance_scale"],
+            image_strength=block.plan.get("image_strength"),
         )
         mine = my_share(accelerator, missing)
         todo = {shard: paths[shard] for shard in mine}
@@ -112,10 +113,9 @@ def generate(
 
 def _key(params: SamplingSettings, block: Block, shard: PlannedShard) -> str:
     """Return the key of one shard's unit of work: all that decides its bytes."""
-    from synthbridge.diffusion import sampling  # noqa: F401  (part of the code's hash)
-
     names = block.plan["class_names"]
     return unit_key(
+        make=_make_shards,
         sampling=params.model_dump(exclude={"images_per_block", "classes_per_shard"}),
         guidance_scale=block.plan["guidance_scale"],
         prompts=[block.candidates(shard.subset, label) for label in shard.class_indices],
@@ -185,7 +185,7 @@ def _draw(
             sampler=params.sampler,
             num_steps=params.num_steps,
             guidance_scale=block.plan["guidance_scale"],
-            guided_share=params.guided_share,
+            guided_fraction=params.guided_fraction,
             batch_size=BATCH_SIZE,
             image_guidance=guidance,
         )
@@ -233,7 +233,7 @@ def _describe(
             "sampler": params.sampler,
             "num_steps": params.num_steps,
             "guidance_scale": block.plan["guidance_scale"],
-            "guided_share": params.guided_share,
+            "guided_fraction": params.guided_fraction,
             "generator": block.generator_hash,
             "style": block.plan["styles"][shard.subset],
             **start,
@@ -247,4 +247,4 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--plan", "--style", "--generator", "--out"):
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args(arguments)
-    generate(read_section(SamplingSettings, "generate"), **vars(args))
+    generate(Sections().read(SamplingSettings, "generate"), **vars(args))

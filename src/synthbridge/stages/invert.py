@@ -4,13 +4,21 @@ A style token, a word a class, or the shots themselves, for images to start from
 """
 
 import argparse
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from synthbridge.core.files import hash_file, hash_folder, whole_file, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog
+from synthbridge.core.settings import Sections
+from synthbridge.core.shares import end_share
+from synthbridge.core.units import copy_unit, unit_path, whole_unit
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, read_image, read_square, write_shard
 from synthbridge.data.synthetic import subset_names
@@ -20,13 +28,6 @@ from synthbridge.diffusion.settings import (
     SamplingSettings,
     SyntheticSettings,
 )
-from synthbridge.files import hash_file, hash_folder, write_json
-from synthbridge.progress import StageLog
-from synthbridge.stages.costs import Amounts, announce, drawing, prepared_size, style
-from synthbridge.stages.launch import end_share
-from synthbridge.stages.learned_files import start_image, write_curve
-from synthbridge.stages.params import read_params
-from synthbridge.work import copy_unit, unit_key, unit_path, whole_unit
 
 STYLE, CURVE, SAMPLES, RECORD = "style.safetensors", "loss.csv", "samples.png", "record.json"
 STARTS = "starts.tar"  # the shots, of the size that the generator draws
@@ -51,17 +52,18 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
     """
     subsets = subset_names(params.synthetic.shots, params.seeds)
     if params.synthetic.shots is None:
-        log = StageLog("invert: the set sees no real image, and there is nothing to learn")
+        log = StageLog("invert", "the set sees no real image, and there is nothing to learn")
         end_share()
         write_json(out / "index.json", {subset: None for subset in subsets})
         return log.done("an index without styles", out)
     is_learned = params.synthetic.prompts in LEARNED
     what = f"{params.invert.num_steps} steps each" if is_learned else "to start from"
     log = StageLog(
-        f"invert: {params.synthetic.prompts} for {len(subsets)} subset(s), "
-        f"{params.synthetic.shots} images a class, {what}"
+        "invert",
+        f"{params.synthetic.prompts} for {len(subsets)} subset(s), "
+        f"{params.synthetic.shots} images a class, {what}",
     )
-    from synthbridge.stages.processes import share_units, start_accelerator
+    from synthbridge.core.processes import share_units, start_accelerator
 
     dataset = read_dataset(real)
     inputs = {"real": hash_folder(real), "generator": hash_folder(generator)}
@@ -73,13 +75,7 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             for subset, seed in subsets.items()
         }
         missing = [path for path in paths.values() if not path.is_dir()]
-        announce(
-            log,
-            [_cost(params, dataset)] * len(missing),
-            device=accelerator.device.type,
-            processes=accelerator.num_processes,
-            each={"load_generator": 1},
-        )
+        log.expect(accelerator=accelerator, params=params, real=real, num_missing=len(missing))
         load = cache(partial(_load, generator, params.invert.placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
             _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
@@ -94,22 +90,13 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
     log.done(f"{len(subsets)} subset(s)", out)
 
 
-def _cost(params: InvertParams, dataset: PreparedDataset) -> Amounts:
-    """Return what one style token costs, with its grid of samples."""
-    size = prepared_size(dataset.folder)
-    count = size.num_classes * params.invert.samples_per_class
-    grid = drawing(count, params.generate, params.synthetic.guidance_scale)
-    return style(size.num_seen(params.synthetic.shots), params.invert, grid)
-
-
 def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
     """Return the key of one subset's unit of work."""
-    from synthbridge.diffusion import class_tokens, inversion, oracle, sampling  # noqa: F401  (part of the code's hash)
-
     sampling_settings = params.generate.model_dump(
-        include={"sampler", "num_steps", "guided_share", "seed"}
+        include={"sampler", "num_steps", "guided_fraction", "seed"}
     )
     return unit_key(
+        make=_make_unit,
         prompts=params.synthetic.prompts,
         invert=params.invert.model_dump(),
         samples=[sampling_settings, params.synthetic.guidance_scale],
@@ -145,7 +132,7 @@ def _make_unit(
             _write_words(params, dataset, learned, model, unit)
         if params.synthetic.shots != "full":
             write_shard(
-                unit / STARTS, (start_image(sample, model.image_size) for sample in samples)
+                unit / STARTS, (_start_image(sample, model.image_size) for sample in samples)
             )
         names = sorted(sample.record["name"] for sample in samples)
         write_json(unit / RECORD, {"learned_from": names, "seed": seed})
@@ -201,7 +188,7 @@ def _write_words(
     words = placeholders(source, params.invert.placeholder, len(names))
     tokens = dict(zip(words, learned.vectors, strict=True))
     save_words(unit / STYLE, tokens)
-    write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
+    _write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
     put_words(model.tokenizer, model.text_encoder, tokens)
     grid = _draw_samples(params, model, learned_prompts(source, names, words))
     (unit / SAMPLES).write_bytes(encode_png(grid))
@@ -220,12 +207,33 @@ def _draw_samples(params: InvertParams, model, prompts: Sequence[str]) -> np.nda
         sampler=params.generate.sampler,
         num_steps=params.generate.num_steps,
         guidance_scale=params.synthetic.guidance_scale,
-        guided_share=params.generate.guided_share,
+        guided_fraction=params.generate.guided_fraction,
         batch_size=SAMPLES_AT_ONCE,
     )
     drawn = np.concatenate(list(batches))  # (classes * columns, H, W, 3)
     rows = np.split(drawn, len(prompts))
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+def _write_curve(path: Path, losses: list[float], fixed_noise: dict[int, float]) -> None:
+    """Write the loss of every step, and beside it the readings at fixed noise."""
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["step", "loss", "fixed_noise_loss"])
+        for step in range(len(losses) + 1):
+            loss = f"{losses[step - 1]:.6f}" if step else ""
+            reading = f"{fixed_noise[step]:.6f}" if step in fixed_noise else ""
+            rows.writerow([step, loss, reading])
+
+
+def _start_image(sample: Sample, size: int) -> dict[str, Any]:
+    """Return a real image as `write_shard` takes it, for images to start from."""
+    return {
+        "__key__": sample.key,
+        "png": encode_png(read_square(sample, size)),
+        "cls": sample.label,
+        "json": {"name": sample.record["name"]},
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -235,11 +243,11 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--generator", "--clip", "--out"):
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args(arguments)
-    params = read_params()
-    invert(
-        InvertParams(params.invert, params.generate, params.synthetic[args.set], params.seeds),
-        real=args.real,
-        generator=args.generator,
-        clip=args.clip,
-        out=args.out,
+    sections = Sections()
+    params = InvertParams(
+        invert=sections.read(InversionSettings, "invert"),
+        generate=sections.read(SamplingSettings, "generate"),
+        synthetic=sections.read(SyntheticSettings, f"synthetic.{args.set}"),
+        seeds=sections.read(list[int], "seeds"),
     )
+    invert(params, real=args.real, generator=args.generator, clip=args.clip, out=args.out)

@@ -3,26 +3,26 @@
 import argparse
 from pathlib import Path
 
+from synthbridge.core.files import write_json
+from synthbridge.core.log import StageLog, say
+from synthbridge.core.settings import Sections
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.data.sources.duplicates import (
+from synthbridge.sources.duplicates import (
     describe_copies,
     find_copies,
     left_out,
     list_copies,
     without,
 )
-from synthbridge.data.sources.inspection import check_space, inspect_dataset, summarise_changes
-from synthbridge.data.sources.loading import load_dataset
-from synthbridge.data.sources.splits import check_classes
-from synthbridge.data.sources.writing import write_dataset
-from synthbridge.files import write_json
-from synthbridge.progress import StageLog, say
-from synthbridge.settings import read_section
+from synthbridge.sources.inspection import check_space, inspect_dataset, summarise_changes
+from synthbridge.sources.loading import load_dataset
+from synthbridge.sources.splits import check_classes
+from synthbridge.sources.writing import write_dataset
 
 
 def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
     """Write train, validation and test shards of the data set in `raw` to `out`."""
-    log = StageLog(f"prepare: splitting '{params.source}' into train, validation and test shards")
+    log = StageLog("prepare", f"splitting '{params.source}' into train, validation and test shards")
     dataset = load_dataset(params, raw)
     inspections = inspect_dataset(dataset, params.max_side)
     copies = find_copies(dataset, {name: seen.sha256 for name, seen in inspections.items()})
@@ -56,4 +56,5 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
-    prepare(read_section(DatasetSettings, f"data.{args.dataset}"), raw=args.raw, out=args.out)
+    settings = Sections().read(DatasetSettings, f"data.{args.dataset}")
+    prepare(settings, raw=args.raw, out=args.out)

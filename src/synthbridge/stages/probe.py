@@ -7,22 +7,23 @@ their own heads on test images with one cue left, texture or shape.
 
 import argparse
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from synthbridge.core.files import write_json
+from synthbridge.core.log import StageLog, progress
+from synthbridge.core.processes import my_share, start_accelerator
+from synthbridge.core.settings import Sections
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
+from synthbridge.data.run_metrics import write_probe_metrics
+from synthbridge.data.synthetic import NamedSet, read_named_set
 from synthbridge.evidence.leep import leep
 from synthbridge.evidence.logme import logme
-from synthbridge.files import write_json
-from synthbridge.progress import StageLog, progress
-from synthbridge.stages.params import Params, read_params, source_name
-from synthbridge.stages.processes import my_share, start_accelerator
-from synthbridge.stages.run_metrics import write_probe_metrics
-from synthbridge.stages.trainings import load_samples, make_recipe, recorded_recipe
 from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, load_classifier
 from synthbridge.training.cues import one_cue_sets
@@ -30,7 +31,9 @@ from synthbridge.training.features import extract_features, fixed_feature_accura
 from synthbridge.training.heads import fresh_head, linear_head
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Recipe, predict
+from synthbridge.training.settings import ProbeSettings, TrainingSettings
 from synthbridge.training.team import Team
+from synthbridge.training.trainings import load_samples, make_recipe, recorded_recipe
 
 Row = dict[str, Any]
 
@@ -117,7 +120,7 @@ class Prober:
 def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list[Row]:
     """Measure the backbone: with its own head, and with fresh ones (the random-head variant)."""
     pretrained = load_backbone(backbone, num_classes=None, seed=0)
-    own = {"set": None, "source": None, "model": "upstream"}
+    own = {"set": None, "method": None, "model": "upstream"}
     features = prober.features(pretrained)
     measures = {"leep": prober.leep(pretrained), "logme": prober.logme(features)}
     rows = _rows({**own, "seed": None}, measures)
@@ -166,8 +169,19 @@ def _rows(who: Row, measures: dict[str, float]) -> list[Row]:
     return [{**who, "measure": name, "value": value} for name, value in measures.items()]
 
 
+@dataclass(frozen=True)
+class ProbeParams:
+    """What the stage reads of params.yaml."""
+
+    probe: ProbeSettings
+    training: TrainingSettings
+    learning_rates: Sequence[float]  # of linear heads
+    seeds: Sequence[int]
+    sets: Mapping[str, NamedSet]
+
+
 def probe(
-    params: Params,
+    params: ProbeParams,
     *,
     dataset: str,
     real: Path,
@@ -180,7 +194,7 @@ def probe(
 
     `metrics` is a small file of the same, for git.
     """
-    log = StageLog("probe: LEEP, LogME and fixed features of the backbone and stage-one models")
+    log = StageLog("probe", "LEEP, LogME and fixed features of the backbone and stage-one models")
     with start_accelerator() as accelerator:
         prepared = read_dataset(real)
         recipe = make_recipe(params.training, backbone, prepared.flip)
@@ -188,7 +202,7 @@ def probe(
             prepared,
             recipe,
             Team(accelerator, rank=0, size=1),
-            learning_rates=params.real_leg.learning_rates,
+            learning_rates=params.learning_rates,
             num_epochs=params.probe.num_epochs,
         )
         if params.probe.cues:
@@ -197,8 +211,8 @@ def probe(
         mine = my_share(accelerator, found)
         rows: list[Row] = []
         for name, folder in progress(mine, total=len(mine), what="probing", unit="model"):
-            settings = params.set_settings(name)
-            about = {"set": name, "source": source_name(name, settings), "shots": settings.shots}
+            of_set = params.sets[name]
+            about = {"set": name, "method": of_set.method, "shots": of_set.shots}
             rows += [{**about, **row} for row in probe_stage_one(prober, backbone, folder)]
         rows = gather_object(rows)
         if accelerator.is_main_process:
@@ -221,6 +235,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--stage-one", type=Path, nargs="*", default=[])
+    parser.add_argument("--stage-one", type=Path, required=True, help="holds a folder a set")
     parser.add_argument("--metrics", type=Path, help="a small file of the same, for git")
-    probe(read_params(), **vars(parser.parse_args(arguments)))
+    args = parser.parse_args(arguments)
+    sections = Sections()
+    params = ProbeParams(
+        probe=sections.read(ProbeSettings, "probe"),
+        training=sections.read(TrainingSettings, "training"),
+        learning_rates=sections.read(list[float], "real_leg.learning_rates"),
+        seeds=sections.read(list[int], "seeds"),
+        sets={name: read_named_set(sections, name) for name in sections.read(list[str], "sets")},
+    )
+    stage_one = [args.stage_one / name for name in params.sets]
+    probe(params, **{**vars(args), "stage_one": stage_one})

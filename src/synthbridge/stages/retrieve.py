@@ -5,30 +5,222 @@ of each class are kept, and their ranks are cut into the same blocks as a genera
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import Accelerator
 from PIL import Image, ImageOps
 
-from synthbridge.clip.embedding import load_clip
+from synthbridge.clip.captions import Catalogue, write_catalogue
+from synthbridge.clip.embedding import Clip, load_clip
+from synthbridge.clip.image_index import (
+    build_index,
+    check_index,
+    find_nearest,
+    read_index,
+    stored_vectors,
+    write_index,
+)
 from synthbridge.clip.near_duplicates import MAX_PAIRS, Pair
-from synthbridge.clip.pool import read_bytes
+from synthbridge.clip.pool import PoolImage, list_images, read_bytes, read_pixels
 from synthbridge.clip.retrieval import ClassHits, choose_images
 from synthbridge.clip.settings import RetrievedSettings
+from synthbridge.core.files import hash_folder, read_json, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog, progress, say
+from synthbridge.core.processes import share_units, start_accelerator
+from synthbridge.core.settings import Sections
+from synthbridge.core.units import unit_path, whole_unit
+from synthbridge.data.encoding import encode_image
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, read_image, write_shard
-from synthbridge.data.sources.encoding import encode_image
-from synthbridge.data.synthetic import ALL, PlannedShard, check_volume, plan_shards
-from synthbridge.files import hash_folder, write_json
-from synthbridge.progress import StageLog, say
-from synthbridge.stages.params import read_params
-from synthbridge.stages.pool_search import Embedder, ListedPool, list_pool, search_pool
-from synthbridge.stages.processes import start_accelerator
+from synthbridge.data.synthetic import ALL, PlannedShard, block_folders, check_volume, plan_shards
+from synthbridge.prompts.templates import TEMPLATES
 
 TILE, PAIRS_SHOWN, PAIRS_A_ROW = 64, 32, 4  # of the picture of near-duplicates; pixels a side
+IMAGES_PER_UNIT = 5000  # embedded by one process as one unit of work
+CATALOGUE, ABOUT, VECTORS = "catalogue.sqlite", "pool.json", "vectors.npy"
+
+
+@dataclass(frozen=True)
+class ListedPool:
+    """A pool whose images are listed."""
+
+    folder: Path
+    catalogue: Catalogue
+    fingerprint: str  # of all keys, captions and sizes: what is known without decoding
+
+    def pixels(self, row: int) -> np.ndarray:
+        """Decode an image: (H, W, 3) uint8.
+
+        Raises:
+            ValueError: if it is no whole image.
+        """
+        return read_pixels(self.folder, self.catalogue.image(row))
+
+
+def list_pool(accelerator: Accelerator, folder: Path) -> ListedPool:
+    """List a pool, unless its files are those of a list in the work folder.
+
+    Raises:
+        ValueError: if it is no pool of captioned images.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = [
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in files
+    ]
+    unit = unit_path("retrieve", unit_key(make=list_pool, files=facts))
+    if accelerator.is_main_process and not unit.is_dir():
+        with whole_unit(unit) as partial:
+            digest = hashlib.sha256()
+            write_catalogue(partial / CATALOGUE, _hashed(list_images(folder), digest.update))
+            write_json(partial / ABOUT, {"fingerprint": digest.hexdigest()})
+    accelerator.wait_for_everyone()
+    fingerprint = read_json(unit / ABOUT)["fingerprint"]
+    return ListedPool(folder, Catalogue(unit / CATALOGUE), fingerprint)
+
+
+def _hashed(
+    images: Iterator[PoolImage], update: Callable[[bytes], None]
+) -> Iterator[PoolImage]:  # fmt: skip
+    for image in images:
+        update(repr((image.key, image.caption, image.size)).encode())
+        yield image
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """CLIP, and the processes that share its work."""
+
+    accelerator: Accelerator
+    clip: Clip
+    clip_hash: str  # of its folder: the preprocessor decides the vectors, too
+
+    def embed(
+        self, read: Callable[[int], np.ndarray], rows: Sequence[int], **decides: Any
+    ) -> np.ndarray:
+        """Embed images, in units of work that the processes share.
+
+        Args:
+            read: decodes the image of a row; a ValueError says that it is no whole image.
+            rows: of the images.
+            decides: what decides their bytes.
+
+        Returns:
+            Unit vectors (N, D) float32 in the order of `rows`, zeros for what is no whole image.
+        """
+        starts = range(0, len(rows), IMAGES_PER_UNIT)
+        parts = {start: list(rows[start : start + IMAGES_PER_UNIT]) for start in starts}
+        paths = {
+            start: unit_path(
+                "retrieve", unit_key(make=_embed, rows=part, clip=self.clip_hash, **decides)
+            )
+            for start, part in parts.items()
+        }
+        done = lambda start: paths[start].is_dir()  # noqa: E731
+        for start in share_units(self.accelerator, list(parts), done):
+            vectors = _embed(self.clip, read, parts[start])
+            with whole_unit(paths[start]) as unit:
+                np.save(unit / VECTORS, vectors)
+        return np.concatenate([np.load(paths[start] / VECTORS) for start in starts])
+
+
+def _embed(clip: Clip, read: Callable[[int], np.ndarray], rows: Sequence[int]) -> np.ndarray:
+    broken = []
+
+    def images() -> Iterator[np.ndarray]:
+        items = progress(rows, total=len(rows), what="embedding", unit="image")
+        for index, row in enumerate(items):
+            try:
+                yield read(row)
+            except ValueError:  # one file of a large pool that is not whole stops nothing
+                broken.append(index)
+                yield np.zeros((8, 8, 3), np.uint8)
+
+    vectors = clip.embed_images(images())
+    vectors[broken] = 0
+    return vectors
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found."""
+
+    found: list[dict[int, str]]  # for each class, by the image's row, the query that found it
+    rows: list[int]  # of all images found, ascending
+    vectors: np.ndarray  # (N, D) theirs
+    texts: list[np.ndarray]  # for each class, (T, D)
+
+
+def search_pool(
+    settings: RetrievedSettings,
+    words: Sequence[Sequence[str]],
+    pool: ListedPool,
+    embedder: Embedder,
+) -> Search | None:
+    """Search a pool for every class, in the first process; None in the others.
+
+    Args:
+        settings: of the set.
+        words: what each class is called.
+        pool: where to look.
+        embedder: makes what vectors are wanted.
+
+    Raises:
+        ValueError: if nothing is found, or the given index does not fit.
+    """
+    given = Path(settings.index) if settings.index else None
+    if given:
+        check_index(given, clip=embedder.clip_hash, pool=pool.fingerprint)
+    found, rows = [], list(range(len(pool.catalogue)))
+    if settings.search == "caption":
+        found = [pool.catalogue.find(of_class, settings.candidates) for of_class in words]
+        rows = _rows_of(found, pool)
+    vectors = None if given else embedder.embed(pool.pixels, rows, pool=pool.fingerprint)
+    if not embedder.accelerator.is_main_process:
+        return None
+    prompts = [[text.format(word) for word in of_class for text in TEMPLATES] for of_class in words]
+    texts = [embedder.clip.embed_texts(of_class) for of_class in prompts]
+    if vectors is not None and settings.search == "caption":
+        return Search(found, rows, vectors, texts)
+    index = read_index(given or _make_index(vectors, pool, embedder))
+    if settings.search == "clip":
+        assert settings.candidates is not None
+        found = [
+            find_nearest(index, of_class, queries, settings.candidates)
+            for of_class, queries in zip(prompts, texts, strict=True)
+        ]
+        rows = _rows_of(found, pool)
+    return Search(found, rows, stored_vectors(index, rows), texts)
+
+
+def _rows_of(found: Sequence[dict[int, str]], pool: ListedPool) -> list[int]:
+    rows = sorted(set().union(*found))
+    if not rows:
+        raise ValueError(
+            f"no image of the pool {pool.folder} was found for any class; give the classes the "
+            "words of its captions (queries), or search: clip"
+        )
+    return rows
+
+
+def _make_index(vectors: np.ndarray | None, pool: ListedPool, embedder: Embedder) -> Path:
+    """Return the folder of the pool's index, made unless it lies in the work folder."""
+    unit = unit_path(
+        "retrieve", unit_key(make=_make_index, index=pool.fingerprint, clip=embedder.clip_hash)
+    )
+    if not unit.is_dir():
+        assert vectors is not None
+        with whole_unit(unit) as partial:
+            write_index(
+                partial, build_index(vectors), clip=embedder.clip_hash, pool=pool.fingerprint
+            )  # fmt: skip
+    return unit
 
 
 @dataclass(frozen=True)
@@ -41,7 +233,7 @@ class RetrieveParams:
 
 
 @dataclass(frozen=True)
-class Found:
+class RetrievedImages:
     """What was searched, for whom, and what is kept of each class."""
 
     pool: ListedPool
@@ -72,7 +264,8 @@ def retrieve(
     settings = params.retrieved
     folder = Path(settings.pool) if settings.pool else pool
     log = StageLog(
-        f"retrieve: {settings.images_per_class} images a class by {settings.search} from {folder}"
+        "retrieve",
+        f"{settings.images_per_class} images a class by {settings.search} from {folder}",
     )
     check_volume(settings.images_per_class, params.images_per_block, len(blocks))
     dataset = read_dataset(real)
@@ -91,11 +284,11 @@ def retrieve(
         results, pairs = choose_images(
             search.found, search.rows, search.vectors, search.texts, test_vectors,
             duplicates_above=settings.duplicates_above,
-            keep_share=settings.keep_share,
+            keep_fraction=settings.keep_fraction,
             cap=settings.cap,
         )  # fmt: skip
         about = {"search": settings.search, "pool": listed.fingerprint, "clip": embedder.clip_hash}
-        found = Found(listed, dataset, test, results, about)
+        found = RetrievedImages(listed, dataset, test, results, about)
         count = _write_blocks(params, found, blocks)
         _write_record(settings, found, record)
         shown = [(search.rows[pair.query], pair) for pair in pairs[:MAX_PAIRS]]
@@ -121,7 +314,7 @@ def class_words(
     return [queries.get(name, [name]) for name in class_names]
 
 
-def _write_blocks(params: RetrieveParams, found: Found, blocks: Sequence[Path]) -> int:
+def _write_blocks(params: RetrieveParams, found: RetrievedImages, blocks: Sequence[Path]) -> int:
     """Cut the ranks into blocks, as the indices of a generated set; returns the images."""
     wanted, num_images = params.retrieved.images_per_class, 0
     taken = {name: min(wanted, len(hits.kept)) for name, hits in found.by_class()}
@@ -145,7 +338,7 @@ def _write_blocks(params: RetrieveParams, found: Found, blocks: Sequence[Path]) 
     return num_images
 
 
-def _samples(found: Found, shard: PlannedShard) -> Iterator[dict[str, Any]]:
+def _samples(found: RetrievedImages, shard: PlannedShard) -> Iterator[dict[str, Any]]:
     """Yield the samples of a shard as `write_shard` takes them, the best of each class first."""
     for label in shard.class_indices:
         hits = found.results[label].kept[shard.start : shard.stop]
@@ -168,7 +361,7 @@ def _samples(found: Found, shard: PlannedShard) -> Iterator[dict[str, Any]]:
             }
 
 
-def _write_record(settings: RetrievedSettings, found: Found, record: Path) -> None:
+def _write_record(settings: RetrievedSettings, found: RetrievedImages, record: Path) -> None:
     """Write what became of the images that each class found."""
     catalogue = found.pool.catalogue
     classes = [
@@ -187,7 +380,7 @@ def _write_record(settings: RetrievedSettings, found: Found, record: Path) -> No
     write_json(record / "record.json", {**found.about, "pool_holds": about, "classes": classes})
 
 
-def _write_pairs(found: Found, pairs: Sequence[tuple[int, Pair]], record: Path) -> None:
+def _write_pairs(found: RetrievedImages, pairs: Sequence[tuple[int, Pair]], record: Path) -> None:
     """List the pairs of a pool's image, by its row, and a test image, and show the first."""
     rows = []
     for row, pair in pairs:
@@ -212,7 +405,7 @@ def _tile(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(ImageOps.fit(Image.fromarray(pixels), (TILE, TILE)))
 
 
-def say_holes(wanted: int, found: Found) -> None:
+def say_holes(wanted: int, found: RetrievedImages) -> None:
     """Name the classes that have no image, or fewer than wanted."""
     short = {name: len(hits.kept) for name, hits in found.by_class() if len(hits.kept) < wanted}
     empty = [name for name, count in short.items() if not count]
@@ -229,13 +422,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", required=True, help="a group below `retrieved` in params.yaml")
     for name in ("--real", "--pool", "--clip", "--record"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--blocks", type=Path, required=True, nargs="+")
+    parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
+    parser.add_argument("--num-blocks", type=int, required=True)
     args = vars(parser.parse_args(arguments))
-    params = read_params()
-    generate = params.generate
-    retrieve(
-        RetrieveParams(
-            params.retrieved[args.pop("set")], generate.images_per_block, generate.classes_per_shard
-        ),
-        **args,
+    args["blocks"] = block_folders(args["blocks"], args.pop("num_blocks"))
+    sections = Sections()
+    params = RetrieveParams(
+        retrieved=sections.read(RetrievedSettings, f"retrieved.{args.pop('set')}"),
+        images_per_block=sections.read(int, "generate.images_per_block"),
+        classes_per_shard=sections.read(int, "generate.classes_per_shard"),
     )
+    retrieve(params, **args)

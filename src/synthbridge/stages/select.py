@@ -10,35 +10,34 @@ rates then say so, and every number made with them does.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
+from synthbridge.core.files import hash_folder, read_json, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog, say
+from synthbridge.core.processes import start_accelerator
+from synthbridge.core.settings import Sections
+from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.manifests import Shots
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
-from synthbridge.files import hash_folder, read_json, write_json
-from synthbridge.progress import StageLog, say
-from synthbridge.stages.costs import Amounts, prepared_size
-from synthbridge.stages.params import read_params
-from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.training_counts import TrainingCounts
-from synthbridge.stages.trainings import (
-    load_samples,
-    make_recipe,
-    measured_recipe,
-    share_trainings,
-)
 from synthbridge.training.arms import ArmData, held_out_accuracy, train_arm
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import DivergedError, Recipe
 from synthbridge.training.settings import LegSettings, RealLegSettings, TrainingSettings
 from synthbridge.training.team import Team
-from synthbridge.work import unit_key, unit_path, whole_unit
+from synthbridge.training.trainings import (
+    load_samples,
+    make_recipe,
+    measured_recipe,
+    share_trainings,
+)
 
 VANILLA = (LegSettings(train_on="real"),)
 RECORD = "record.json"
@@ -70,7 +69,7 @@ def select(params: SelectParams, *, real: Path, backbone: Path, out: Path) -> No
     """Write the chosen rate of each number of shots, and the accuracies that decided."""
     trials = _list_trials(params, real, backbone)
     log = StageLog(
-        f"select: {len(trials)} trials of learning rates {params.real_leg.learning_rates}"
+        "select", f"{len(trials)} trials of learning rates {params.real_leg.learning_rates}"
     )
     split = params.real_leg.select_on
     if split == "test":
@@ -83,7 +82,8 @@ def select(params: SelectParams, *, real: Path, backbone: Path, out: Path) -> No
             what="trying rates",
             unit="trial",
             log=log,
-            cost=_cost(params, real),
+            params=params,
+            real=real,
         ):
             tester = tester or Tester(params, real, backbone, team)
             tester.make(trial)
@@ -97,7 +97,9 @@ def _list_trials(params: SelectParams, real: Path, backbone: Path) -> list[Trial
     shared = [leg, params.training.model_dump(), hash_folder(real), hash_folder(backbone)]
 
     def unit(shots: Shots, seed: int, rate: float) -> Path:
-        return unit_path("select", unit_key(k=shots, seed=seed, rate=rate, shared=shared))
+        return unit_path(
+            "select", unit_key(make=Tester.make, k=shots, seed=seed, rate=rate, shared=shared)
+        )
 
     return [
         Trial(shots, seed, rate, unit(shots, seed, rate))
@@ -105,14 +107,6 @@ def _list_trials(params: SelectParams, real: Path, backbone: Path) -> list[Trial
         for seed in params.seeds
         for rate in params.real_leg.learning_rates
     ]
-
-
-def _cost(params: SelectParams, real: Path) -> Callable[[Trial], Amounts]:
-    """Return what a trial costs."""
-    size = prepared_size(real)
-    counts = TrainingCounts(params.training.batch_size, params.real_leg, {}, size)
-    num_judged = getattr(size, f"num_{params.real_leg.select_on}")
-    return lambda trial: counts.run(VANILLA, trial.shots, volume=0, num_judged=num_judged)
 
 
 class Tester:
@@ -195,5 +189,11 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--real", "--backbone", "--out"):
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args(arguments)
-    params = read_params()
-    select(SelectParams(params.real_leg, params.training, params.shots, params.seeds), **vars(args))
+    sections = Sections()
+    params = SelectParams(
+        real_leg=sections.read(RealLegSettings, "real_leg"),
+        training=sections.read(TrainingSettings, "training"),
+        shots=sections.read(list[Shots], "shots"),
+        seeds=sections.read(list[int], "seeds"),
+    )
+    select(params, **vars(args))

@@ -18,21 +18,19 @@ import torch
 
 from synthbridge.clip.embedding import Clip, load_clip
 from synthbridge.clip.settings import ClipTuningSettings
+from synthbridge.clip.shard_embeddings import embed_shards
 from synthbridge.clip.tuning import Source, Tuned, probabilities, tune, zero_shot_weights
+from synthbridge.core.files import hash_folder, write_json
+from synthbridge.core.log import StageLog, say
+from synthbridge.core.processes import start_accelerator
+from synthbridge.core.settings import Sections
 from synthbridge.data.manifests import Shots
 from synthbridge.data.real import PreparedDataset, read_dataset
-from synthbridge.data.shards import Sample, index_shard, read_image
-from synthbridge.data.synthetic import synthetic_samples
-from synthbridge.diffusion.prompts import TEMPLATES
-from synthbridge.files import hash_file, hash_folder, write_json
-from synthbridge.progress import StageLog, progress, say
-from synthbridge.stages.params import read_params, source_name
-from synthbridge.stages.processes import start_accelerator
-from synthbridge.stages.run_metrics import write_run_metrics
+from synthbridge.data.run_metrics import write_run_metrics
+from synthbridge.data.shards import Sample, index_shard
+from synthbridge.data.synthetic import block_folders, read_named_set, synthetic_samples
+from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.training.accuracy import accuracies
-from synthbridge.work import unit_key, unit_path, whole_unit
-
-FEATURES = "features.npy"  # of a unit: (N, D) float32, in the order of the shard
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class TuneClipParams:
 
 
 @dataclass(frozen=True)
-class Run:
+class ClipTuning:
     """One classifier: its arm, what it may see, and what came of it."""
 
     arm: str
@@ -73,7 +71,7 @@ def tune_clip(
         real: the prepared data set.
         clip: the CLIP's folder; without a CLIP the results are empty, which is said.
         blocks: the blocks of a set; none: the arms on real images alone.
-        labels: dataset, set and source, as the records shall name them.
+        labels: dataset, set and method, as the records shall name them.
         results: the folder for records and predictions, laid out as finetune's.
         metrics: the file for the accuracies of all runs.
         kept: what `examine` keeps of the set; None: all.
@@ -83,7 +81,7 @@ def tune_clip(
         write_json(results / "index.json", {**labels, "num_runs": 0})
         write_json(metrics, {})
         return
-    log = StageLog("tune_clip: a linear classifier on CLIP's frozen features")
+    log = StageLog("tune_clip", "a linear classifier on CLIP's frozen features")
     with start_accelerator() as accelerator:
         tuner = Tuner(params, read_dataset(real), clip, accelerator.device)
         runs = tuner.real_runs() if not blocks else tuner.synthetic_runs(blocks, kept)
@@ -107,16 +105,16 @@ class Tuner:
         prompts = [[text.format(name) for text in TEMPLATES] for name in dataset.class_names]
         self.zero_shot = zero_shot_weights(self.clip, prompts).to(device)
 
-    def real_runs(self) -> list[Run]:
+    def real_runs(self) -> list[ClipTuning]:
         """Make clip_zero_shot, and clip_vanilla for all shots and seeds."""
-        runs = [Run("clip_zero_shot", 0, 0, 0, Tuned(self.zero_shot))]
+        runs = [ClipTuning("clip_zero_shot", 0, 0, 0, Tuned(self.zero_shot))]
         for shots, seed in self._cells():
             real = self._real(shots, seed)
             tuned = tune(self.zero_shot, [real], self.params.tuning, seed=seed)
-            runs.append(Run("clip_vanilla", shots, seed, len(real.labels), tuned))
+            runs.append(ClipTuning("clip_vanilla", shots, seed, len(real.labels), tuned))
         return runs
 
-    def synthetic_runs(self, blocks: Sequence[Path], kept: Path | None) -> list[Run]:
+    def synthetic_runs(self, blocks: Sequence[Path], kept: Path | None) -> list[ClipTuning]:
         """Make the arms with the set, and their controls, for all shots and seeds it serves."""
         runs = []
         settings = self.params.tuning
@@ -135,10 +133,12 @@ class Tuner:
             alone = tune(self.zero_shot, [real], longer, seed=seed)
             num_real, num_synthetic = len(real.labels), len(synthetic.labels)
             runs += [
-                Run("clip_mixed", shots, seed, num_real + num_synthetic, mixed),
-                Run("clip_synthetic_only", shots, seed, num_synthetic, first),
-                Run("clip_bridged", shots, seed, num_real, replace(last, gradient_steps=total)),
-                Run("clip_vanilla_equal_steps", shots, seed, num_real, alone),
+                ClipTuning("clip_mixed", shots, seed, num_real + num_synthetic, mixed),
+                ClipTuning("clip_synthetic_only", shots, seed, num_synthetic, first),
+                ClipTuning(
+                    "clip_bridged", shots, seed, num_real, replace(last, gradient_steps=total)
+                ),
+                ClipTuning("clip_vanilla_equal_steps", shots, seed, num_real, alone),
             ]
         return runs
 
@@ -156,25 +156,15 @@ class Tuner:
         return Source(features, labels, batch_size)
 
     def features(self, samples: Sequence[Sample]) -> np.ndarray:
-        """Return what CLIP sees in `samples`: (N, D) float32, unit vectors."""
-        new = sorted({sample.shard for sample in samples} - self.rows.keys())
-        for shard in progress(new, total=len(new), what="embedding", unit="shard"):
-            self.rows[shard] = self._embed(shard)
-        return np.stack([self.rows[sample.shard][sample.key] for sample in samples])
-
-    def _embed(self, shard: Path) -> dict[str, np.ndarray]:
-        """Return the features of a shard's images by key; the work folder has what was made once.
+        """Return what CLIP sees in `samples`: (N, D) float32, unit vectors.
 
         An image is seen as CLIP's own processor shows it, without augmentation: as He et al. do.
         """
-        path = unit_path("clip_features", unit_key(clip=self.clip_hash, shard=hash_file(shard)))
-        samples = index_shard(shard)
-        if not path.is_dir():
-            images = (np.asarray(read_image(sample)) for sample in samples)
-            with whole_unit(path) as unit:
-                np.save(unit / FEATURES, self.clip.embed_images(images))
-        vectors = np.load(path / FEATURES, allow_pickle=False)
-        return {sample.key: row for sample, row in zip(samples, vectors, strict=True)}
+        new = sorted({sample.shard for sample in samples} - self.rows.keys())
+        for shard, vectors in embed_shards(lambda: self.clip, self.clip_hash, new).items():
+            keys = [sample.key for sample in index_shard(shard)]
+            self.rows[shard] = dict(zip(keys, vectors, strict=True))
+        return np.stack([self.rows[sample.shard][sample.key] for sample in samples])
 
 
 class Publisher:
@@ -187,7 +177,7 @@ class Publisher:
         extra = tuner.dataset.extra_test_samples()
         self.extra = tuner.source(extra, 1) if extra else None
 
-    def write(self, run: Run) -> dict[str, Any]:
+    def write(self, run: ClipTuning) -> dict[str, Any]:
         """Write one run's record and predictions; return the record."""
         guesses = probabilities(run.tuned.weights, self.test.features)
         answers = self.test.labels.cpu().numpy()
@@ -202,7 +192,7 @@ class Publisher:
         np.savez_compressed(path.with_suffix(".npz"), probabilities=guesses, labels=answers)
         return record
 
-    def _record(self, run: Run) -> dict[str, Any]:
+    def _record(self, run: ClipTuning) -> dict[str, Any]:
         rate = self.tuner.params.tuning.learning_rate
         curve = {"train_loss": run.tuned.train_loss, "train_accuracy": run.tuned.train_accuracy}
         return {
@@ -223,26 +213,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", help="of clip_tuning.sets")
     for name in ("--real", "--clip", "--results", "--metrics"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--blocks", type=Path, nargs="+", default=[], help="of the set")
+    parser.add_argument("--blocks", type=Path, help="of the set: the folder of b0, b1, ...")
+    parser.add_argument("--num-blocks", type=int, default=0)
     parser.add_argument("--kept", type=Path, help="what examine keeps of it")
     args = parser.parse_args(arguments)
-    params = read_params()
-    own = params.set_settings(args.set) if args.set else None
-    serves = own.shots if own else None  # a set learned from k shots serves k alone
+    blocks = block_folders(args.blocks, args.num_blocks) if args.blocks else []
+    sections = Sections()
+    of_set = read_named_set(sections, args.set)
     tune_clip(
         TuneClipParams(
-            tuning=params.clip_tuning,
-            shots=[shots for shots in params.shots if serves in (None, shots)],
-            seeds=params.seeds,
+            tuning=sections.read(ClipTuningSettings, "clip_tuning"),
+            shots=of_set.serves(sections.read(list[Shots], "shots")),
+            seeds=sections.read(list[int], "seeds"),
         ),
         real=args.real,
         clip=args.clip,
-        blocks=args.blocks,
-        labels={
-            "dataset": args.dataset,
-            "set": args.set,
-            "source": source_name(args.set, own) if own else "real",
-        },
+        blocks=blocks,
+        labels={"dataset": args.dataset, "set": args.set, "method": of_set.method},
         results=args.results,
         metrics=args.metrics,
         kept=args.kept,

@@ -17,19 +17,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
-from synthbridge.files import hash_folder, write_json
-from synthbridge.progress import StageLog, progress
-from synthbridge.settings import read_section
-from synthbridge.stages.costs import announce, miniature_models
-from synthbridge.stages.processes import share_units, start_accelerator
-from synthbridge.upstream import backbone, clip, generator
+from synthbridge.core.files import hash_folder, write_json
+from synthbridge.core.keys import unit_key
+from synthbridge.core.log import StageLog
+from synthbridge.core.processes import share_units, start_accelerator
+from synthbridge.core.settings import Sections
+from synthbridge.core.units import unit_path, whole_unit
+from synthbridge.upstream import backbone
 from synthbridge.upstream.backbone_file import store_file
 from synthbridge.upstream.folders import whole_folder
-from synthbridge.upstream.pool import CLASS_NAMES, Pool, count_shards, read_pool, write_pool_shard
+from synthbridge.upstream.miniature import make_backbone, make_clip, make_generator, make_vae
+from synthbridge.upstream.pool import CLASS_NAMES, count_shards, read_pool, write_pool_shard
 from synthbridge.upstream.settings import (
     BackboneFile,
     BackboneSettings,
@@ -40,8 +42,6 @@ from synthbridge.upstream.settings import (
     PoolSettings,
     UpstreamSettings,
 )
-from synthbridge.upstream.tokenizer import train_tokenizer
-from synthbridge.work import unit_key, unit_path, whole_unit
 
 if TYPE_CHECKING:
     from synthbridge.upstream.hub import Wanted
@@ -59,7 +59,7 @@ class Unit:
 
 def upstream(params: UpstreamSettings, *, out: Path) -> None:
     """Write the folders pool, clip, generator and backbone below `out`."""
-    log = StageLog("upstream: " + "; ".join(_plan(params)))
+    log = StageLog("upstream", "; ".join(_describe(params)))
     if isinstance(params.backbone, BackboneSettings):
         backbone.check_model(params.backbone.model)
     with start_accelerator(cpu=True) as accelerator:
@@ -73,7 +73,7 @@ def upstream(params: UpstreamSettings, *, out: Path) -> None:
     log.done("pool, CLIP, generator and backbone", out)
 
 
-def _plan(params: UpstreamSettings) -> Iterator[str]:
+def _describe(params: UpstreamSettings) -> Iterator[str]:
     """Say where each part comes from."""
     trained = [name for name, value in params if isinstance(value, TRAINED)]
     for name, value in params:
@@ -107,11 +107,11 @@ def _fetch(accelerator: Accelerator, params: UpstreamSettings, out: Path) -> Non
 
 
 def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
-    """List the hub's models. In every process: the keys of units hash what modules are loaded."""
+    """List the hub's models."""
     named = {name: value for name, value in params if isinstance(value, HubModel | HubBackbone)}
     if not named:
         return {}
-    # Here, so that the miniature is not made anew when the code for the hub changes.
+    # Here, so that the miniature does not wait for the hub's library.
     from synthbridge.upstream import hub, layouts
 
     layout = {"generator": layouts.GENERATOR, "clip": layouts.CLIP, "backbone": layouts.BACKBONE}
@@ -126,7 +126,9 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
 def _make_pool(accelerator: Accelerator, params: PoolSettings, out: Path) -> None:
     """Draw what is not there yet, and write the pool to `out`."""
     shards = [
-        _unit(partial(write_pool_shard, params, shard), shard=shard, pool=params.model_dump())
+        _unit(
+            write_pool_shard, params, shard, decides={"shard": shard, "pool": params.model_dump()}
+        )
         for shard in range(count_shards(params))
     ]
     _make(accelerator, shards)
@@ -146,32 +148,40 @@ def _make_models(
     drawn = hash_folder(pool) if params.pool else None
     if isinstance(params.clip, ClipSettings):
         of_clip = params.clip.model_dump()
-        first["clip"] = _unit(partial(_make_clip, params.clip, read), clip=of_clip, pool=drawn)
+        first["clip"] = _unit(
+            make_clip, params.clip, read, decides={"clip": of_clip, "pool": drawn}
+        )
     if isinstance(params.generator, GeneratorSettings):  # clip is the miniature's too: settings
         of_vae = params.generator.model_dump(include={"vae", "seed"})
-        vae = _unit(partial(_make_vae, params.generator, read), vae=of_vae, pool=drawn)
+        vae = _unit(make_vae, params.generator, read, decides={"vae": of_vae, "pool": drawn})
         first["vae"], tower = vae, first["clip"]
         last["generator"] = _unit(
-            partial(_make_generator, params.generator, read, vae.path, tower.path),
-            generator=params.generator.model_dump(),
-            parts=[vae.path.name, tower.path.name],
+            make_generator,
+            params.generator,
+            read,
+            vae.path,
+            tower.path,
+            decides={
+                "generator": params.generator.model_dump(),
+                "parts": [vae.path.name, tower.path.name],
+            },
         )
     if isinstance(params.backbone, BackboneSettings):
         of_letters = params.backbone.model_dump()
-        last["backbone"] = _unit(partial(_make_backbone, params.backbone), backbone=of_letters)
+        last["backbone"] = _unit(make_backbone, params.backbone, decides={"backbone": of_letters})
     missing = [
-        [amounts[name] for name, unit in units.items() if not unit.path.is_dir()]
-        for amounts, units in zip(miniature_models(params), (first, last), strict=True)
+        [name for name, unit in units.items() if not unit.path.is_dir()] for units in (first, last)
     ]
-    announce(log, *missing, device="cpu", processes=accelerator.num_processes)
+    log.expect(accelerator=accelerator, params=params, missing=missing)
     for units in (first, last):
         _make(accelerator, list(units.values()))
     first.pop("vae", None)  # a part of the generator
     return first | last
 
 
-def _unit(make: Callable[[Path], object], **decides) -> Unit:
-    return Unit(unit_path("upstream", unit_key(**decides)), make)
+def _unit(make: Callable[..., object], *inputs: object, decides: dict[str, Any]) -> Unit:
+    """Return a unit that `make(*inputs, folder)` writes, keyed by its code and by what decides."""
+    return Unit(unit_path("upstream", unit_key(make=make, **decides)), partial(make, *inputs))
 
 
 def _make(accelerator: Accelerator, units: Sequence[Unit]) -> None:
@@ -188,61 +198,9 @@ def _publish(paths: Sequence[Path], out: Path) -> None:
             shutil.copytree(path, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
-def _run(steps: Iterator[float], num_steps: int, what: str) -> None:
-    """Take all training steps."""
-    for _ in progress(steps, total=num_steps, what=what, unit="step"):
-        pass
-
-
-def _make_clip(params: ClipSettings, read: Callable[[], Pool], folder: Path) -> None:
-    """Write the model, its tokenizer and its image processor."""
-    pool = read()
-    tokenizer = train_tokenizer(pool.captions, folder)
-    model = clip.make_clip(tokenizer, params.seed)
-    steps = clip.train_clip(model, tokenizer, pool, params)
-    _run(steps, params.num_steps, "training CLIP")
-    clip.save_clip(model, folder)
-
-
-def _make_vae(params: GeneratorSettings, read: Callable[[], Pool], folder: Path) -> None:
-    """Write the VAE."""
-    images = clip.scale_pixels(read().images)
-    vae = generator.make_vae(params.seed)
-    steps = generator.train_vae(vae, images, params.vae, params.seed)
-    _run(steps, params.vae.num_steps, "training the VAE")
-    vae.save_pretrained(folder)
-
-
-def _make_generator(
-    params: GeneratorSettings, read: Callable[[], Pool], vae: Path, tower: Path, folder: Path
-) -> None:
-    """Train a UNet for a VAE and a CLIP text tower, both frozen, and write the pipeline."""
-    pool, decoder = read(), generator.load_vae(vae)
-    latents = generator.encode_images(decoder, clip.scale_pixels(pool.images))
-    scale = 1 / latents.mean.std().item()  # to unit variance
-    decoder.register_to_config(scaling_factor=scale)
-    text_encoder, tokenizer = generator.load_text_tower(tower)
-    states, rows = generator.encode_captions(text_encoder, tokenizer, pool.captions)
-    scheduler, unet = generator.make_scheduler(), generator.make_unet(states.shape[-1], params.seed)
-    steps = generator.train_unet(
-        unet, scheduler, latents.scaled(scale), states, rows, params.unet,
-        caption_dropout=params.caption_dropout, seed=params.seed,
-    )  # fmt: skip
-    _run(steps, params.unet.num_steps, "training the UNet")
-    generator.save_generator(folder, decoder, unet, scheduler, text_encoder, tokenizer)
-
-
-def _make_backbone(params: BackboneSettings, folder: Path) -> None:
-    """Draw letters, train on them, and write the model in timm's layout."""
-    model = backbone.make_backbone(params.model, params.input_size, params.seed)
-    images, labels = backbone.draw_letters(params.num_images, params.input_size, params.seed)
-    steps = backbone.train_backbone(model, images, labels, params)
-    _run(steps, params.num_steps, "training the backbone")
-    backbone.save_backbone(model, folder)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Take the path that dvc.yaml names."""
     parser = argparse.ArgumentParser(prog="upstream", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    upstream(read_section(UpstreamSettings, "upstream"), **vars(parser.parse_args(arguments)))
+    args = parser.parse_args(arguments)
+    upstream(Sections().read(UpstreamSettings, "upstream"), **vars(args))

@@ -12,7 +12,7 @@ MARK = "_selected_on_test"  # of accuracies whose learning rate was selected on 
 
 
 @dataclass(frozen=True)
-class Found:
+class PointResult:
     """What one experiment, or the workspace itself, has found."""
 
     experiment: str  # its name, or "workspace"
@@ -48,7 +48,7 @@ class Row:
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
-def collect(study: Study, points: Sequence[tuple[Point, Found]]) -> list[Row]:
+def collect(study: Study, points: Sequence[tuple[Point, PointResult]]) -> list[Row]:
     """Return the rows of a study, in the order of its lines.
 
     Args:
@@ -80,7 +80,7 @@ def missing_lines(study: Study, rows: Sequence[Row]) -> list[str]:
     return [line.row for line in study.lines if line.row not in given]
 
 
-def _rows(study: Study, line: Line, point: Point, found: Found) -> Iterator[Row]:
+def _rows(study: Study, line: Line, point: Point, found: PointResult) -> Iterator[Row]:
     measure = line.measure or study.measure
     read = _read_arm if line.model is None else _read_model
     for path, content in found.metrics.items():

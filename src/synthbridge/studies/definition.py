@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from synthbridge.settings import Settings, check_settings, read_yaml
+from synthbridge.core.settings import Settings, check_settings, read_yaml
 
 FOLDER = Path("studies")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from synthbridge.files import write_text
+from synthbridge.core.files import write_text
 from synthbridge.studies.collect import Row, missing_lines
 from synthbridge.studies.definition import ScaleName, Study, X
 from synthbridge.studies.experiments import Experiment

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from synthbridge.files import read_json, write_json
-from synthbridge.progress import say
-from synthbridge.studies.collect import Found
-from synthbridge.work import work_folder
+from synthbridge.core.files import read_json, write_json
+from synthbridge.core.log import say
+from synthbridge.core.units import work_folder
+from synthbridge.studies.collect import PointResult
 
 RECORDS = Path("metrics/studies/points")  # what each experiment found, small, kept by git
 PREFIX = "study-"
@@ -92,7 +92,7 @@ def is_known(experiment: Experiment) -> bool:
     return experiment.record.is_file() or find_commit(experiment.name) is not None
 
 
-def read_found(experiment: Experiment) -> Found:
+def read_found(experiment: Experiment) -> PointResult:
     """Return what a known experiment found; what git alone knows is recorded first.
 
     Raises:
@@ -107,7 +107,7 @@ def read_found(experiment: Experiment) -> Found:
         about = {"targets": list(experiment.targets), "options": list(experiment.options)}
         write_json(experiment.record, {"commit": commit, "metrics": metrics, **about})
     record = read_json(experiment.record)
-    return Found(experiment.name, record["commit"], record["metrics"])
+    return PointResult(experiment.name, record["commit"], record["metrics"])
 
 
 def workspace_commit() -> str:

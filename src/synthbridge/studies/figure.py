@@ -122,7 +122,7 @@ def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, st
     Args:
         study: whose lines name arms and sets.
         scale: of the study.
-        curves: rows of the report's convergence.csv: dataset, source, arm, shots, epoch,
+        curves: rows of the report's convergence.csv: dataset, method, arm, shots, epoch,
             train_accuracy, spread.
     """
     looks = _looks(study)
@@ -135,7 +135,7 @@ def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, st
                 row
                 for row in curves
                 if (row["dataset"], row["shots"], row["arm"]) == (dataset, shots, line.arm)
-                and row["source"] in (line.sets or ["real"])
+                and row["method"] in (line.sets or ["real"])
             ]
             look = {**looks[line.row], "marker": ""}
             epochs = [int(row["epoch"]) for row in own]

@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthbridge.files import hash_value
-from synthbridge.settings import read_yaml
+from synthbridge.core.files import hash_value
+from synthbridge.core.settings import read_yaml
+from synthbridge.pipeline import expand, needed_stages, value_at
 from synthbridge.studies.definition import Point, Scale
 from synthbridge.studies.experiments import PREFIX, Experiment, set_options
-from synthbridge.studies.pipeline import (
-    Keys,
-    expand,
-    needed_stages,
-    raw_hashes,
-    value_at,
-    with_overrides,
-)
+from synthbridge.studies.stage_keys import Keys, raw_hashes, with_overrides
 
 NAME_DIGITS = 12
 

@@ -12,11 +12,11 @@ def accuracies(probabilities: np.ndarray, labels: np.ndarray, prefix: str = "") 
 
 
 def top1(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of images (N, C) whose likeliest class is the right one (N,)."""
+    """Return the fraction of images (N, C) whose likeliest class is the right one (N,)."""
     return float((probabilities.argmax(1) == labels).mean())
 
 
 def mean_per_class(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean over the classes present of the share of their images that are right."""
+    """Return the mean over the classes present of the fraction of their images that are right."""
     right = probabilities.argmax(1) == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))

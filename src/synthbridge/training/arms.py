@@ -173,7 +173,7 @@ def _mixture(leg: LegSettings, data: ArmData) -> Mixture | None:
         return None
     return Mixture(
         num_real=len(data.real),
-        synthetic_share=leg.synthetic_share,
+        synthetic_fraction=leg.synthetic_fraction,
         synthetic_weight=leg.synthetic_weight,
         auxiliary_norm=leg.auxiliary_norm,
     )

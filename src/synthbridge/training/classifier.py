@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from synthbridge.files import whole_file
+from synthbridge.core.files import whole_file
 from synthbridge.training.images import Normalisation
 
 

@@ -172,7 +172,7 @@ class WholeView:
 class Augmentation:
     """Random resized crop and mirroring; the boxes are drawn as torchvision draws them."""
 
-    min_area: float  # smallest share of the image's area
+    min_area: float  # smallest fraction of the image's area
     max_stretch: float  # largest ratio of width to height, and of height to width
     flip: bool
 

@@ -56,7 +56,9 @@ class Curve:
     """What training showed: one value an epoch, over the augmented images as they were trained."""
 
     train_loss: list[float] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)  # with mixup: of the larger share
+    train_accuracy: list[float] = field(
+        default_factory=list
+    )  # with mixup: of the label that weighs more
 
 
 def train(
@@ -147,7 +149,7 @@ def leg_steps(
     num_images: int, batch_size: int, seed: int, num_steps: int, mixture: Mixture
 ) -> Iterator[tuple[np.ndarray, bool]]:
     """Yield what `steps` yields, composed as `mixture` says."""
-    if mixture.synthetic_share is None:
+    if mixture.synthetic_fraction is None:
         batches = steps(num_images, batch_size, seed, num_steps)
     else:
         batches = mixture.steps(num_images, batch_size, seed, num_steps)

@@ -20,14 +20,14 @@ class Mixture:
     """A leg's images: the first `num_real` of them are real, the others synthetic."""
 
     num_real: int
-    synthetic_share: float | None = None  # of every batch; None: as the images happen to fall
+    synthetic_fraction: float | None = None  # of every batch; None: as the images happen to fall
     synthetic_weight: float = 1.0  # in the loss, where a real image weighs 1
     auxiliary_norm: bool = False  # synthetic images pass through batch norms of their own
 
     def steps(
         self, num_images: int, batch_size: int, seed: int, num_steps: int
     ) -> Iterator[tuple[np.ndarray, bool]]:
-        """Yield `num_steps` batches with the same share of synthetic images in each.
+        """Yield `num_steps` batches with the same fraction of synthetic images in each.
 
         Real and synthetic images are shuffled apart, each pass over them anew, and every image of
         one source comes once before any of it comes again. So the smaller source repeats, in
@@ -55,9 +55,9 @@ class Mixture:
             yield np.concatenate([first, second]), is_last
 
     def _num_synthetic(self, size: int) -> int:
-        """Return the synthetic images of a batch of `size`: the share, but one of each kind."""
-        assert self.synthetic_share is not None
-        return min(max(round(self.synthetic_share * size), 1), size - 1)
+        """Return the synthetic images of a batch of `size`: the fraction, but one of each kind."""
+        assert self.synthetic_fraction is not None
+        return min(max(round(self.synthetic_fraction * size), 1), size - 1)
 
     def order(self, batch: np.ndarray) -> np.ndarray:
         """Put a batch's real images first where they and the synthetic ones go separate ways."""
@@ -67,7 +67,7 @@ class Mixture:
         """Return the loss weights of this process's part of a batch, whose mean over all is 1.
 
         So the loss is sum(w_i CE_i) / sum(w_i), and a weight does not change the step's length.
-        With a share s of synthetic images and their weight w it equals DataDream's
+        With a fraction s of synthetic images and their weight w it equals DataDream's
         a CE(real) + (1 - a) CE(synthetic), means of each, at a = (1 - s) / (1 - s + s w)
         (arXiv:2407.10910).
         """

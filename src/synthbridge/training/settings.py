@@ -1,10 +1,10 @@
 """Settings of training: `training`, `stage_one` and `arms` in params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from synthbridge.settings import Settings
+from synthbridge.core.settings import Settings
 
 
 class TrainingSettings(Settings):
@@ -15,7 +15,7 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(ge=0)
     image_size: int = Field(ge=1)  # pixels: what the network sees
     resize_size: int = Field(ge=1)  # pixels: the shorter side before the crop
-    min_crop_area: float = Field(gt=0, le=1)  # random resized crop: smallest share of the area
+    min_crop_area: float = Field(gt=0, le=1)  # random resized crop: smallest fraction of the area
     max_stretch: float = Field(ge=1)  # random resized crop: largest ratio of its sides
     augment: bool  # false: the centre crop alone, also in training
     # The statistics that inputs are normalised with: the pretrained model's, or measured.
@@ -77,8 +77,8 @@ class LegSettings(Settings):
     mixup: float = Field(default=0.0, ge=0)
     fresh_head: bool = False  # FC reinit: a new head before the leg
     frozen_units: int = Field(default=0, ge=0)  # layer groups kept as they are, from the input on
-    # Of mixed legs. Share: of every batch; null concatenates real and synthetic images plainly.
-    synthetic_share: float | None = Field(default=None, gt=0, lt=1)
+    # Of mixed legs, of every batch; null concatenates real and synthetic images plainly.
+    synthetic_fraction: float | None = Field(default=None, gt=0, lt=1)
     synthetic_weight: float = Field(default=1.0, gt=0)  # in the loss; real images weigh 1
     auxiliary_norm: bool = False  # synthetic images pass through batch norms of their own
 
@@ -96,17 +96,20 @@ class LegSettings(Settings):
 
     @model_validator(mode="after")
     def _mixes_rightly(self) -> "LegSettings":
-        own = {"synthetic_share", "synthetic_weight", "auxiliary_norm"}
+        own = {"synthetic_fraction", "synthetic_weight", "auxiliary_norm"}
         given = sorted(own & self.model_dump(exclude_defaults=True).keys())
         if given and self.train_on != "mixed":
             raise ValueError(
                 f"{', '.join(given)} says how real and synthetic images share a batch; "
                 "it goes with train_on: mixed"
             )
-        apart = [name for name in given if name != "synthetic_share"]
+        apart = [name for name in given if name != "synthetic_fraction"]
         if apart and self.mixup > 0:
             raise ValueError(
                 f"{apart[0]} treats real and synthetic images apart, and mixup {self.mixup} blends "
                 "one with the other; take one of the two"
             )
         return self
+
+
+Legs = Annotated[list[LegSettings], Field(min_length=1)]  # of an arm, in order

@@ -6,10 +6,11 @@ import timm
 from safetensors import SafetensorError
 from timm.models import save_for_hf
 
-from synthbridge.files import hash_file, hash_value
+from synthbridge.core.files import hash_file
+from synthbridge.core.keys import unit_key
+from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.upstream.backbone import check_model
 from synthbridge.upstream.settings import BackboneFile
-from synthbridge.work import unit_path, whole_unit
 
 
 def store_file(settings: BackboneFile) -> Path:
@@ -21,7 +22,9 @@ def store_file(settings: BackboneFile) -> Path:
     """
     where, path = "upstream.backbone.file", Path(settings.file)
     check_model(settings.model)
-    place = unit_path("hub", hash_value(settings.model_dump(exclude={"file"})))
+    place = unit_path(
+        "hub", unit_key(make=_write_model, file=settings.model_dump(exclude={"file"}))
+    )
     if place.is_dir():
         return place  # also where the file itself has gone
     if not path.is_file():

@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
 from synthbridge.upstream.optimisation import make_optimiser
-from synthbridge.upstream.settings import TrainingSettings
+from synthbridge.upstream.settings import MiniatureTraining
 
 LATENT_CHANNELS = 4
 LATENT_SIZE = 4  # pixels a side: the VAE of three blocks halves 16 twice
@@ -66,7 +66,7 @@ def make_scheduler() -> DDPMScheduler:
 
 
 def train_vae(
-    vae: AutoencoderKL, images: Tensor, settings: TrainingSettings, seed: int
+    vae: AutoencoderKL, images: Tensor, settings: MiniatureTraining, seed: int
 ) -> Iterator[float]:
     """Train `vae` in place on `images` (N, 3, 16, 16) of -1..1; yields the error of each step."""
     generator = torch.Generator().manual_seed(seed)
@@ -150,7 +150,7 @@ def encode_captions(
 
 def train_unet(
     unet: UNet2DConditionModel, scheduler: DDPMScheduler, latents: Latents, states: Tensor,
-    rows: Tensor, settings: TrainingSettings, *, caption_dropout: float, seed: int,
+    rows: Tensor, settings: MiniatureTraining, *, caption_dropout: float, seed: int,
 ) -> Iterator[float]:  # fmt: skip
     """Train `unet` in place to predict the noise (arXiv:2112.10752, eq. 3); yields each loss.
 
@@ -161,7 +161,7 @@ def train_unet(
         states: text states (M, 16, D), row 0 those of the empty caption.
         rows: (N,), the row of `states` that belongs to each latent.
         settings: length, batch and rate.
-        caption_dropout: the share of captions that become empty, for classifier-free guidance.
+        caption_dropout: the fraction of captions that become empty, for classifier-free guidance.
         seed: of batches, noise and time steps.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -27,7 +27,7 @@ FONTS = (
     *("cmb10", "cmmi10", "cmr10", "cmss10", "cmtt10"),
 )  # fmt: skip
 
-# What may be done to a glyph: groups of which one or none applies, with the share of the images.
+# What may be done to a glyph: groups of which one or none applies, with the fraction of the images.
 STYLE_GROUPS: tuple[dict[str, float], ...] = (
     {"small": 0.2, "large": 0.3},
     {"bold": 0.3},

@@ -19,12 +19,12 @@ from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 from safetensors import SafetensorError, safe_open
 
-from synthbridge.files import existing_folder, hash_file, hash_value, require_space
-from synthbridge.progress import say
-from synthbridge.settings import is_commit
+from synthbridge.core.files import existing_folder, hash_file, hash_value, require_space
+from synthbridge.core.log import say
+from synthbridge.core.settings import is_commit
+from synthbridge.core.units import unit_path, work_folder
 from synthbridge.upstream.hub_errors import hub_sentences
 from synthbridge.upstream.layouts import Layout
-from synthbridge.work import unit_path, work_folder
 
 WEIGHT_FILE = re.compile(r"\.(bin|ckpt|h5|msgpack|onnx|pt|pth|safetensors)$")
 

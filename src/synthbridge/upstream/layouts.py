@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthbridge.stable_diffusion import CONFIGS, WEIGHTS, check_configs
+from synthbridge.data.stable_diffusion import CONFIGS, WEIGHTS, check_configs
 
 
 @dataclass(frozen=True)

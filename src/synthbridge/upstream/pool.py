@@ -29,7 +29,7 @@ def draw_sample(index: int, settings: PoolSettings) -> dict[str, Any]:
     label = index % len(CLASS_NAMES)
     glyph = draw_glyph(str(label), rng)
     caption = write_caption(
-        CLASS_NAMES[label], glyph.words, style_share=settings.style_share, rng=rng
+        CLASS_NAMES[label], glyph.words, style_fraction=settings.style_fraction, rng=rng
     )
     return {
         "__key__": f"{index:08d}",

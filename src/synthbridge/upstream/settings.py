@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from synthbridge.settings import ChosenBy, Settings
+from synthbridge.core.settings import ChosenBy, Settings
 
 
 class PoolSettings(Settings):
@@ -13,7 +13,7 @@ class PoolSettings(Settings):
 
     num_images: PositiveInt  # all classes together, each as often as the others
     images_per_shard: PositiveInt
-    style_share: float = Field(ge=0, le=1)  # captions that name the image's style words
+    style_fraction: float = Field(ge=0, le=1)  # captions that name the image's style words
     seed: int = Field(ge=0)
 
 
@@ -26,7 +26,7 @@ class ClipSettings(Settings):
     seed: int = Field(ge=0)
 
 
-class TrainingSettings(Settings):
+class MiniatureTraining(Settings):
     """One training run: its length, its batch and its peak rate."""
 
     num_steps: PositiveInt
@@ -37,9 +37,9 @@ class TrainingSettings(Settings):
 class GeneratorSettings(Settings):
     """`upstream.generator`: the latent diffusion model, on the text tower of `clip`, frozen."""
 
-    vae: TrainingSettings
-    unet: TrainingSettings
-    caption_dropout: float = Field(ge=0, lt=1)  # share of captions emptied, for guidance
+    vae: MiniatureTraining
+    unet: MiniatureTraining
+    caption_dropout: float = Field(ge=0, lt=1)  # fraction of captions emptied, for guidance
     seed: int = Field(ge=0)
 
 

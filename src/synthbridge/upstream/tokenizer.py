@@ -9,7 +9,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
-from synthbridge.files import write_json, write_text
+from synthbridge.core.files import write_json, write_text
 
 WORD_END = "</w>"
 START, END = "<|startoftext|>", "<|endoftext|>"

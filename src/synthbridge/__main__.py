@@ -1,0 +1,112 @@
+"""The entry: `python src STAGE --options`, as dvc.yaml runs it, or `python src COMMAND`.
+
+Installed, the same is `synthbridge STAGE` or `python -m synthbridge STAGE`.
+"""
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from synthbridge import pipeline
+from synthbridge.core import log, shares
+from synthbridge.running import launch
+from synthbridge.running.console import Console
+from synthbridge.running.memory import set_up_memory
+
+STAGES = {
+    "upstream": "the pool and the pretrained models: the miniature's, or the hub's",
+    "prepare": "a real data set becomes shards of its splits",
+    "invert": "real images become a style token, words or images to start from",
+    "plan": "a set's volume and prompts become one small file a block",
+    "generate": "the prompts of a block become shards of images",
+    "retrieve": "a pool of captioned images becomes a set of real images",
+    "examine": "what of a set trains, and how far it is from the real images",
+    "select": "held-out images choose the learning rates",
+    "bridge": "stage one: a set becomes stage-one models",
+    "finetune": "stage two: a start and real images become final models",
+    "tune_clip": "CLIP without training, and its classifier tuned",
+    "probe": "LEEP, LogME and fixed features of all models",
+    "report": "tables, plots, verdicts and one page",
+}
+COMMANDS = {
+    "estimate": "say what the settings will cost",
+    "profile": "make a profile params.yaml",
+    "sets": "bring the sets of params.yaml into dvc.yaml",
+    "study": "run the papers' figures and tables by name",
+    "write_prompts": "let a language model write prompts",
+}
+
+
+def main() -> int:
+    """Check params.yaml as a whole, then run the stage; a user's error is one sentence."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_usage())
+        return 0
+    log.install(Console())
+    try:
+        if name in COMMANDS:
+            importlib.import_module(f"synthbridge.commands.{name}").main(arguments)
+        elif name in STAGES:
+            return _run_stage(name, arguments)
+        else:
+            raise ValueError(
+                f"'{name}' is no stage ({', '.join(STAGES)}) and no command ({', '.join(COMMANDS)})"
+            )
+    except (ValueError, OSError) as error:
+        return _refuse(name, error)
+    return 0
+
+
+def _usage() -> str:
+    """List the stages and the commands."""
+    lines = ["usage: python src STAGE|COMMAND [--help]", "", "commands, for people:"]
+    lines += [f"  {name:14}{what}" for name, what in COMMANDS.items()]
+    lines += ["", "stages, which dvc.yaml runs (dvc repro, dvc exp run):"]
+    return "\n".join([*lines, *(f"  {name:14}{what}" for name, what in STAGES.items())])
+
+
+def _run_stage(stage: str, arguments: list[str]) -> int:
+    """Run a stage here, or start the processes that run it; return an exit status."""
+    if "-h" not in arguments and "--help" not in arguments:
+        pipeline.check_params()
+    launch.check_share(stage)
+    if (status := launch.start_processes(stage, sys.argv)) is not None:
+        return status
+    try:
+        importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
+    except shares.ShareMade:
+        log.say(f"{stage}: this share is made; a run without SYNTHBRIDGE_SHARE puts them together")
+    except RuntimeError as error:
+        if not launch.has_lost_another(error):
+            raise
+        print(f"{stage}: this process stops, for another one has ended", file=sys.stderr)
+        return launch.end_after_another()
+    return 0
+
+
+def _refuse(name: str, error: Exception) -> int:
+    """Print what is wrong; with SYNTHBRIDGE_TRACEBACK=1 also where."""
+    if launch.wants_traceback():
+        traceback.print_exc()
+    way_out = ""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        way_out = "; free some space and run it again: finished work is kept"
+    print(f"{name}: {error}{way_out} (SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
+    return 1
+
+
+def run() -> NoReturn:
+    """Run, and end the process at once: taking torch apart would last a second, for nothing."""
+    set_up_memory()
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""The floor: files, settings, units of work and their keys, what a stage says."""

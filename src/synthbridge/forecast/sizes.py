@@ -1,0 +1,35 @@
+"""How large the data sets are: as `prepare` has left them, or as is known before it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from synthbridge.forecast.amounts import DatasetSize, prepared_size
+from synthbridge.params import Params
+from synthbridge.sources.named.facts import FACTS
+
+REAL = Path("data/real")  # where dvc.yaml has `prepare` leave them
+
+
+def read_sizes(params: Params, real: Path = REAL) -> Mapping[str, DatasetSize]:
+    """Find the size of every data set of params.yaml.
+
+    Raises:
+        ValueError: if one is not prepared yet and none of those that are known.
+    """
+    return {name: _size(params, name, real / name) for name in params.datasets}
+
+
+def _size(params: Params, dataset: str, folder: Path) -> DatasetSize:
+    settings = params.data[dataset]
+    if (folder / "dataset.json").is_file():
+        return prepared_size(folder)
+    if settings.source == "digits":
+        held_out = 10 * settings.validation_per_class
+        return DatasetSize(10, 898 - held_out, held_out, 899)  # half of 1,797 is the test split
+    if settings.source in FACTS:
+        facts = FACTS[settings.source]
+        held_out = facts.num_classes * settings.validation_per_class
+        return DatasetSize(facts.num_classes, facts.num_train - held_out, held_out, facts.num_test)
+    raise ValueError(
+        f"the size of data set '{dataset}' is not known yet; run 'dvc repro prepare@{dataset}'"
+    )

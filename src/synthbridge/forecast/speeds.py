@@ -1,0 +1,118 @@
+"""How fast a machine is: seconds that one process takes for one of each kind of work.
+
+docs/planning.md says what each kind of work is.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from synthbridge.core.settings import Settings, check_settings, read_yaml
+from synthbridge.core.units import work_folder
+from synthbridge.running.gpus import visible_gpus
+from synthbridge.upstream.settings import BackboneFile, BackboneSettings, UpstreamSettings
+
+Seconds = Annotated[float, Field(ge=0)]
+
+DEVICE_KINDS = (
+    "light_start", "training_start", "embedding_start", "upstream_start", "dvc_stage",
+    "pool_image", "clip_row", "vae_row", "unet_row", "letter", "letter_row",
+    "embedded_image", "examination", "tuned_row", "report",
+)  # fmt: skip
+GENERATOR_KINDS = (
+    "load_generator", "encoded_image", "inverted_row", "denoised_row", "drawn_image",
+)  # fmt: skip
+BACKBONE_KINDS = (
+    "training", "read_image", "gradient_step", "trained_row", "predicted_row", "probed_image",
+)  # fmt: skip
+
+COMMITTED = Path(__file__).with_name("speeds.yaml")
+MEASURED = "speeds.yaml"  # in the work folder: this machine's own
+
+
+class Speeds(Settings):
+    """Seconds that one process of a device takes for one of each kind of work."""
+
+    device: str
+    kind: Literal["cpu", "gpu"]
+    source: Literal["measured", "predicted"]
+    date: str  # of the measurement, or of the prediction
+    seconds: dict[str, Seconds]
+    generators: dict[str, dict[str, Seconds]]  # by name, as `generator_name` gives it
+    backbones: dict[str, dict[str, Seconds]]
+    bytes: dict[str, dict[str, float]] = Field(default_factory=dict)  # of the file, by model
+
+    def of(self, generator: str | None, backbone: str | None) -> dict[str, float]:
+        """Return the seconds of every kind, with these models; None: of none.
+
+        Raises:
+            ValueError: if the device has not been measured with one of them.
+        """
+        seconds = dict(self.seconds)
+        for what, name, known in (("generator", generator, self.generators),
+                                  ("backbone", backbone, self.backbones)):  # fmt: skip
+            if name is None:
+                continue
+            if name not in known:
+                raise ValueError(
+                    f"no speed of {what} '{name}' on {self.device} (known: {', '.join(known)}); "
+                    "'python src estimate --measure' measures this machine with it"
+                )
+            seconds |= known[name]
+        return seconds
+
+    @property
+    def origin(self) -> str:
+        """Where the speeds come from, in words."""
+        return f"{self.device}, {self.source} {self.date}"
+
+
+class SpeedsFile(Settings):
+    """speeds.yaml."""
+
+    devices: dict[str, Speeds]  # by a short name
+    bytes: dict[str, dict[str, float]]  # by model: what one image or model of it takes on a disk
+
+
+def read_speeds_file(path: Path) -> SpeedsFile:
+    """Read and check one file of speeds."""
+    return check_settings(SpeedsFile, read_yaml(path), "", file=str(path))
+
+
+def read_speeds() -> dict[str, Speeds]:
+    """Read the speeds of all devices: this machine's own first, then the committed ones."""
+    paths = [path for path in (COMMITTED, work_folder() / MEASURED) if path.is_file()]
+    files = [read_speeds_file(path) for path in paths]
+    sizes = {model: sizes for file in files for model, sizes in file.bytes.items()}
+    found = {name: speeds for file in reversed(files) for name, speeds in file.devices.items()}
+    return {name: speeds.model_copy(update={"bytes": sizes}) for name, speeds in found.items()}
+
+
+def choose_speeds(kind: str, generator: str | None, backbone: str | None) -> Speeds | None:
+    """Return the first speeds of a `kind` of device that know the models; None: there are none."""
+    for speeds in read_speeds().values():
+        knows_generator = generator is None or generator in speeds.generators
+        knows_backbone = backbone is None or backbone in speeds.backbones
+        if speeds.kind == kind and knows_generator and knows_backbone:
+            return speeds
+    return None
+
+
+def generator_name(upstream: UpstreamSettings) -> str | None:
+    """Return what speeds call the generator: the hub's name, or miniature."""
+    return getattr(upstream.generator, "hub", "miniature") if upstream.generator else None
+
+
+def backbone_name(upstream: UpstreamSettings, image_size: int) -> str:
+    """Return what speeds call the backbone: its architecture, and the pixels that it sees."""
+    backbone = upstream.backbone
+    if isinstance(backbone, BackboneSettings | BackboneFile):
+        return f"{backbone.model} {image_size}"
+    # resnet18.tv_in1k, timm/resnet18.tv_in1k: the weights' tag changes no cost.
+    return f"{backbone.hub.rpartition('/')[2].partition('.')[0]} {image_size}"
+
+
+def device_kind() -> Literal["cpu", "gpu"]:
+    """Say which kind of device the stages will find, without loading torch."""
+    return "gpu" if visible_gpus() else "cpu"

@@ -1,0 +1,242 @@
+"""dvc.yaml: read, checked, written (comments stay) and expanded into stages, here and nowhere else.
+
+DVC's matrix does not reach into a list of dependencies, nor into a list of outs. So the sets that
+`probe` and `report` read, and the blocks of a set, stand there line by line. `fit` writes these
+lines; `python src sets` and `python src profile` call it.
+"""
+
+import io
+import itertools
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from synthbridge.core.settings import read_yaml
+from synthbridge.params import Params, read_params
+
+Values = Mapping[str, Any]
+
+PIPELINE = Path("dvc.yaml")
+GIVEN = ("data/raw/", "data/prompts")  # put there by a person, or by git
+
+# Dependencies that `probe` and `report` have for every set, by the list of params.yaml that names
+# the sets. {} is the set.
+SET_DEPS = {
+    "probe": {"sets": ("data/stage_one/${item.dataset}/{}",)},
+    "report": {
+        "sets": (
+            "data/examined/${item.dataset}/{}/findings",
+            "data/results/${item.dataset}/mixed/{}",
+            "data/results/${item.dataset}/bridged/{}",
+            "data/sets/${item.dataset}/{}/b0",
+        ),
+        "generated_sets": ("data/styles/${item.dataset}/{}",),
+        "clip_tuning.sets": ("data/results/${item.dataset}/clip_set/{}",),
+    },
+}
+BLOCK = re.compile(r"/b\d+(?=$|\.json$)")  # ends a path of a block
+
+
+# --- checking ------------------------------------------------------------------------------------
+
+
+def check_params() -> None:
+    """Check params.yaml, and that the pipeline reads the sets that it names and no other.
+
+    A study's experiment makes some stages only, and may have sets that `probe` does not read.
+
+    Raises:
+        ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
+    """
+    params = read_params()
+    if "SYNTHBRIDGE_STUDY" not in os.environ:
+        check_sets(params, read_yaml(PIPELINE))
+
+
+def check_sets(params: Params, pipeline: Values) -> None:
+    """Check that `probe` and `report` depend on the sets that `params` names, and on no other.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    for stage, lists in SET_DEPS.items():
+        deps = set(pipeline["stages"][stage]["deps"])
+        wanted = set(_set_deps(lists, params))
+        stale = {dep for dep in deps if _is_set_dep(dep, lists)} - wanted
+        if missing := sorted(wanted - deps) or sorted(stale):
+            fault = "lacks" if wanted - deps else "still reads"
+            raise ValueError(
+                f"stage {stage} in dvc.yaml {fault} {missing[0]}, so it does not fit the sets of "
+                "params.yaml; run 'python src sets', which brings them into dvc.yaml"
+            )
+
+
+def _set_deps(lists: Mapping[str, Sequence[str]], params: Params) -> list[str]:
+    """List the dependencies that a stage has for the sets of `params`."""
+    names = {
+        "sets": params.sets,
+        "generated_sets": params.generated_sets,
+        "clip_tuning.sets": params.clip_tuning.sets,
+    }
+    return [
+        path.replace("{}", name)
+        for key, paths in lists.items()
+        for path in paths
+        for name in names[key]
+    ]
+
+
+def _is_set_dep(dep: str, lists: Mapping[str, Sequence[str]]) -> bool:
+    patterns = (
+        re.escape(path).replace(r"\{\}", r"\w+") for paths in lists.values() for path in paths
+    )
+    return any(re.fullmatch(pattern, dep) for pattern in patterns)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
+    """Return dvc.yaml with the sets of `params`.
+
+    Args:
+        text: of dvc.yaml.
+        params: names the sets.
+        largest_volume: images a class that the blocks shall hold; None: the blocks stay.
+    """
+    yaml = YAML()
+    yaml.width = 4096  # folds no line that is not folded
+    pipeline = yaml.load(text)
+    stages = pipeline["stages"]
+    for stage, lists in SET_DEPS.items():
+        deps = stages[stage]["deps"]
+        _replace(deps, lambda dep, lists=lists: _is_set_dep(dep, lists), _set_deps(lists, params))
+    if largest_volume is not None:
+        num_blocks = math.ceil(largest_volume / params.generate.images_per_block)
+        _fit_blocks(pipeline, num_blocks)
+    out = io.StringIO()
+    yaml.dump(pipeline, out)
+    return out.getvalue()
+
+
+def _fit_blocks(pipeline: Any, num_blocks: int) -> None:
+    """Name `num_blocks` blocks wherever a stage lists a set's blocks."""
+    blocks = [f"b{number}" for number in range(num_blocks)]
+    next(entry for entry in pipeline["vars"] if "num_blocks" in entry)["num_blocks"] = num_blocks
+    for name, stage in pipeline["stages"].items():
+        if "block" in stage.get("matrix", {}):
+            _replace(stage["matrix"]["block"], lambda _: True, blocks)
+        for kind in ("deps", "outs"):
+            paths = [path for path in stage.get(kind, []) if isinstance(path, str)]
+            of_blocks = [path for path in paths if BLOCK.search(path)]
+            if name == "report" or not of_blocks:  # the report shows pictures of b0 alone
+                continue
+            own = [BLOCK.sub(f"/{block}", of_blocks[0]) for block in blocks]
+            _replace(stage[kind], lambda path: isinstance(path, str) and BLOCK.search(path), own)
+
+
+def _replace(items: Any, is_old: Any, new: Sequence[str]) -> None:
+    """Put `new` where the first old item of a list stands, or at its end; the old ones go."""
+    old = [index for index, item in enumerate(items) if is_old(item)]
+    if [items[index] for index in old] == list(new):
+        return
+    place = old[0] if old else len(items)
+    for index in reversed(old):
+        del items[index]
+    for offset, item in enumerate(new):
+        items.insert(place + offset, item)
+
+
+# --- expanding -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.yaml with its matrix filled in."""
+
+    name: str
+    cmd: str
+    params: tuple[str, ...]
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+def value_at(params: Values, key: str) -> Any:
+    """Return the value of a dotted key; None if there is none."""
+    value: Any = params
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def expand(pipeline: Values, params: Values) -> dict[str, Stage]:
+    """Return the stages of dvc.yaml by name, as DVC calls them.
+
+    Args:
+        pipeline: what dvc.yaml holds. Of DVC's templates `${item.name}`, `${name}` of its vars, and
+            `${list}` as the items of a matrix, are known; more is not used here.
+        params: what params.yaml holds.
+    """
+    variables = {f"${{{key}}}": str(v) for entry in pipeline["vars"] for key, v in entry.items()}
+    stages = {}
+    for name, body in pipeline["stages"].items():
+        matrix = {
+            key: value_at(params, items[2:-1]) if isinstance(items, str) else items
+            for key, items in body.get("matrix", {}).items()
+        }
+        for items in itertools.product(*(values or [] for values in matrix.values())):
+            full_name = f"{name}@{'-'.join(map(str, items))}" if matrix else name
+            chosen = {f"${{item.{key}}}": str(v) for key, v in zip(matrix, items, strict=True)}
+            stages[full_name] = _stage(full_name, body, {**variables, **chosen})
+    return stages
+
+
+def _stage(name: str, body: Values, fillings: Mapping[str, str]) -> Stage:
+    def fill(text: str) -> str:
+        for template, filling in fillings.items():
+            text = text.replace(template, filling)
+        return text
+
+    def paths(kind: str) -> tuple[str, ...]:
+        entries = body.get(kind, [])
+        return tuple(fill(path) for entry in entries for path in _names(entry))
+
+    outs = (*paths("outs"), *paths("metrics"), *paths("plots"))
+    return Stage(name, fill(body["cmd"]), paths("params"), paths("deps"), outs, paths("metrics"))
+
+
+def _names(entry: str | Values) -> list[str]:
+    return [entry] if isinstance(entry, str) else list(entry)
+
+
+def needed_stages(stages: Mapping[str, Stage], targets: Iterable[str]) -> list[str]:
+    """List the targets and all stages above them, those above first.
+
+    Raises:
+        ValueError: if a target is no stage, or a dep under data/ is nobody's out.
+    """
+    makers = {out: stage.name for stage in stages.values() for out in stage.outs}
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        if name not in stages:
+            raise ValueError(f"'{name}' is no stage of dvc.yaml with these params")
+        for dep in stages[name].deps:
+            if dep in makers:
+                visit(makers[dep])
+            elif dep.startswith("data/") and not dep.startswith(GIVEN):
+                raise ValueError(f"stage {name} reads {dep}, which no stage makes")
+        order.append(name)
+
+    for target in targets:
+        visit(target)
+    return order

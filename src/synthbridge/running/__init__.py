@@ -1,0 +1,1 @@
+"""How a stage runs, never what it makes: launchers, GPUs, memory, what the terminal shows."""

@@ -1,0 +1,79 @@
+"""Source `folder`: one sub-folder a class, with or without folders of splits above them."""
+
+from pathlib import Path
+
+from synthbridge.data.settings import DatasetSettings
+from synthbridge.sources.dataset import RealDataset
+from synthbridge.sources.names import NAMES_FILE
+from synthbridge.sources.raw_folder import check_raw_folder, list_folder, refuse_archives
+from synthbridge.sources.splits import SPLIT_NAMES, LabelledFile, build_dataset
+
+PROSE = (".md", ".txt", ".pdf", ".html")  # may lie beside the class folders
+
+
+def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
+    """List `raw`/CLASS/IMAGE, or `raw`/SPLIT/CLASS/IMAGE where folders are called train, val, test.
+
+    Raises:
+        ValueError: if a folder is empty, too deep or not a class, or the splits do not fit.
+    """
+    check_raw_folder(raw)
+    refuse_archives(raw)
+    folders = [path for path in list_class_folders(raw) if path.name != settings.extra_test]
+    splits = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
+    if "train" in splits.values() and None not in splits.values():
+        _refuse_twice(splits)
+        files = [
+            file
+            for folder, split in splits.items()
+            for class_folder in list_class_folders(folder)
+            for file in list_class_files(class_folder, raw, str(split))
+        ]
+    else:
+        files = [file for folder in folders for file in list_class_files(folder, raw, "train")]
+    return build_dataset(files, settings, raw)
+
+
+def list_class_folders(folder: Path) -> list[Path]:
+    """List the sub-folders.
+
+    Raises:
+        ValueError: if there is none, or an image lies beside them.
+    """
+    entries = [path for path in list_folder(folder) if path.name != NAMES_FILE]
+    folders = [path for path in entries if path.is_dir()]
+    for path in entries:
+        if not path.is_dir() and path.suffix.lower() not in PROSE and path.suffix:
+            raise ValueError(f"{path} lies in no class folder; move it into one or remove it")
+    if not folders:
+        raise ValueError(f"{folder} holds no class folder; give each class a folder of images")
+    return folders
+
+
+def _refuse_twice(splits: dict[Path, str | None]) -> None:
+    first: dict[str | None, Path] = {}
+    for folder, split in splits.items():
+        other = first.setdefault(split, folder)
+        if other != folder:
+            raise ValueError(f"{other} and {folder} are both {split}; put them into one folder")
+
+
+def list_class_files(folder: Path, raw: Path, split: str) -> list[LabelledFile]:
+    """List the images of a class.
+
+    Raises:
+        ValueError: if there is none, or a folder among them.
+    """
+    paths = list_folder(folder)
+    if not paths:
+        raise ValueError(f"class folder {folder} is empty; add its images or remove the folder")
+    for path in paths:
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder inside a class folder; images lie in {raw}/CLASS or "
+                f"{raw}/SPLIT/CLASS (SPLIT: {', '.join(SPLIT_NAMES)}): move them there"
+            )
+    return [
+        LabelledFile(path.relative_to(raw).as_posix(), path.read_bytes, folder.name, split)
+        for path in paths
+    ]

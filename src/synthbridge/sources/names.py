@@ -1,0 +1,107 @@
+"""Names of classes: an order that lasts, and words that a prompt can use.
+
+A class is known by its key: the name of its folder, or its label in a file. Classes are ordered by
+their keys in natural order ("class 2" before "class 10", capitals before small letters), so that
+a class's index depends on the set of keys alone, never on the order in which a disk lists folders.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from synthbridge.core.log import say
+from synthbridge.core.settings import read_yaml
+
+NAMES_FILE = "names.yaml"
+SUPERCLASS = "superclass"  # the one key of names.yaml that is no class
+
+IMAGENET_ID = r"n\d{8}"
+NUMBERING = r"\d+[\s._-]+(?=\S)"
+
+
+def natural_order(key: str) -> tuple:
+    """Return what sorts keys with their numbers by value; ties by the key itself."""
+    parts = re.split(r"([0-9]+)", key)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], key
+
+
+def order_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the different keys in natural order."""
+    return tuple(sorted(set(keys), key=natural_order))
+
+
+def class_names(keys: Sequence[str], raw: Path) -> tuple[str, ...]:
+    """Name the classes for prompts: from names.yaml in `raw` where it says so, else from the keys.
+
+    names.yaml maps keys to names; its optional key `superclass` is appended to every name
+    ("aircraft": "Boeing 707" -> "Boeing 707 aircraft") or, with {}, filled ("a {} flower").
+
+    Raises:
+        ValueError: if names.yaml is wrong, or two classes would have the same name.
+    """
+    given, template = _read_names(raw / NAMES_FILE, keys)
+    numbered = all(re.match(NUMBERING, key) for key in keys)
+    names = [given.get(key) or readable_name(key, numbered=numbered) for key in keys]
+    unreadable = [n for n in names if re.fullmatch(rf"{IMAGENET_ID}|\d+", n)]
+    if unreadable:
+        say(
+            f"  {len(unreadable)} classes have no name but a number ('{unreadable[0]}'): prompts "
+            f"would say it; give their names in {raw / NAMES_FILE}"
+        )
+    _check_different(keys, names, raw)
+    return tuple(template.format(name) for name in names)
+
+
+def readable_name(key: str, *, numbered: bool) -> str:
+    """Turn a class's key into words: "001.Black_footed_Albatross" -> "Black footed Albatross".
+
+    Underscores become spaces, camel case is parted, an ImageNet id before a name is cut off;
+    hyphens stay ("T-shirt").
+
+    Args:
+        key: the folder's name or label.
+        numbered: does every class begin with a number? Then it counts and is cut off; else it
+            belongs to the name ("3-wheeler").
+    """
+    name = unicodedata.normalize("NFC", key)
+    name = re.sub(rf"^{IMAGENET_ID}[\s._-]+(?=\S)", "", name)
+    if numbered:
+        name = re.sub(rf"^{NUMBERING}", "", name)
+    name = re.sub(r"(?<=[a-z]{2})(?=[A-Z][a-z])", " ", name.replace("_", " "))
+    return " ".join(name.split()) or key
+
+
+def _read_names(path: Path, keys: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Return the names that names.yaml gives, by key, and the template of the super-class."""
+    if not path.is_file():
+        return {}, "{}"
+    names = read_yaml(path)
+    for key, name in names.items():
+        if not isinstance(key, str) or not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{path}: {key!r}: {name!r} must be two texts; put quotes around them")
+        if key != SUPERCLASS and key not in keys:
+            raise ValueError(
+                f"{path}: '{key}' is no class; the classes are {', '.join(keys[:5])}"
+                f"{', ...' if len(keys) > 5 else ''}"
+            )
+    template = names.pop(SUPERCLASS, "{}")
+    if "{}" not in template:
+        template = "{} " + template
+    if template.replace("{}", "", 1).count("{") or template.count("}") > 1:
+        raise ValueError(
+            f"{path}: {SUPERCLASS} is '{template}'; write a word, or a text with {{}} once"
+        )
+    return names, template
+
+
+def _check_different(keys: Sequence[str], names: Sequence[str], raw: Path) -> None:
+    """Refuse two classes that a prompt could not tell apart."""
+    first: dict[str, str] = {}
+    for key, name in zip(keys, names, strict=True):
+        other = first.setdefault(name.casefold(), key)
+        if other != key:
+            raise ValueError(
+                f"classes '{other}' and '{key}' have the same name '{name}'; "
+                f"rename one of them in {raw / NAMES_FILE}"
+            )

@@ -1,0 +1,160 @@
+"""Source `webdataset`: tars of samples KEY.jpg (or .jpeg, .png, .webp) with KEY.cls, .json or .txt.
+
+The class of a sample is an index or a name: the text of .cls or .txt, or in .json the first of
+`label`, `class_name`, `class`, `cls`. An index counts the lines of classes.txt beside the tars;
+without that file it is the class's key, which names.yaml can name.
+"""
+
+import json
+import os
+import tarfile
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from synthbridge.data.settings import DatasetSettings
+from synthbridge.data.shards import has_end_marker
+from synthbridge.sources.dataset import RealDataset
+from synthbridge.sources.raw_folder import check_raw_folder, list_folder
+from synthbridge.sources.splits import SPLIT_NAMES, LabelledFile, build_dataset
+
+IMAGES = ("jpg", "jpeg", "png", "webp")
+LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
+JSON_KEYS = ("label", "class_name", "class", "cls")
+CLASSES_FILE = "classes.txt"
+
+
+@dataclass
+class _Sample:
+    """The parts of one sample: where its image lies, and its label files."""
+
+    images: list[tuple[int, int]] = field(default_factory=list)  # (offset, size) in bytes
+    labels: dict[str, bytes] = field(default_factory=dict)
+
+
+def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
+    """List the samples of all tars in `raw`; train-*, val-* and test-*.tar name their split.
+
+    Raises:
+        ValueError: naming the tar and the sample, if one is not whole or has no class.
+    """
+    check_raw_folder(raw)
+    tars = [path for path in list_folder(raw) if path.suffix == ".tar"]
+    if not tars:
+        packed = [path.name for path in list_folder(raw) if ".tar." in path.name]
+        raise ValueError(
+            f"{raw} holds no .tar"
+            + (f"; unpack {packed[0]} to .tar: samples are read at random" if packed else "")
+        )
+    classes = _read_classes(raw / CLASSES_FILE)
+    files = [
+        LabelledFile(
+            f"{path.name}/{key}",
+            partial(_read_range, path, *sample.images[0]),
+            _class_key(sample, f"{path}: sample '{key}'", classes, raw),
+            split,
+        )
+        for path, split in _splits(tars).items()
+        for key, sample in _index(path).items()
+    ]
+    return build_dataset(files, settings, raw, keys=classes)
+
+
+def _splits(tars: list[Path]) -> dict[Path, str]:
+    """Return the split that the beginning of each tar's name says; train if none says one."""
+    said = {path: SPLIT_NAMES.get(path.stem.replace("_", "-").split("-")[0]) for path in tars}
+    if not any(said.values()):
+        return dict.fromkeys(tars, "train")
+    for path, split in said.items():
+        if split is None:
+            raise ValueError(
+                f"{path} names no split, but others do; let its name begin with one of "
+                f"{', '.join(SPLIT_NAMES)} and a hyphen"
+            )
+    return {path: str(split) for path, split in said.items()}
+
+
+def _index(path: Path) -> dict[str, _Sample]:
+    """Find the samples of a tar; a key ends at the first dot of the file's name."""
+    samples: dict[str, _Sample] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                folder, _, name = member.name.rpartition("/")
+                key, _, extension = name.partition(".")
+                if not member.isfile() or not key:
+                    continue
+                sample = samples.setdefault(f"{folder}/{key}" if folder else key, _Sample())
+                if extension.lower() in IMAGES:
+                    sample.images.append((member.offset_data, member.size))
+                elif extension in LABELS and (file := tar.extractfile(member)):
+                    sample.labels[extension] = file.read()
+        if not samples or not has_end_marker(path):
+            raise tarfile.ReadError("unexpected end of data")
+    except tarfile.TarError as error:
+        raise ValueError(f"{path} is not a whole tar ({error}); copy it again") from None
+    for key, sample in samples.items():
+        if len(sample.images) != 1:
+            raise ValueError(
+                f"{path}: sample '{key}' has {len(sample.images)} images "
+                f"({', '.join(f'.{name}' for name in IMAGES)}); it needs one"
+            )
+    return samples
+
+
+def _class_key(sample: _Sample, where: str, classes: list[str] | None, raw: Path) -> str:
+    """Return the key of a sample's class."""
+    for extension in LABELS:
+        if extension in sample.labels:
+            label = _read_label(sample.labels[extension], extension, where)
+            break
+    else:
+        raise ValueError(f"{where} has no .cls, .json or .txt; add its class")
+    if classes is None:
+        return label
+    if label.isdecimal() and int(label) < len(classes):
+        return classes[int(label)]
+    if label not in classes:
+        raise ValueError(
+            f"{where} has class '{label}', but {raw / CLASSES_FILE} names {len(classes)} classes "
+            "(0 is the first line); add it there or correct the sample"
+        )
+    return label
+
+
+def _read_label(content: bytes, extension: str, where: str) -> str:
+    try:
+        text = content.decode().strip()
+        if extension == "json":
+            record = json.loads(text)
+            text = str(next(record[key] for key in JSON_KEYS if key in record)).strip()
+    except (ValueError, TypeError, StopIteration):
+        raise ValueError(
+            f"{where}: .{extension} is no label; write an index or a name"
+            + (f" under one of {', '.join(JSON_KEYS)}" if extension == "json" else "")
+        ) from None
+    if not text:
+        raise ValueError(f"{where}: .{extension} is empty; write an index or a name")
+    return text
+
+
+def _read_classes(path: Path) -> list[str] | None:
+    """Return the lines of classes.txt, or None without it."""
+    if not path.is_file():
+        return None
+    classes = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    while classes and not classes[-1]:
+        classes.pop()
+    for number, name in enumerate(classes, start=1):
+        if not name or classes.index(name) != number - 1:
+            fault = f"repeats '{name}'" if name else "is empty"
+            raise ValueError(f"{path}: line {number} {fault}; name each class once")
+    return classes
+
+
+def _read_range(path: Path, offset: int, size: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)

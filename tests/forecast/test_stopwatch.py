@@ -1,0 +1,76 @@
+"""What measures rates: that more work takes more, in proportion; no figure is expected."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from timm.models import save_for_hf
+
+from house import ROOT
+from synthbridge.forecast.speeds import BACKBONE_KINDS
+from synthbridge.forecast.speeds_of_backbone import measure_backbone
+from synthbridge.forecast.stopwatch import (
+    least_seconds,
+    seconds_of_code,
+    seconds_of_command,
+    seconds_of_one,
+    smooth_images,
+)
+from synthbridge.params import read_params
+from synthbridge.training.team import Team
+
+MATRIX = np.random.default_rng(0).normal(size=(120, 120))
+
+
+def _work(count):
+    for _ in range(count):
+        np.linalg.svd(MATRIX)
+
+
+def test_one_of_many_takes_what_one_takes():
+    each, _ = seconds_of_one(_work, 2, 8)
+    alone = least_seconds(lambda: _work(4)) / 4
+    assert each == pytest.approx(alone, rel=0.7)
+
+
+def test_the_fastest_of_the_runs_after_the_first_counts():
+    pauses = iter([4, 3, 1, 2])
+    one = least_seconds(lambda: _work(1))
+    assert least_seconds(lambda: _work(10 * next(pauses)), rounds=3) < 25 * one
+
+
+def test_a_command_that_fails_is_named():
+    with pytest.raises(ValueError, match="'python -c import nothing_like_it' failed"):
+        seconds_of_command(["-c", "import nothing_like_it"])
+
+
+def test_images_are_smooth_and_differ():
+    images = smooth_images(3, 32)
+    assert images.shape == (3, 32, 32, 3) and images.dtype == np.uint8
+    assert np.abs(np.diff(images.astype(int), axis=1)).mean() < 20
+    assert not (images[0] == images[1]).all()
+
+
+def test_every_kind_of_a_backbone_is_measured(tmp_path):
+    config = {"mean": [0.5] * 3, "std": [0.25] * 3, "num_classes": 5, "input_size": [3, 24, 24]}
+    torch.manual_seed(0)
+    save_for_hf(timm.create_model("test_resnet", num_classes=5), str(tmp_path),
+                model_config={"pretrained_cfg": config}, safe_serialization=True)  # fmt: skip
+    params = read_params(ROOT / "params.yaml")
+    training = params.training.model_copy(update={"batch_size": 16})
+    probe = params.probe.model_copy(update={"num_epochs": 2})
+    params = params.model_copy(update={"training": training, "probe": probe})
+    found = measure_backbone(params, tmp_path, Team(Accelerator(cpu=True), rank=0, size=1))
+    assert set(found) == set(BACKBONE_KINDS)
+    assert all(value >= 0 for value in found.values())
+    assert found["predicted_row"] > 0 and found["training"] > 0
+
+
+def test_code_runs_as_a_stage_and_leaves_at_once(tmp_path):
+    torn_apart = tmp_path / "torn apart"
+    at_exit = f"import atexit, pathlib; atexit.register(pathlib.Path({str(torn_apart)!r}).touch)"
+    assert seconds_of_code(f"assert gc.get_threshold()[0] == 100_000; {at_exit}") > 0
+    assert not torn_apart.exists()
+    with pytest.raises(ValueError, match="failed; run it to see why"):
+        seconds_of_code("raise SystemExit(2)")

@@ -1,0 +1,28 @@
+import io
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from own_data import settings
+from synthbridge.sources.corrupted_digits import BLUR_RADIUS
+from synthbridge.sources.loading import load_dataset
+
+
+def _pixels(image):
+    with Image.open(io.BytesIO(image.read())) as opened:
+        return np.asarray(opened).astype(int)
+
+
+def test_every_test_digit_is_corrupted_once(tmp_path):
+    dataset = load_dataset(settings(source="digits", extra_test="corrupted"), tmp_path)
+    assert [image.label for image in dataset.extra_test] == [image.label for image in dataset.test]
+    own = [_pixels(image) for image in dataset.test[:3]]
+    inverted, blurred, shifted = (_pixels(image) for image in dataset.extra_test[:3])
+    assert (inverted == 255 - own[0]).all()
+    # Pillow blurs with three boxes, whose sum is nearly a Gaussian.
+    reference = gaussian_filter(own[1][:, :, 0].astype(float), BLUR_RADIUS, mode="nearest")
+    assert np.abs(blurred[:, :, 0] - reference).mean() < 6
+    assert (shifted[:-3, 3:] == own[2][3:, :-3]).all()
+    assert not shifted[-3:].any() and not shifted[:, :3].any()
+    assert dataset.extra_test[2].name == "corrupted/shifted/digits/0900"

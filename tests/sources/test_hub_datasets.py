@@ -1,0 +1,175 @@
+"""Data sets in the Hub's forms, in local folders and from a hub on 127.0.0.1."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from house import ROOT
+from own_data import CLASSES, class_folders, encoded, photo, settings
+from synthbridge.core.files import hash_value
+from synthbridge.sources.hub_datasets import load_hub_dataset
+from upstream.hub_on_loopback import COMMIT, Hub, Repository, serve
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def _parquet(folder, name, labels, first_seed=0, names=CLASSES):
+    """Write a split as the Hub keeps it: image bytes and class indices in a parquet file."""
+    label = datasets.ClassLabel(names=list(names)) if names else datasets.Value("string")
+    rows = {
+        "picture": [
+            {"bytes": encoded(photo(first_seed + i)), "path": None} for i in range(len(labels))
+        ],
+        "kind": labels,
+        "note": ["x"] * len(labels),
+    }
+    features = datasets.Features(
+        {"picture": datasets.Image(), "kind": label, "note": datasets.Value("string")}
+    )
+    table = datasets.Dataset.from_dict(rows, features=features)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    table.to_parquet(folder / "data" / f"{name}-00000-of-00001.parquet")
+
+
+def _hub_yaml(raw, *lines):
+    raw.mkdir(exist_ok=True)
+    (raw / "hub.yaml").write_text("\n".join(lines) + "\n")
+    return raw
+
+
+COLUMNS = ("id: birds", "image: picture", "label: kind")
+
+
+def test_parquet_with_splits_and_class_labels(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS, "test: test", "validation: validation")
+    names = ("rook", "house_sparrow", "AmericanCrow")  # the column's order stays
+    _parquet(raw / "birds", "train", [0, 1, 2, 2], names=names)
+    _parquet(raw / "birds", "validation", [0, 1, 2], 100, names)
+    _parquet(raw / "birds", "test", [2, 1, 0], 200, names)
+    dataset = load_hub_dataset(settings(), raw)
+    assert dataset.class_keys == names
+    assert dataset.class_names == ("rook", "house sparrow", "American Crow")
+    assert [image.label for image in dataset.train] == [0, 1, 2, 2]
+    assert [image.name for image in dataset.test] == [f"test/{i:07d}" for i in range(3)]
+    assert [image.label for image in dataset.test] == [2, 1, 0]
+    for seed, images in ((0, dataset.train), (100, dataset.validation), (200, dataset.test)):
+        assert [i.read() for i in images] == [encoded(photo(seed + n)) for n in range(len(images))]
+    assert sorted(path.name for path in raw.iterdir()) == ["birds", "hub.yaml"]
+
+
+def test_labels_that_are_texts_and_a_test_split_held_out(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", list(CLASSES) * 3, names=None)
+    dataset = load_hub_dataset(settings(test_per_class=1), raw)
+    assert dataset.class_keys == CLASSES
+    assert len(dataset.train) == 6 and len(dataset.test) == 3
+
+
+def test_an_image_folder(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", "id: birds", "test: test")
+    class_folders(raw / "birds" / "train", 3)
+    class_folders(raw / "birds" / "test", 1, 1000)
+    dataset = load_hub_dataset(settings(), raw)
+    assert dataset.class_keys == CLASSES and len(dataset.train) == 9
+    assert dataset.test[2].read() == (raw / "birds/test/rook/0.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (("revision: x",), "hub.yaml: id is missing; add it"),
+        (("id: birds", "revison: x"), "revison is not a known key; choose from config, id, image"),
+        (("id: ../birds",), "hub.yaml: id '../birds' lies outside .*mine; DVC watches that folder"),
+        (COLUMNS[:1], "hub.yaml: image is 'image', but the data set has the columns picture, kind"),
+        (COLUMNS[:2], "hub.yaml: label is 'label', but the data set has the columns"),
+        ((*COLUMNS, "test: held_out"), "hub.yaml: 'birds' cannot be read: .*held_out"),
+        ((*COLUMNS, "config: big"), "hub.yaml: 'birds' cannot be read: .*big"),
+    ],
+)
+def test_a_wrong_hub_yaml_is_a_sentence(tmp_path, lines, sentence):
+    raw = _hub_yaml(tmp_path / "mine", *lines)
+    _parquet(raw / "birds", "train", [0, 1, 2] * 3)
+    with pytest.raises(ValueError, match=sentence):
+        load_hub_dataset(settings(test_per_class=1), raw)
+
+
+def test_a_row_without_a_label_and_a_missing_file_are_named(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", [0, 1, 2, -1])
+    with pytest.raises(ValueError, match="image train/0000003 has no label"):
+        load_hub_dataset(settings(test_per_class=1), raw)
+    (raw / "hub.yaml").rename(raw / "hub.yml")
+    with pytest.raises(ValueError, match="hub.yaml does not exist; write it with the data set's"):
+        load_hub_dataset(settings(test_per_class=1), raw)
+
+
+def _load_from(hub: Hub, raw: Path) -> subprocess.CompletedProcess:
+    """Load in a process of its own: huggingface_hub reads HF_ENDPOINT when it is imported."""
+    script = """
+import sys
+from pathlib import Path
+from own_data import settings
+from synthbridge.core.files import hash_value
+from synthbridge.sources.hub_datasets import load_hub_dataset
+try:
+    dataset = load_hub_dataset(settings(), Path(sys.argv[1]))
+except ValueError as error:
+    sys.exit(str(error))
+print(dataset.class_names)
+for image in (*dataset.train, *dataset.validation, *dataset.test):
+    print(image.name, image.label, hash_value(image.read().hex()))
+"""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(raw.parent / "home"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")]),
+    }  # fmt: skip
+    return subprocess.run([sys.executable, "-c", script, str(raw)], env=environment,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+
+
+def test_a_data_set_is_streamed_from_the_hub_at_its_commit(tmp_path):
+    _parquet(tmp_path / "served", "train", [0, 1, 2, 2])
+    _parquet(tmp_path / "served", "validation", [0, 1, 2], 100)
+    _parquet(tmp_path / "served", "test", [2, 1, 0], 200)
+    lines = (f"revision: {COMMIT}", *COLUMNS[1:], "test: test", "validation: validation")
+    raw = _hub_yaml(tmp_path / "mine", "id: me/birds", *lines)
+    with serve() as hub:
+        hub.repositories["me/birds"] = Repository(tmp_path / "served")
+        loaded = _load_from(hub, raw)
+    assert loaded.returncode == 0, loaded.stderr
+    seeds = {"train": (0, 4), "validation": (100, 3), "test": (200, 3)}
+    labels = {"train": [0, 1, 2, 2], "validation": [0, 1, 2], "test": [2, 1, 0]}
+    expected = [
+        f"{split}/{n:07d} {labels[split][n]} {hash_value(encoded(photo(seed + n)).hex())}"
+        for split, (seed, count) in seeds.items()
+        for n in range(count)
+    ]
+    assert loaded.stdout.splitlines()[-len(expected) :] == expected
+    assert any("data/train-00000-of-00001.parquet" in asked for asked in hub.asked)
+    assert sorted(path.name for path in raw.iterdir()) == ["hub.yaml"]
+
+
+@pytest.mark.parametrize("line", ["", "revision: main"])
+def test_an_id_without_a_commit_is_refused_with_the_commit(tmp_path, line):
+    _parquet(tmp_path / "served", "train", [0, 1, 2])
+    raw = _hub_yaml(tmp_path / "mine", "id: me/birds", line)
+    with serve() as hub:
+        hub.repositories["me/birds"] = Repository(tmp_path / "served")
+        refused = _load_from(hub, raw).stderr
+    assert "should be a commit" in refused and f"today it is\nrevision: {COMMIT}" in refused
+
+
+def test_an_id_that_the_hub_does_not_have_is_said(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", "id: me/fish")
+    with serve() as hub:
+        refused = _load_from(hub, raw).stderr
+    assert "should be a commit" in refused and "and the hub cannot say it: " in refused

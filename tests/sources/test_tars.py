@@ -1,0 +1,136 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from own_data import CLASSES, encoded, photo, settings
+from synthbridge.data.shards import write_shard
+from synthbridge.sources.tars import load_tars
+
+
+def _write(path, members):
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def _members(labels, kind="cls", first_seed=0):
+    """Return the files of one sample a label."""
+    for index, label in enumerate(labels):
+        yield f"birds/{index:03d}.jpg", encoded(photo(first_seed + index))
+        yield f"birds/{index:03d}.{kind}", label.encode()
+
+
+def test_shards_with_splits_and_indices(tmp_path):
+    raw = tmp_path / "mine"
+    _write(raw / "train-00000.tar", _members("0120"))
+    _write(raw / "train-00001.tar", _members("122", first_seed=100))
+    _write(raw / "val-00000.tar", _members("012", first_seed=200))
+    _write(raw / "test_00000.tar", _members("210", first_seed=300))
+    # The order of the file, not of the alphabet: an index counts its lines.
+    (raw / "classes.txt").write_text("rook\nhouse_sparrow\nAmericanCrow\n")
+    dataset = load_tars(settings(), raw)
+    assert dataset.class_names == ("rook", "house sparrow", "American Crow")
+    assert [len(dataset.splits()[name]) for name in ("train", "validation", "test")] == [7, 3, 3]
+    assert [image.label for image in dataset.train] == [0, 1, 2, 0, 1, 2, 2]
+    assert dataset.train[4].name == "train-00001.tar/birds/000"
+    assert dataset.train[4].read() == encoded(photo(100))
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        ("cls", "{}"),
+        ("txt", " {}\n"),
+        ("json", '{{"width": 3, "label": "{}"}}'),
+        ("json", '{{"class_name": "{}", "cls": 7}}'),
+    ],
+)
+def test_one_tar_with_names(tmp_path, kind, label):
+    labels = [label.format(name) for name in CLASSES * 3]
+    _write(tmp_path / "mine" / "birds.tar", _members(labels, kind))
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert dataset.class_keys == CLASSES
+    assert len(dataset.train) == 6 and len(dataset.test) == 3
+
+
+def test_indices_named_by_names_yaml_stay_in_their_order(tmp_path):
+    raw = tmp_path / "mine"
+    labels = [json.dumps({"label": index}) for index in range(12)] * 3
+    _write(raw / "birds.tar", _members(labels, "json"))
+    names = [f'"{index}": {chr(97 + index)} bird\n' for index in range(12)]
+    (raw / "names.yaml").write_text("".join(names))
+    dataset = load_tars(settings(test_per_class=1), raw)
+    assert dataset.class_keys == tuple(str(index) for index in range(12))
+    assert dataset.class_names[10] == "k bird"
+
+
+def test_shards_that_we_wrote_can_be_read(tmp_path):
+    for split, seed in (("train", 0), ("validation", 100), ("test", 200)):
+        samples = (
+            {
+                "__key__": f"{split}-{index:07d}",
+                "jpg": encoded(photo(seed + index)),
+                "cls": index % 3,
+                "json": {"name": str(index), "class_name": CLASSES[index % 3]},
+            }
+            for index in range(6)
+        )
+        write_shard(tmp_path / "mine" / f"{split}-00000.tar", samples)
+    (tmp_path / "mine" / "classes.txt").write_text("\n".join(CLASSES))
+    dataset = load_tars(settings(), tmp_path / "mine")
+    assert [len(images) for images in dataset.splits().values()] == [6, 6, 6]
+    assert dataset.test[4].label == 1 and dataset.test[4].read() == encoded(photo(204))
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ([("a.jpg", b"x")], "birds.tar: sample 'a' has no .cls, .json or .txt; add its class"),
+        ([("a.cls", b"0")], r"sample 'a' has 0 images \(.jpg, .jpeg, .png, .webp\); it needs one"),
+        ([("a.jpg", b"x"), ("a.jpg", b"x"), ("a.cls", b"0")], "sample 'a' has 2 images"),
+        ([("a.jpg", b"x"), ("a.cls", b"3")], "sample 'a' has class '3', but .* names 3 classes"),
+        ([("a.jpg", b"x"), ("a.cls", b"owl")], "has class 'owl', but .*classes.txt names 3"),
+        ([("a.jpg", b"x"), ("a.cls", b" ")], r"\.cls is empty; write an index or a name"),
+        ([("a.jpg", b"x"), ("a.json", b"{}")], r"\.json is no label; .* one of label, class_name"),
+        ([("a.jpg", b"x"), ("a.cls", b"\xff")], r"\.cls is no label; write an index or a name"),
+    ],
+)
+def test_a_wrong_sample_is_named(tmp_path, members, sentence):
+    _write(tmp_path / "mine" / "birds.tar", members)
+    (tmp_path / "mine" / "classes.txt").write_text("\n".join(CLASSES))
+    with pytest.raises(ValueError, match=sentence):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
+@pytest.mark.parametrize("keep", [0, 700, 4000, -1024])
+def test_a_cut_tar_is_named(tmp_path, keep):
+    path = _write(tmp_path / "mine" / "birds.tar", _members(CLASSES * 3))
+    content = path.read_bytes().rstrip(b"\0") + bytes(1024)
+    path.write_bytes(content[:keep])
+    with pytest.raises(ValueError, match=r"birds\.tar is not a whole tar .*; copy it again"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
+def test_other_faults_of_a_folder_of_tars(tmp_path):
+    raw = tmp_path / "mine"
+    raw.mkdir()
+    (raw / "birds.tar.gz").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"holds no \.tar; unpack birds\.tar\.gz to \.tar"):
+        load_tars(settings(), raw)
+    _write(raw / "train-0.tar", _members(CLASSES))
+    _write(raw / "more.tar", _members(CLASSES))
+    with pytest.raises(ValueError, match=r"more\.tar names no split, but others do"):
+        load_tars(settings(), raw)
+    (raw / "more.tar").unlink()
+    (raw / "classes.txt").write_text("rook\nrook\n")
+    with pytest.raises(ValueError, match=r"classes\.txt: line 2 repeats 'rook'; name each class"):
+        load_tars(settings(), raw)
+    (raw / "train-1.tar.part").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"train-1\.tar\.part is half copied or downloaded"):
+        load_tars(settings(), raw)
