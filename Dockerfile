@@ -3,7 +3,7 @@
 #   docker build --tag synthbridge .                                # NVIDIA GPUs, and CPUs
 #   docker build --tag synthbridge:cpu --build-arg DEVICE=cpu .     # CPUs alone, about 4 GB smaller
 #
-# This file was checked part by part; the machine that made the figures builds no images.
+# Its parts were checked one by one; the whole image has not been built yet.
 FROM python:3.11-slim-bookworm
 
 # git for DVC; a compiler for torch's own compiler (`compile: true` in params.yaml)

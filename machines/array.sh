@@ -2,7 +2,7 @@
 # The pipeline with an array job for each round of heavy stages: `sh machines/array.sh 8` where
 # sbatch is, in a clone and a .venv that all nodes see. The tasks fill the work folder and need no
 # network between them; `dvc repro` then finds every unit there and keeps the outs. After any
-# trouble the same command goes on: what is finished is not made again.
+# trouble the same command resumes: what is finished is not made again.
 set -eu
 num_tasks=${1:?"usage: sh machines/array.sh NUMBER_OF_TASKS"}
 
