@@ -93,7 +93,11 @@ def _refused(tmp_path, key, value):
             "search is 'text'; it should be 'caption' or 'clip'",
         ),
         ("retrieved.retrieved.candidates", ABSENT, "candidates is missing; add it"),
-        ("retrieved.retrieved.keep_fraction", 30, "keep_fraction is 30; it should be less than or equal"),
+        (
+            "retrieved.retrieved.keep_fraction",
+            30,
+            "keep_fraction is 30; it should be less than or equal",
+        ),
         ("examine.threshold", 1.0, "examine.threshold is 1.0; it should be less than 1"),
         ("retrieved.retrieved.queries", {"one": []}, "retrieved.retrieved.queries.one is []; "),
         (
@@ -260,5 +264,8 @@ def test_source_is_the_set_without_its_shots():
     params = read_params(ROOT / "params.yaml")
     sources = {name: source_name(name, params.set_settings(name)) for name in params.sets}
     assert sources == {
-        "template": "template", "dsi_1": "dsi", "dsi_4": "dsi", "retrieved": "retrieved"
-    }  # fmt: skip
+        "template": "template",
+        "dsi_1": "dsi",
+        "dsi_4": "dsi",
+        "retrieved": "retrieved",
+    }

@@ -15,7 +15,7 @@ from synthbridge.core.files import read_json
 
 STUDY = """
 title: A tiny study
-source: none
+cites: none
 reading: reconstruction
 question: Does it run?
 draws: figure
@@ -72,10 +72,13 @@ def _kill_in_the_middle(scratch):
     """Start the first study and kill all of it once a stage-one model is trained."""
     before = scratch.units("bridge")
     process = subprocess.Popen(
-        [sys.executable, "src", "study", "first", "--jobs", "2"], cwd=scratch.folder,
-        env=scratch.environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "src", "study", "first", "--jobs", "2"],
+        cwd=scratch.folder,
+        env=scratch.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 300
     while len(scratch.units("bridge")) == len(before):
         assert time.monotonic() < deadline and process.poll() is None

@@ -71,9 +71,14 @@ class Params(Settings):
         for seed in self.seeds:
             if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
                 raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
-        for name, values in (("datasets", self.datasets), ("sets", self.sets),
-                             ("shots", self.shots), ("seeds", self.seeds),
-                             ("clip_tuning.sets", self.clip_tuning.sets)):  # fmt: skip
+        lists = {
+            "datasets": self.datasets,
+            "sets": self.sets,
+            "shots": self.shots,
+            "seeds": self.seeds,
+            "clip_tuning.sets": self.clip_tuning.sets,
+        }
+        for name, values in lists.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} is {values}; name each one once")
         for dataset in self.datasets:
@@ -86,7 +91,7 @@ class Params(Settings):
             raise ValueError(
                 f"generated_sets holds {_list(self.generated_sets)}, but upstream.generator is "
                 "null, so that nothing can draw them; name a generator, or write "
-                "'generated_sets: []' and take the sets' lines out of probe and report in dvc.yaml"
+                "'generated_sets: []' and run 'python src sets'"
             )
         for name in self.generated_sets:
             _check_group("generated_sets", name, "synthetic", self.synthetic)
@@ -98,7 +103,7 @@ class Params(Settings):
         if sorted(parts) != sorted(self.sets):
             raise ValueError(
                 f"sets is {self.sets}, but generated_sets and retrieved_sets together are {parts}; "
-                "name each set in sets and in one of the two"
+                "name each set in one of the two and run 'python src sets', which writes sets"
             )
         if self.training.normalisation == "synthetic" and not self.sets:
             raise ValueError(

@@ -142,11 +142,12 @@ def _fit_blocks(pipeline: Any, num_blocks: int) -> None:
 
 
 def _replace(items: Any, is_old: Any, new: Sequence[str]) -> None:
-    """Put `new` where the first old item of a list stands, or at its end; the old ones go."""
+    """Put `new` where the first old item of a list stands, or before the code; the old ones go."""
     old = [index for index, item in enumerate(items) if is_old(item)]
     if [items[index] for index in old] == list(new):
         return
-    place = old[0] if old else len(items)
+    code = (index for index, item in enumerate(items) if str(item).startswith("src/"))
+    place = old[0] if old else next(code, len(items))
     for index in reversed(old):
         del items[index]
     for offset, item in enumerate(new):
@@ -184,7 +185,8 @@ def expand(pipeline: Values, params: Values) -> dict[str, Stage]:
             `${list}` as the items of a matrix, are known; more is not used here.
         params: what params.yaml holds.
     """
-    variables = {f"${{{key}}}": str(v) for entry in pipeline["vars"] for key, v in entry.items()}
+    entries = pipeline.get("vars", [])
+    variables = {f"${{{key}}}": str(v) for entry in entries for key, v in entry.items()}
     stages = {}
     for name, body in pipeline["stages"].items():
         matrix = {

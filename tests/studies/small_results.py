@@ -5,14 +5,22 @@ from synthbridge.studies.collect import PointResult
 from synthbridge.studies.definition import Study
 
 STUDY = {
-    "title": "T", "source": "S", "reading": "stated", "question": "Q?", "draws": "figure",
-    "axis": "guidance", "measure": "top1", "against": "vanilla",
+    "title": "T",
+    "cites": "S",
+    "reading": "stated",
+    "question": "Q?",
+    "draws": "figure",
+    "axis": "guidance",
+    "measure": "top1",
+    "against": "vanilla",
     "lines": [
         {"row": "vanilla", "arm": "vanilla"},
         {"row": "bridged", "arm": "bridged", "sets": ["template"]},
     ],
-    "miniature": {}, "full": {}, "paper": {"words": "W."},
-}  # fmt: skip
+    "miniature": {},
+    "full": {},
+    "paper": {"words": "W."},
+}
 
 
 def make_study(**changes):
@@ -20,12 +28,22 @@ def make_study(**changes):
 
 
 def seeds(*values, **more):
-    return {f"s{seed}": {"top1": value, "gradient_steps": 50, **more}
-            for seed, value in enumerate(values)}  # fmt: skip
+    return {
+        f"s{seed}": {"top1": value, "gradient_steps": 50, **more}
+        for seed, value in enumerate(values)
+    }
 
 
-REAL = PointResult("workspace", "c0", {
-    "metrics/digits/runs/real.json": {"vanilla": {"1": seeds(60.0, 64.0), "4": seeds(80.0, 84.0)}},
-})  # fmt: skip
+REAL = PointResult(
+    "workspace",
+    "c0",
+    {
+        "metrics/digits/runs/real.json": {
+            "vanilla": {"1": seeds(60.0, 64.0), "4": seeds(80.0, 84.0)}
+        },
+    },
+)
 BRIDGED = "metrics/digits/runs/bridged/{}.json"
-ONE = PointResult("study-1", "c1", {BRIDGED.format("template"): {"bridged": {"1": seeds(70.0, 70.0)}}})
+ONE = PointResult(
+    "study-1", "c1", {BRIDGED.format("template"): {"bridged": {"1": seeds(70.0, 70.0)}}}
+)

@@ -30,7 +30,9 @@ def test_a_reading_of_another_measure_is_compared_with_nothing():
         {"row": "out of domain", "arm": "vanilla", "measure": "extra_top1"},
     ]
     both = {"top1": 90.0, "extra_top1": 40.0, "gradient_steps": 50}
-    found = PointResult("e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"1": {"s0": both}}}})
+    found = PointResult(
+        "e", "c", {"metrics/digits/runs/real.json": {"vanilla": {"1": {"s0": both}}}}
+    )
     vanilla, other = collect(make_study(lines=lines), [(Point(), found)])
     assert (vanilla.mean, other.mean) == (90.0, 40.0)
     assert not other.over
@@ -38,18 +40,25 @@ def test_a_reading_of_another_measure_is_compared_with_nothing():
 
 def test_sets_with_shots_of_their_own_make_one_line():
     line = {"row": "DSI", "arm": "bridged", "sets": ["dsi_1", "dsi_4"]}
-    found = PointResult("e", "c", {
-        BRIDGED.format("dsi_1"): {"bridged": {"1": seeds(75.0)}},
-        BRIDGED.format("dsi_4"): {"bridged": {"4": seeds(88.0)}},
-        BRIDGED.format("template"): {"bridged": {"1": seeds(1.0)}},
-    })  # fmt: skip
+    found = PointResult(
+        "e",
+        "c",
+        {
+            BRIDGED.format("dsi_1"): {"bridged": {"1": seeds(75.0)}},
+            BRIDGED.format("dsi_4"): {"bridged": {"4": seeds(88.0)}},
+            BRIDGED.format("template"): {"bridged": {"1": seeds(1.0)}},
+        },
+    )
     rows = collect(make_study(lines=[line], axis="shots", against=None), [(Point(), found)])
     assert [(row.x, row.mean) for row in rows] == [("1", 75.0), ("4", 88.0)]
 
 
 def test_arms_may_be_the_places_on_the_axis():
-    line = {"row": "first N", "arm": {0: "bridged", 3: "frozen_3", 9: "absent"},
-            "sets": ["template"]}  # fmt: skip
+    line = {
+        "row": "first N",
+        "arm": {0: "bridged", 3: "frozen_3", 9: "absent"},
+        "sets": ["template"],
+    }
     arms = {"bridged": {"4": seeds(80.0)}, "frozen_3": {"4": seeds(70.0)}}
     found = PointResult("e", "c", {BRIDGED.format("template"): arms})
     rows = collect(make_study(lines=[line], against=None), [(Point(), found)])
@@ -69,8 +78,9 @@ def test_readings_of_probe_have_no_shots():
     found = PointResult("workspace", "c", {"metrics/digits/runs/probe.json": content})
     rows = collect(study, [(Point(), found)])
     assert [(row.row, row.shots, row.mean) for row in rows] == [
-        ("before", None, -2.0), ("after", None, -1.25),
-    ]  # fmt: skip
+        ("before", None, -2.0),
+        ("after", None, -1.25),
+    ]
 
 
 def test_a_rate_selected_on_test_marks_the_row():

@@ -15,7 +15,7 @@ NAMES = [
 ]
 SMALL = """
 title: T
-source: S
+cites: S
 reading: stated
 question: Q
 draws: table
@@ -34,7 +34,7 @@ def test_every_study_is_there_in_its_order():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_definition_says_all_that_a_reader_needs(name):
     study = read_study(name, FOLDER)
-    assert study.source.split(",")[0].split(":")[0] in ("Bridged", "Gap", "Retrieval", "Diversify")
+    assert study.cites.split(",")[0].split(":")[0] in ("Bridged", "Gap", "Retrieval", "Diversify")
     assert study.question.endswith("?") and study.paper.words.endswith(".")
     assert study.full.prepare
     if study.draws in ("table", "figure") and any(line.arm for line in study.lines):

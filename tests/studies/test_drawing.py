@@ -5,11 +5,21 @@ from studies.small_results import BRIDGED, ONE, REAL, make_study, seeds
 from synthbridge.evidence.figures import write_png
 from synthbridge.studies.collect import PointResult, Row, collect
 from synthbridge.studies.definition import Point
-from synthbridge.studies.drawing import cell, list_facts, places, render, tables, write_points
+from synthbridge.studies.drawing import (
+    cell,
+    draw_curves,
+    draw_figure,
+    list_facts,
+    places,
+    render,
+    tables,
+    write_points,
+)
 from synthbridge.studies.experiments import Experiment
-from synthbridge.studies.figure import draw_curves, draw_figure
 
-TWO = PointResult("study-2", "c2", {BRIDGED.format("template"): {"bridged": {"1": seeds(72.0, 66.0)}}})
+TWO = PointResult(
+    "study-2", "c2", {BRIDGED.format("template"): {"bridged": {"1": seeds(72.0, 66.0)}}}
+)
 
 
 def rows_of(study):
@@ -21,8 +31,16 @@ def test_a_cell_has_mean_spread_and_paired_difference():
     cells = {(row.row, row.shots, row.x): cell(row) for row in rows_of(study)}
     assert cells["vanilla", "1", None] == "62.0 ± 2.8"
     assert cells["bridged", "1", 10.0] == "69.0 ± 4.2 (+7.0 ± 7.1)"  # of +12 and +2
-    about = {"dataset": "d", "shots": None, "x": None, "gradient_steps": None, "is_control": False,
-             "is_marked": False, "experiment": "e", "commit": "c"}  # fmt: skip
+    about = {
+        "dataset": "d",
+        "shots": None,
+        "x": None,
+        "gradient_steps": None,
+        "is_control": False,
+        "is_marked": False,
+        "experiment": "e",
+        "commit": "c",
+    }
     assert cell(Row(row="r", measure="leep", values={"once": -1.29442}, **about)) == "-1.29"
 
 
@@ -51,16 +69,24 @@ def test_a_table_has_the_papers_columns_beside_ours_and_says_what_is_a_control()
 def test_what_has_no_shots_stands_in_every_panel():
     lines = [{"row": "vanilla", "arm": "vanilla"}, {"row": "zero-shot", "arm": "clip_zero_shot"}]
     study = make_study(draws="table", axis=None, lines=lines)
-    clip = PointResult("e", "c", {"metrics/digits/runs/tune_clip.json": {
-        "clip_zero_shot": {"0": seeds(33.0)}}})  # fmt: skip
+    clip = PointResult(
+        "e", "c", {"metrics/digits/runs/tune_clip.json": {"clip_zero_shot": {"0": seeds(33.0)}}}
+    )
     text = tables(study, collect(study, [(Point(), REAL), (Point(), clip)]))
     assert "| zero-shot | 33.0 | 33.0 |" in text
 
 
 def test_shots_stand_in_their_order():
     study = make_study(axis="shots")
-    found = PointResult("e", "c", {"metrics/digits/runs/real.json": {
-        "vanilla": {"full": seeds(1.0), "16": seeds(2.0), "2": seeds(3.0)}}})  # fmt: skip
+    found = PointResult(
+        "e",
+        "c",
+        {
+            "metrics/digits/runs/real.json": {
+                "vanilla": {"full": seeds(1.0), "16": seeds(2.0), "2": seeds(3.0)}
+            }
+        },
+    )
     assert places(study, collect(study, [(Point(), found)])) == ["2", "16", "full"]
 
 
@@ -71,16 +97,20 @@ def test_every_point_names_its_experiment_and_commit(tmp_path):
         table = list(csv.DictReader(file))
     row = next(row for row in table if row["x"] == "10.0")
     assert (row["study"], row["scale"], row["experiment"], row["commit"]) == (
-        "mine", "miniature", "study-2", "c2",
-    )  # fmt: skip
+        "mine",
+        "miniature",
+        "study-2",
+        "c2",
+    )
     assert (row["mean"], row["num_seeds"], row["over"]) == ("69", "2", "7")
     assert row["values"] == "s0:72 s1:66"
 
 
 def test_the_page_marks_its_scale_and_names_what_made_it(tmp_path):
     study = make_study(reading="reconstruction", notes=["a note"])
-    experiment = Experiment("study-2", ("a",), ("synthetic.template.guidance_scale=10.0",), (),
-                            frozenset())  # fmt: skip
+    experiment = Experiment(
+        "study-2", ("a",), ("synthetic.template.guidance_scale=10.0",), (), frozenset()
+    )
     facts = list_facts(study, rows_of(study), [None, experiment])
     page = render(study, "mine", "miniature", "BODY", facts, tmp_path / "figure.png")
     assert "Scale: **miniature**; the paper's: full." in page and "our reading" in page
@@ -96,16 +126,25 @@ def test_figures_are_the_same_bytes_again(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     figure = draw_figure(study, "miniature", rows_of(study))
     assert [panel.get_title(loc="left") for panel in figure.axes] == [
-        "digits, 1 shot (miniature)", "digits, 4 shots (miniature)", "the paper (full)",
-    ]  # fmt: skip
+        "digits, 1 shot (miniature)",
+        "digits, 4 shots (miniature)",
+        "the paper (full)",
+    ]
 
 
 def test_curves_are_of_the_lines_arms_and_sources():
     curves = [
-        {"dataset": "digits", "method": source, "arm": arm, "shots": "1", "epoch": str(epoch),
-         "train_accuracy": "50", "spread": ""}
+        {
+            "dataset": "digits",
+            "method": source,
+            "arm": arm,
+            "shots": "1",
+            "epoch": str(epoch),
+            "train_accuracy": "50",
+            "spread": "",
+        }
         for source, arm in (("real", "vanilla"), ("template", "bridged"), ("dsi", "bridged"))
         for epoch in (1, 2)
-    ]  # fmt: skip
+    ]
     figure = draw_curves(make_study(draws="curves"), "miniature", curves)
     assert [line.get_label() for line in figure.axes[0].lines] == ["vanilla", "bridged"]

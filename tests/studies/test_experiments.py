@@ -14,7 +14,7 @@ from synthbridge.studies.experiments import (
     refuse_changes,
     set_options,
 )
-from synthbridge.studies.pipeline import with_overrides
+from synthbridge.studies.planning import with_overrides
 
 PARAMS = {
     "a": 1,

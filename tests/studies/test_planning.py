@@ -6,13 +6,42 @@ from house import ROOT
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.data.synthetic import check_volume
 from synthbridge.params import Params
+from synthbridge.pipeline import expand, needed_stages, value_at
 from synthbridge.studies.definition import Point, Scale, list_studies, read_study
-from synthbridge.studies.planning import Workspace, points_of
+from synthbridge.studies.planning import (
+    Keys,
+    Workspace,
+    for_datasets,
+    points_of,
+    raw_hashes,
+    with_overrides,
+)
 
 FOLDER = ROOT / "studies"
 WORKSPACE = Workspace(ROOT)
-BASE = ["bridged-table1", "bridged-table2", "bridged-table3", "bridged-table4", "bridged-fig2",
-        "bridged-fig3", "bridged-fig9", "bridged-fig10"]  # fmt: skip
+BASE = [
+    *("bridged-table1", "bridged-table2", "bridged-table3", "bridged-table4"),
+    *("bridged-fig2", "bridged-fig3", "bridged-fig9", "bridged-fig10"),
+]
+SMALL = {
+    "stages": {
+        "draw": {
+            "matrix": {"set": "${sets}", "block": ["b0", "b1"]},
+            "cmd": "draw ${item.set}",
+            "deps": ["data/raw/x", "src/a.py"],
+            "params": ["synthetic.${item.set}"],
+            "outs": ["data/${item.set}/${item.block}"],
+        },
+        "judge": {
+            "matrix": {"set": "${sets}"},
+            "cmd": "judge",
+            "deps": ["data/${item.set}/b0", "src/a.py"],
+            "params": ["seeds"],
+            "outs": ["data/models/${item.set}"],
+        },
+    }
+}
+PARAMS = {"sets": ["t", "u"], "synthetic": {"t": {"g": 1}, "u": {"g": 2}}, "seeds": [0]}
 
 
 @pytest.mark.parametrize("name", list_studies(FOLDER))
@@ -32,9 +61,6 @@ def test_points_of_the_miniature_fit_the_pipeline(name):
 
 @pytest.mark.parametrize("name", list_studies(FOLDER))
 def test_settings_of_the_full_scale_fit_the_papers_profile(name):
-    from synthbridge.studies.pipeline import with_overrides
-    from synthbridge.studies.planning import for_datasets
-
     profile = read_yaml(ROOT / "profiles/paper.yaml")
     for model in ("generator", "backbone"):
         profile["upstream"][model]["revision"] = "0" * 40
@@ -61,12 +87,13 @@ def test_equal_points_of_two_studies_are_one_experiment():
     first = WORKSPACE.plan(three, three.points[0]).experiment
     assert first and first == WORKSPACE.plan(four, four.points[0]).experiment
     volume, counts = (read_study(f, FOLDER).miniature for f in ("bridged-fig4", "retrieval-counts"))
-    names = [
-        {plan.experiment.name for point in points_of(scale)
-         if (plan := WORKSPACE.plan(scale, point)).experiment}
-        for scale in (volume, counts)
-    ]  # fmt: skip
-    assert names[1] <= names[0]
+    of_volume, of_counts = (_experiments(scale) for scale in (volume, counts))
+    assert of_counts and of_counts <= of_volume
+
+
+def _experiments(scale):
+    plans = [WORKSPACE.plan(scale, point) for point in points_of(scale)]
+    return {plan.experiment.name for plan in plans if plan.experiment}
 
 
 def test_what_no_stage_of_the_point_reads_does_not_name_it():
@@ -87,3 +114,41 @@ def test_a_point_makes_what_its_settings_reach():
     assert planned.metrics == ("metrics/digits/runs/bridged/template.json",)
     assert planned.experiment
     assert planned.experiment.options == ("stage_one.plain.num_steps=7",)
+
+
+def _keys(root, params):
+    (root / "src").mkdir(exist_ok=True)
+    (root / "src/a.py").write_text("a")
+    stages = expand(SMALL, params)
+    return Keys({"data/raw/x": "h"}, root).of(stages, needed_stages(stages, stages), params)
+
+
+def test_overrides_replace_whole_values_and_leave_the_rest():
+    params = {"a": {"b": {"c": 1}, "d": 2}}
+    changed = with_overrides(params, {"a.b": {"e": 3}, "f.g": 4})
+    assert changed == {"a": {"b": {"e": 3}, "d": 2}, "f": {"g": 4}}
+    assert params == {"a": {"b": {"c": 1}, "d": 2}}
+    assert value_at(changed, "a.b.e") == 3 and value_at(changed, "a.d.x") is None
+
+
+def test_a_key_changes_with_what_decides_it_and_with_nothing_else(tmp_path):
+    before = _keys(tmp_path, PARAMS)
+    assert _keys(tmp_path, {**PARAMS, "report": 1}) == before
+    after = _keys(tmp_path, with_overrides(PARAMS, {"synthetic.t.g": 9}))
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"draw@t-b0", "draw@t-b1", "judge@t"}
+    seeds = _keys(tmp_path, {**PARAMS, "seeds": [1]})
+    assert {name for name in before if seeds[name] != before[name]} == {"judge@t", "judge@u"}
+
+
+def test_a_key_changes_with_the_code(tmp_path):
+    before = _keys(tmp_path, PARAMS)
+    (tmp_path / "src/a.py").write_text("b")
+    stages = expand(SMALL, PARAMS)
+    after = Keys({"data/raw/x": "h"}, tmp_path).of(stages, needed_stages(stages, stages), PARAMS)
+    assert not set(before.values()) & set(after.values())
+
+
+def test_raw_data_is_known_from_the_lock():
+    lock = {"stages": {"a": {"deps": [{"path": "data/raw/d", "md5": "1.dir"}, {"path": "src/a"}]}}}
+    assert raw_hashes(lock) == {"data/raw/d": "1.dir"}

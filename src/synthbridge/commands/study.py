@@ -4,8 +4,8 @@
     python src study bridged-fig5 gap-fig2     # run what is missing, draw what is there
     python src study all --jobs 2
 
-No stage: each point of a study is a DVC experiment that starts from params.yaml as it is. What is
-known is not run again; what was killed goes on. docs/studies.md says more.
+Each point of a study is a DVC experiment that starts from params.yaml as it is. Finished points
+are not run again, and a killed study resumes where it stopped. docs/studies.md says more.
 """
 
 import argparse
@@ -30,7 +30,14 @@ from synthbridge.running.gpus import visible_gpus
 from synthbridge.running.launch import num_processes
 from synthbridge.studies.collect import PointResult, Row, collect
 from synthbridge.studies.definition import ScaleName, Study, list_studies, read_study
-from synthbridge.studies.drawing import list_facts, render, tables, write_points
+from synthbridge.studies.drawing import (
+    draw_curves,
+    draw_figure,
+    list_facts,
+    render,
+    tables,
+    write_points,
+)
 from synthbridge.studies.experiments import (
     RECORDS,
     is_known,
@@ -205,8 +212,6 @@ def _draw_picture(
     study: Study, scale: ScaleName, rows: Sequence[Row], base: Planned, figure: Path
 ) -> str:
     """Draw what a study draws beside its tables; return its tables."""
-    from synthbridge.studies.figure import draw_curves, draw_figure
-
     datasets = base.params["datasets"]
     if study.draws == "figure":
         write_png(draw_figure(study, scale, rows), figure)
@@ -237,8 +242,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python src study")
     parser.add_argument("names", nargs="+", help="of studies/NAME.yaml, or all")
     parser.add_argument("--list", action="store_true", help="say what it would cost, run nothing")
-    parser.add_argument("--scale", choices=("miniature", "full"),
-                        help="refuse if params.yaml is not of this scale")  # fmt: skip
+    scale_help = "refuse if params.yaml is not of this scale"
+    parser.add_argument("--scale", choices=("miniature", "full"), help=scale_help)
     parser.add_argument("--jobs", type=int, help="experiments at a time (one a core, or a GPU)")
     args = parser.parse_args(arguments)
     jobs = num_processes("bridge") if args.jobs is None else args.jobs

@@ -6,9 +6,8 @@ from pathlib import PurePosixPath
 from statistics import mean, stdev
 from typing import Any
 
+from synthbridge.data.run_metrics import MARK
 from synthbridge.studies.definition import Line, Point, Study, X
-
-MARK = "_selected_on_test"  # of accuracies whose learning rate was selected on test images
 
 
 @dataclass(frozen=True)

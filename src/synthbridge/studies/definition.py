@@ -13,9 +13,16 @@ ScaleName = Literal["miniature", "full"]
 X = int | float | str  # a place on the axis
 Measure = Literal[
     "accuracy",  # top1 or mean_per_class, as params.yaml's report.measure says
-    "top1", "mean_per_class", "extra_top1", "extra_mean_per_class",
-    "leep", "leep_random_head", "fixed_feature_accuracy", "texture_accuracy", "shape_accuracy",
-]  # fmt: skip
+    "top1",
+    "mean_per_class",
+    "extra_top1",
+    "extra_mean_per_class",
+    "leep",
+    "leep_random_head",
+    "fixed_feature_accuracy",
+    "texture_accuracy",
+    "shape_accuracy",
+]
 
 
 class Line(Settings):
@@ -46,9 +53,8 @@ class Point(Settings):
     """One experiment: what it sets otherwise than params.yaml, and which stages it makes."""
 
     x: X | None = None  # its place on the axis, where the axis is not shots or arms
-    overrides: dict[str, Any] = Field(
-        default={}
-    )  # dotted key of params.yaml -> its whole new value
+    # Dotted key of params.yaml -> its whole new value.
+    overrides: dict[str, Any] = Field(default={})
     targets: list[str] | None = None  # stages of dvc.yaml, {dataset} for each; None: the scale's
     rows: list[str] | None = None  # the lines that it gives; None: all that it has
 
@@ -77,7 +83,7 @@ class Study(Settings):
     """studies/<name>.yaml."""
 
     title: str
-    source: str  # paper and figure or table
+    cites: str  # paper and figure or table
     # stated: we know that this figure shows this. reconstruction: our reading of what it shows.
     reading: Literal["stated", "reconstruction"]
     question: str

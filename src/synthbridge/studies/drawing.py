@@ -5,39 +5,95 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from synthbridge.core.files import write_text
+from synthbridge.evidence.figures import COLOURS, DASHES, FAINT, INK, MARKERS, STYLE, legend_below
 from synthbridge.studies.collect import Row, missing_lines
 from synthbridge.studies.definition import ScaleName, Study, X
 from synthbridge.studies.experiments import Experiment
 
+WORDS = {
+    "top1": "test accuracy (%)",
+    "mean_per_class": "mean per class accuracy (%)",
+    "leep": "LEEP",
+    "leep_random_head": "LEEP, random head",
+    "fixed_feature_accuracy": "accuracy on frozen features (%)",
+    "texture_accuracy": "test accuracy, texture alone (%)",
+    "shape_accuracy": "test accuracy, shape alone (%)",
+    "extra_top1": "accuracy out of domain (%)",
+    "extra_mean_per_class": "mean per class accuracy out of domain (%)",
+}
+WIDTH, HEIGHT = 4.0, 3.4  # inches a panel
+
+# Of points.csv.
 COLUMNS = (
-    "study", "scale", "row", "control", "dataset", "shots", "x", "measure", "mean", "spread",
-    "num_seeds", "over", "over_spread", "gradient_steps", "learning_rate_selected_on",
-    "experiment", "commit", "values",
-)  # fmt: skip
+    "study",
+    "scale",
+    "row",
+    "control",
+    "dataset",
+    "shots",
+    "x",
+    "measure",
+    "mean",
+    "spread",
+    "num_seeds",
+    "over",
+    "over_spread",
+    "gradient_steps",
+    "learning_rate_selected_on",
+    "experiment",
+    "commit",
+    "values",
+)
+
+
+# --- the points ----------------------------------------------------------------------------------
 
 
 def write_points(path: Path, name: str, scale: ScaleName, rows: Sequence[Row]) -> None:
     """Write every row with its seeds, and the experiment that made it, as CSV."""
     file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for row in rows:
-        over = list(row.over.values())
-        table.writerow([
-            name, scale, row.row, int(row.is_control), row.dataset, row.shots, row.x, row.measure,
-            _number(row.mean), _number(row.spread), len(row.values),
-            _number(mean(over) if over else None),
-            _number(stdev(over) if len(over) > 1 else None),
-            row.gradient_steps, "test" if row.is_marked else "", row.experiment, row.commit,
-            " ".join(f"{seed}:{value:.6g}" for seed, value in sorted(row.values.items())),
-        ])  # fmt: skip
+    records = [{"study": name, "scale": scale, **_record(row)} for row in rows]
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(records)
     write_text(path, file.getvalue())
+
+
+def _record(row: Row) -> dict[str, Any]:
+    """Return a row's columns."""
+    over = list(row.over.values())
+    return {
+        "row": row.row,
+        "control": int(row.is_control),
+        "dataset": row.dataset,
+        "shots": row.shots,
+        "x": row.x,
+        "measure": row.measure,
+        "mean": _number(row.mean),
+        "spread": _number(row.spread),
+        "num_seeds": len(row.values),
+        "over": _number(mean(over) if over else None),
+        "over_spread": _number(stdev(over) if len(over) > 1 else None),
+        "gradient_steps": row.gradient_steps,
+        "learning_rate_selected_on": "test" if row.is_marked else "",
+        "experiment": row.experiment,
+        "commit": row.commit,
+        "values": " ".join(f"{seed}:{value:.6g}" for seed, value in sorted(row.values.items())),
+    }
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
+
+
+# --- the tables ----------------------------------------------------------------------------------
 
 
 def cell(row: Row) -> str:
@@ -93,9 +149,7 @@ def tables(study: Study, rows: Sequence[Row]) -> str:
     """Return the tables of a study as Markdown; without an axis, the paper's columns beside."""
     panels = panels_of(study, rows)
     if study.axis is None:
-        ours = {
-            title: {row.row: cell(row) for row in panel} for title, panel in panels.items()
-        }  # fmt: skip
+        ours = {title: {row.row: cell(row) for row in panel} for title, panel in panels.items()}
         paper = {
             f"{column} (paper)": {row: f"{value:g}" for row, value in values.items()}
             for column, values in study.paper.columns.items()
@@ -143,6 +197,9 @@ def paper_tables(study: Study) -> str:
     return "\n\n".join(texts)
 
 
+# --- the page ------------------------------------------------------------------------------------
+
+
 def list_facts(
     study: Study, rows: Sequence[Row], experiments: Sequence[Experiment | None]
 ) -> list[str]:
@@ -187,7 +244,7 @@ def render(
     reading = "" if study.reading == "stated" else "; which figure shows what: our reading"
     parts = [
         f"# {study.title}",
-        f"{study.source}{reading}. Scale: **{scale}**; the paper's: {study.paper.scale}.",
+        f"{study.cites}{reading}. Scale: **{scale}**; the paper's: {study.paper.scale}.",
         study.question,
         f"![{study.title}]({figure.name})" if figure else "",
         body,
@@ -197,3 +254,137 @@ def render(
         "value with its seeds, experiment and commit: [points.csv](points.csv).",
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+# --- the figure ----------------------------------------------------------------------------------
+
+
+@matplotlib.rc_context(STYLE)
+def draw_figure(study: Study, scale: ScaleName, rows: Sequence[Row]) -> Figure:
+    """Draw every line of a study over its axis, with one spread over seeds each side.
+
+    Places stand evenly, whatever their distance: the axes of the papers are lists.
+    """
+    panels = panels_of(study, rows)
+    num = len(panels) + bool(study.paper.curves)
+    figure = Figure(figsize=(WIDTH * max(num, 1.6), HEIGHT + 1), layout="constrained")
+    axes = figure.subplots(1, num, squeeze=False)[0].tolist()
+    looks = _looks(study)
+    for panel, (title, inside) in zip(axes, panels.items(), strict=False):
+        _draw_panel(panel, study, inside, looks)
+        panel.set_title(f"{title} ({scale})")
+        panel.set_ylabel(WORDS[study.measure])
+    if study.paper.curves:
+        _draw_paper(axes[-1], study)
+    if any(row.is_marked for row in rows):
+        figure.suptitle("Learning rate selected on test images", fontweight="bold")
+    legend_below(figure, axes, columns=3)
+    return figure
+
+
+def _looks(study: Study) -> dict[str, dict[str, Any]]:
+    """Give each line its look: the row compared with in ink, controls grey, the rest coloured."""
+    looks: dict[str, dict[str, Any]] = {}
+    num_plain = num_coloured = 0
+    for line in study.lines:
+        if line.row == study.against or line.is_control:
+            colour = INK if line.row == study.against else FAINT
+            index, num_plain = num_plain, num_plain + 1
+        else:
+            colour = COLOURS[num_coloured % len(COLOURS)]
+            index, num_coloured = num_coloured, num_coloured + 1
+        looks[line.row] = {
+            "color": colour,
+            "marker": MARKERS[index % 6],
+            "linestyle": DASHES[index // 6 % 4],
+        }
+    return looks
+
+
+def _draw_panel(
+    panel: Axes, study: Study, rows: Sequence[Row], looks: Mapping[str, Mapping[str, Any]]
+) -> None:
+    xs = places(study, rows)
+    num_flat = 0
+    for number, line in enumerate(study.lines):
+        own = {row.x: row for row in rows if row.row == line.row}
+        if None in own:  # does not vary
+            look = {**looks[line.row], "marker": "", "linestyle": DASHES[1 + num_flat % 3]}
+            num_flat += 1
+            flat = own[None]
+            spread = flat.spread or 0
+            panel.axhline(flat.mean, label=line.row, **look)
+            panel.axhspan(flat.mean - spread, flat.mean + spread, color=look["color"], alpha=0.06)
+            continue
+        found = [(index, own[x]) for index, x in enumerate(xs) if x in own]
+        if found:
+            # Beside one another, so that bars of one spread each side can be told apart.
+            beside = 0.3 * (number / len(study.lines) - 0.5)
+            panel.errorbar(
+                [index + beside for index, _ in found],
+                [row.mean for _, row in found],
+                yerr=[row.spread or 0 for _, row in found],
+                label=line.row,
+                elinewidth=0.8,
+                capsize=2,
+                **looks[line.row],
+            )
+    _label_axis(panel, study.axis, xs)
+
+
+def _label_axis(panel: Axes, words: str | None, xs: Sequence[X]) -> None:
+    labels = [str(x) for x in xs]
+    is_long = any(len(label) > 6 for label in labels)
+    panel.set_xticks(
+        range(len(xs)), labels, rotation=25 if is_long else 0, ha="right" if is_long else "center"
+    )
+    panel.set_xlabel("real images a class (shots)" if words == "shots" else words or "")
+
+
+def _draw_paper(panel: Axes, study: Study) -> None:
+    """Draw what the paper reports, in a panel of its own: other data, another scale."""
+    xs = list(dict.fromkeys(x for curve in study.paper.curves.values() for x in curve))
+    for index, (name, curve) in enumerate(study.paper.curves.items()):
+        where = [place for place, x in enumerate(xs) if x in curve]
+        values = [curve[xs[place]] for place in where]
+        look = {"color": COLOURS[-1 - index % 6], "marker": MARKERS[index % 6]}
+        panel.plot(where, values, label=f"{name} (paper)", linestyle=DASHES[2], **look)
+    panel.set_title(f"the paper ({study.paper.scale})")
+    _label_axis(panel, study.paper.axis, xs)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, str]]) -> Figure:
+    """Draw training accuracy an epoch of the last leg.
+
+    Args:
+        study: whose lines name arms and sets.
+        scale: of the study.
+        curves: rows of the report's convergence.csv: dataset, method, arm, shots, epoch,
+            train_accuracy, spread.
+    """
+    looks = _looks(study)
+    titles = list(dict.fromkeys((row["dataset"], row["shots"]) for row in curves))
+    figure = Figure(figsize=(WIDTH * max(len(titles), 1.6), HEIGHT + 1), layout="constrained")
+    axes = figure.subplots(1, len(titles), squeeze=False, sharey=True)[0].tolist()
+    for panel, (dataset, shots) in zip(axes, titles, strict=True):
+        for line in study.lines:
+            own = [
+                row
+                for row in curves
+                if (row["dataset"], row["shots"], row["arm"]) == (dataset, shots, line.arm)
+                and row["method"] in (line.sets or ["real"])
+            ]
+            look = {**looks[line.row], "marker": ""}
+            epochs = [int(row["epoch"]) for row in own]
+            means = [float(row["train_accuracy"]) for row in own]
+            spreads = [float(row["spread"] or 0) for row in own]
+            panel.plot(epochs, means, label=line.row, **look)
+            low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+            high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+            panel.fill_between(epochs, low, high, color=look["color"], alpha=0.1, lw=0)
+        panel.set_title(f"{dataset}, {shots_words(shots)} ({scale})")
+        panel.set_xlabel("epoch on real images")
+    axes[0].set_ylabel("training accuracy (%)")
+    legend_below(figure, axes, columns=3)
+    return figure

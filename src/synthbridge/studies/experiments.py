@@ -191,7 +191,7 @@ class _Running:
 
 
 def run_experiments(wanted: Sequence[Experiment], jobs: int, lock: int) -> list[str]:
-    """Run those experiments that are not known yet; return the names of those that failed.
+    """Run the experiments that are not known yet; return the names of those that failed.
 
     Of two that need the same stage the second one waits until the first has made it.
 
@@ -234,9 +234,12 @@ def _start(experiment: Experiment, jobs: int, lock: int) -> _Running:
     command = (*_DVC, "exp", "run", "--temp", "--name", experiment.name, *options)
     file = log.open("w")
     process = subprocess.Popen(
-        [*command, *experiment.targets], stdout=file, stderr=subprocess.STDOUT,
-        env=_environment(jobs), pass_fds=[lock],
-    )  # fmt: skip
+        [*command, *experiment.targets],
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        env=_environment(jobs),
+        pass_fds=[lock],
+    )
     return _Running(experiment, process, log, file, time.monotonic())
 
 
