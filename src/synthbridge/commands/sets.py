@@ -7,13 +7,15 @@ just these sets. Comments and everything else stay as they are.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from synthbridge.core.files import whole_file, write_text
+from synthbridge.core.files import write_text
 from synthbridge.core.log import say
-from synthbridge.params import Params, read_params
+from synthbridge.core.settings import check_settings, read_yaml
+from synthbridge.params import Params
 from synthbridge.pipeline import PIPELINE, fit
 
 PARAMS = Path("params.yaml")
@@ -25,21 +27,45 @@ def sets() -> None:
     Raises:
         ValueError: if params.yaml is wrong; then neither file changes.
     """
-    yaml = YAML()
-    values = yaml.load(PARAMS)
-    wanted = [*values["generated_sets"], *values["retrieved_sets"]]
-    before = PARAMS.read_text(encoding="utf-8")
-    if values["sets"] != wanted:
-        values["sets"][:] = wanted
-        with whole_file(PARAMS) as partial:
-            yaml.dump(values, partial)
-    try:
-        params: Params = read_params()
-    except ValueError:
-        write_text(PARAMS, before)
-        raise
-    write_text(PIPELINE, fit(PIPELINE.read_text(encoding="utf-8"), params))
+    values = read_yaml(PARAMS)
+    text = PARAMS.read_text(encoding="utf-8")
+    generated, retrieved = values.get("generated_sets"), values.get("retrieved_sets")
+    if "sets" in values and isinstance(generated, list) and isinstance(retrieved, list):
+        values["sets"] = [*generated, *retrieved]
+    params = check_settings(Params, values, "")
+    pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params)
+    write_text(PARAMS, with_sets(text, params.sets))
+    write_text(PIPELINE, pipeline)
     say(f"the pipeline has the sets {', '.join(params.sets) or '(none)'}; next: dvc exp run")
+
+
+def with_sets(text: str, names: Sequence[str]) -> str:
+    """Return params.yaml with these names in `sets`; every other character stays.
+
+    Args:
+        text: of params.yaml.
+        names: of the sets.
+    """
+    # Not loaded and dumped: ruamel loses what stands behind a list that changes.
+    key, items = next(pair for pair in YAML().compose(text).value if pair[0].value == "sets")
+    if [item.value for item in items.value] == list(names):
+        return text
+    if items.flow_style:
+        start, end = items.start_mark.index, items.end_mark.index
+        return text[:start] + f"[{', '.join(names)}]" + text[end:]
+    colon = text.index(":", key.end_mark.index) + 1
+    rows = text.splitlines(keepends=True)
+    first, last = key.end_mark.line + 1, items.value[-1].end_mark.line
+    after = "".join(rows[last + 1 :])
+    if not names:
+        return text[:colon] + " []" + text[colon : sum(map(len, rows[:first]))] + after
+    lines: dict[str, str] = {}  # of each item, with its comments
+    for item in items.value:
+        lines[item.value] = "".join(rows[first : item.end_mark.line + 1])
+        first = item.end_mark.line + 1
+    dash = " " * (items.value[0].start_mark.column - 2) + "- "
+    listed = "".join(lines.get(name, f"{dash}{name}\n") for name in names)
+    return "".join(rows[: key.end_mark.line + 1]) + listed + after
 
 
 def main(arguments: list[str]) -> None:
