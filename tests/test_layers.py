@@ -1,78 +1,187 @@
-"""Who may import whom: the walls of the house, for our modules and for foreign libraries."""
+"""The rooms of the house: who may import whom, of our modules and of foreign libraries."""
+
+import ast
+import sys
+from functools import cache
 
 import pytest
 
-from house import PACKAGE, imports
+from house import PACKAGE, ROOT
+from synthbridge.core.keys import imported_files
+from synthbridge.core.settings import read_yaml
 
-WINGS = ("data", "diffusion", "clip", "prompts", "training", "evidence", "studies", "upstream")
+FLOOR = {"core", "data"}  # anyone's
+WINGS = {"clip", "diffusion", "evidence", "prompts", "training", "upstream"}  # not one another's
+SETTINGS = "settings.py"  # of any room: light, and params.py reads them all
 
-# The foreign libraries that only these wings may know.
-OWNERS = {
-    "diffusers": {"diffusion", "upstream"},
-    "transformers": {"clip", "diffusion", "prompts", "upstream"},
-    "faiss": {"clip"},
-    "torchmetrics": {"evidence"},
-    "timm": {"training", "upstream"},
-    "huggingface_hub": {"data", "upstream"},
-    "accelerate": {"training", "stages"},
-    "pandas": {"evidence", "stages"},
-    "jinja2": {"evidence"},
-    "datasets": {"data"},
-    "webdataset": {"data"},
-    "argparse": {"stages"},
-}
-# What upstream, which builds the miniature world, and studies may take from other wings.
+# Which rooms each room may import, besides itself. Files beside the rooms are rooms of their own.
 MAY = {
-    "upstream": ("synthbridge.data.shards", "synthbridge.diffusion.prompts"),
-    "studies": ("synthbridge.evidence.figures",),  # one look for every plot
+    "core": set(),
+    "data": {"core"},
+    "sources": FLOOR,
+    **{wing: FLOOR for wing in WINGS},
+    "stages": {*FLOOR, *WINGS, "sources"},
+    "params.py": FLOOR,  # and every room's settings
+    "pipeline.py": {"core", "params.py"},
+    # It measures and counts what the wings do.
+    "forecast": {*FLOOR, *WINGS - {"prompts"}, "params.py", "sources", "running"},
+    "running": {"core", "forecast"},
+    "studies": {*FLOOR, "pipeline.py"},
+    "commands": {
+        *FLOOR,
+        *("forecast", "params.py", "pipeline.py", "prompts", "running", "sources", "studies"),
+    },
+    "__main__.py": {"core", "pipeline.py", "running"},  # stages and commands by name
+}
+# The doors between rooms that have none otherwise: file -> what it takes there, and why.
+DOORS = {
+    "upstream/captions.py": {
+        "diffusion/prompts.py",  # the miniature's captions are written like the prompts
+        "prompts/templates.py",
+    },
+    "running/console.py": {"forecast/missing_work.py"},  # shows how long the rest will take
+    "forecast/speeds.py": {"running/gpus.py"},  # which device this is
+    "studies/drawing.py": {"evidence/figures.py"},  # one look for every plot
+    "commands/study.py": {"evidence/figures.py"},
+}
+# Rooms whose one door the list above names.
+BY_DOOR = {("running", "forecast"), ("forecast", "running")}
+
+# The foreign libraries that only these rooms may know.
+OWNERS = {
+    "accelerate": {"core", "forecast", "stages", "training"},
+    "argparse": {"commands", "stages"},
+    "datasets": {"sources"},
+    "diffusers": {"diffusion", "upstream"},
+    "faiss": {"clip"},
+    "huggingface_hub": {"sources", "upstream"},
+    "jinja2": {"evidence"},
+    "pandas": {"evidence"},
+    "ruamel": {"commands", "core", "forecast", "pipeline.py", "prompts"},
+    "sklearn": {"sources"},
+    "timm": {"training", "upstream"},
+    "tokenizers": {"upstream"},
+    "torchmetrics": {"evidence"},
+    "tqdm": {"running"},
+    "transformers": {"clip", "diffusion", "prompts", "upstream"},
+    "webdataset": {"data"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+PATHS = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 
-def _wing(path) -> str:
-    parts = path.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else ""
+def _room(path: str) -> str:
+    return path.split("/")[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@cache
+def _imports() -> dict[str, set[str]]:
+    """Return the files of ours that each file imports, anywhere in it."""
+    return {
+        path: {other.relative_to(PACKAGE).as_posix() for other in imported_files(file)}
+        for path, file in zip(PATHS, FILES, strict=True)
+    }
+
+
+def _libraries(path: str) -> set[str]:
+    """Return the libraries that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found - {"synthbridge"}
+
+
+def test_every_room_has_its_walls():
+    assert {_room(path) for path in PATHS} - {"__init__.py"} == set(MAY)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_file_keeps_the_walls(path):
-    wing = _wing(path)
-    for name in imports(path):
-        if name.startswith("synthbridge."):
-            target = name.split(".")[1]
-            if wing != "stages":
-                assert target != "stages", f"{path} imports the stages"
-            if wing == "" or (wing in WINGS and target in WINGS and target != wing):
-                allowed = name.startswith(MAY.get(wing, ()))
-                assert allowed or target not in WINGS, f"{path} reaches into {target}"
-        library = name.split(".")[0]
-        assert wing in OWNERS.get(library, {wing}), f"{path} imports {library}"
+    if path == "__init__.py":
+        assert not _imports()[path]
+        return
+    room = _room(path)
+    for other in _imports()[path] - DOORS.get(path, set()):
+        there = _room(other)
+        if there == room and room != "stages":
+            continue
+        if room == "params.py" and other.endswith(f"/{SETTINGS}"):
+            continue
+        allowed = there in MAY[room] and (room, there) not in BY_DOOR and there != room
+        assert allowed, f"{path} imports {other}"
 
 
-SHARED_BY_STAGES = {
-    "arm_trainer", "candidates", "costs", "dataset_work", "embeddings", "estimates", "gpus",
-    "launch", "learned_files", "measuring", "params", "pictures", "pipeline", "pool_search",
-    "processes", "rates", "rates_of_backbone", "rates_of_generator", "rates_of_miniature",
-    "run_metrics", "sizes", "stopwatch", "training_counts", "trainings",
-}  # fmt: skip
+def test_every_door_is_used():
+    """A door that nobody passes any more is walled up: take it from the list."""
+    for path, others in DOORS.items():
+        assert others <= _imports()[path], path
+    for room, rooms in MAY.items():
+        if room in ("stages", "commands", "forecast", "running"):
+            used = {_room(o) for p, found in _imports().items() if _room(p) == room for o in found}
+            assert rooms <= used, f"{room} imports nothing of {rooms - used}"
 
 
-def test_stages_do_not_import_one_another():
-    for path in (PACKAGE / "stages").glob("*.py"):
-        for name in imports(path):
-            if name.startswith("synthbridge.stages."):
-                assert name.split(".")[2] in SHARED_BY_STAGES, f"{path} imports {name}"
+def test_nobody_imports_stages_or_commands():
+    """The entry runs them by name."""
+    for path, found in _imports().items():
+        assert not {other for other in found if _room(other) in ("stages", "commands")}, path
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_circle_of_files():
+    """Imports inside functions count too: what needs them is two rooms in one."""
+    done, under_way = set(), []
+
+    def visit(path):
+        assert path not in under_way, " -> ".join([*under_way, path])
+        if path not in done:
+            under_way.append(path)
+            for other in _imports()[path]:
+                visit(other)
+            done.add(under_way.pop())
+
+    for path in PATHS:
+        visit(path)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_file_takes_only_its_rooms_libraries(path):
+    for library in _libraries(path):
+        owners = OWNERS.get(library, {_room(path)})
+        assert _room(path) in owners, f"{path} imports {library}, which is {owners}'s"
+
+
+def test_every_owner_uses_its_library():
+    for library, rooms in OWNERS.items():
+        used = {_room(path) for path in PATHS if library in _libraries(path)}
+        assert rooms == used, library
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.endswith(SETTINGS)])
 def test_settings_import_no_heavy_library(path):
-    if path.name == "settings.py":
-        foreign = {name.split(".")[0] for name in imports(path)}
-        light = {"collections", "dataclasses", "pathlib", "pydantic", "pydantic_core", "re"}
-        assert foreign <= light | {"ruamel", "synthbridge", "typing"}
+    """Checking params.yaml takes no second; so do the settings that settings take."""
+    waiting, seen = [path], set()
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += _imports()[current]
+            heavy = _libraries(current) - sys.stdlib_module_names
+            assert heavy <= {"pydantic", "pydantic_core", "ruamel"}, current
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_stay_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+@pytest.mark.parametrize("path", [path for path in PATHS if path.endswith("__init__.py")])
+def test_packages_hold_a_docstring_alone(path):
+    """So that importing one module never runs another's code, and no key has to look there."""
+    tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+    assert len(tree.body) == 1 and ast.get_docstring(tree)
+
+
+def test_stages_holds_the_stages_of_the_pipeline():
+    commands = (stage["cmd"] for stage in read_yaml(ROOT / "dvc.yaml")["stages"].values())
+    modules = {command.split()[2] for command in commands}
+    files = {path.stem for path in (PACKAGE / "stages").iterdir() if path.suffix == ".py"}
+    assert files - {"__init__"} == modules
