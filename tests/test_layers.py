@@ -84,6 +84,7 @@ def _imports() -> dict[str, set[str]]:
     }
 
 
+@cache
 def _libraries(path: str) -> set[str]:
     """Return the libraries that a file imports anywhere in it."""
     found = set()

@@ -1,5 +1,6 @@
 """What a user may write wrong in params.yaml or on the command line: one sentence, nothing run."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,8 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from house import ROOT
-from synthbridge.core.settings import check_settings
-from synthbridge.params import Params, read_params, source_name
+from synthbridge.core.settings import Sections, check_settings
+from synthbridge.data.synthetic import read_named_set
+from synthbridge.params import Params, read_params
+from synthbridge.pipeline import check_params
 
 ABSENT = object()  # in place of a value: the key is left out
 DSI_65 = {"prompts": "dsi", "shots": 65, "guidance_scale": 1.5, "images_per_class": 60}
@@ -84,7 +87,7 @@ def _refused(tmp_path, key, value):
         (
             "retrieved_sets",
             [],
-            "together are ['template', 'dsi_1', 'dsi_4']; name each set in sets",
+            "together are ['template', 'dsi_1', 'dsi_4']; name each set in one of the two and run",
         ),
         ("retrieved.retrieved.serch", "clip", "serch is not a known key; remove it or"),
         (
@@ -209,8 +212,6 @@ def _python_src(*arguments, cwd=ROOT):
 
 
 def test_a_stage_refuses_before_any_work(tmp_path):
-    import shutil
-
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     text = (ROOT / "params.yaml").read_text().replace("momentum: 0.9", "momentun: 0.9")
@@ -222,8 +223,6 @@ def test_a_stage_refuses_before_any_work(tmp_path):
 
 
 def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
-    import shutil
-
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     text = (ROOT / "params.yaml").read_text()
@@ -233,25 +232,24 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text(text)
     result = _python_src("prepare", "--dataset", "digits", "--out", "out", cwd=tmp_path)
     assert result.returncode == 1
-    assert "sets holds 'dsi_8', but stage probe in dvc.yaml does not read it" in result.stderr
+    assert "params.yaml has the set dsi_8; run 'python src sets'" in result.stderr
 
 
 def test_a_set_that_is_left_out_but_read_is_refused(tmp_path, monkeypatch):
     """`-S 'sets=[template]'` would otherwise fail at the end, in probe."""
-    from synthbridge.pipeline import check_params
-
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     text = (ROOT / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text.replace("- dsi_4\n", ""))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="sets lacks 'dsi_4', which stage probe in dvc.yaml reads"):
+    with pytest.raises(ValueError, match="stage probe in dvc.yaml still reads .*/dsi_4"):
         check_params()
 
 
 def test_an_unknown_stage_is_refused():
     result = _python_src("genrate")
     assert result.returncode == 1
-    assert "'genrate' is no stage; choose from upstream, prepare" in result.stderr
+    assert "'genrate' is no stage (upstream, prepare, " in result.stderr
+    assert "and no command (estimate, profile, " in result.stderr
 
 
 def test_processes_must_be_a_number(monkeypatch):
@@ -260,12 +258,34 @@ def test_processes_must_be_a_number(monkeypatch):
     assert "SYNTHBRIDGE_PROCESSES is 'two'; give a whole number above 0" in result.stderr
 
 
-def test_source_is_the_set_without_its_shots():
-    params = read_params(ROOT / "params.yaml")
-    sources = {name: source_name(name, params.set_settings(name)) for name in params.sets}
-    assert sources == {
+def test_method_is_the_set_without_its_shots():
+    sections = Sections(ROOT / "params.yaml")
+    methods = {name: read_named_set(sections, name).method for name in sections.values["sets"]}
+    assert methods == {
         "template": "template",
         "dsi_1": "dsi",
         "dsi_4": "dsi",
         "retrieved": "retrieved",
     }
+    assert read_named_set(sections, None).method == "real"
+
+
+RENAMED = [
+    ("upstream.pool", "style_share", "style_fraction"),
+    ("generate", "guided_share", "guided_fraction"),
+    ("retrieved.retrieved", "keep_share", "keep_fraction"),
+    ("synthetic.template", "keep_share", "keep_fraction"),
+]
+
+
+@pytest.mark.parametrize(("group", "old", "new"), RENAMED)
+def test_an_old_key_is_refused_with_its_new_name(tmp_path, group, old, new):
+    refused = _refused(tmp_path, f"{group}.{old}", 0.5)
+    assert f"params.yaml: {group}.{old} is now called {new}; rename it" in refused
+
+
+def test_an_old_key_of_a_leg_is_refused_with_its_new_name(tmp_path):
+    leg = {"train_on": "mixed", "synthetic_share": 0.5}
+    refused = _refused(tmp_path, "arms.mixed.mixed", [leg])
+    where = "arms.mixed.mixed.0.synthetic_share"
+    assert f"params.yaml: {where} is now called synthetic_fraction; rename it" in refused

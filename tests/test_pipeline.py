@@ -190,13 +190,18 @@ def test_blocks_are_named_everywhere(known_to_dvc, num_blocks):
     )
 
 
-def test_a_set_that_the_pipeline_does_not_read_is_refused():
-    _, more = _changed(SETS["a generated set more"])
-    with pytest.raises(ValueError, match=r"probe in dvc.yaml lacks data/stage_one/.*/dsi_8, so"):
-        check_sets(more, PIPELINE)
-    _, less = _changed(SETS["a generated set less"])
-    with pytest.raises(ValueError, match=r"probe in dvc.yaml still reads data/stage_one/.*/dsi_1"):
-        check_sets(less, PIPELINE)
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ("a generated set more", "probe in dvc.yaml does not read .* has the set dsi_8"),
+        ("a generated set less", "probe in dvc.yaml still reads .* not have the set dsi_1"),
+        ("sets for CLIP", "report in dvc.yaml does not read .*/clip_set/template, though"),
+    ],
+)
+def test_sets_that_the_pipeline_does_not_have_are_refused(changes, sentence):
+    _, params = _changed(SETS[changes])
+    with pytest.raises(ValueError, match=f"{sentence}.*; run 'python src sets'"):
+        check_sets(params, PIPELINE)
 
 
 # --- expanding -----------------------------------------------------------------------------------

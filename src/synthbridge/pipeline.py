@@ -66,15 +66,16 @@ def check_sets(params: Params, pipeline: Values) -> None:
         ValueError: if they do not.
     """
     for stage, lists in SET_DEPS.items():
-        deps = set(pipeline["stages"][stage]["deps"])
-        wanted = set(_set_deps(lists, params))
-        stale = {dep for dep in deps if _is_set_dep(dep, lists)} - wanted
-        if missing := sorted(wanted - deps) or sorted(stale):
-            fault = "lacks" if wanted - deps else "still reads"
-            raise ValueError(
-                f"stage {stage} in dvc.yaml {fault} {missing[0]}, so it does not fit the sets of "
-                "params.yaml; run 'python src sets', which brings them into dvc.yaml"
-            )
+        deps = pipeline["stages"][stage]["deps"]
+        wanted = _set_deps(lists, params)
+        for dep in (*wanted, *deps):
+            if (name := _set_of(dep, lists)) and (dep in wanted) != (dep in deps):
+                fault = "does not read" if dep in wanted else "still reads"
+                raise ValueError(
+                    f"stage {stage} in dvc.yaml {fault} {dep}, though params.yaml "
+                    f"{'has' if dep in wanted else 'does not have'} the set {name}; "
+                    "run 'python src sets', which brings the sets into dvc.yaml"
+                )
 
 
 def _set_deps(lists: Mapping[str, Sequence[str]], params: Params) -> list[str]:
@@ -92,11 +93,12 @@ def _set_deps(lists: Mapping[str, Sequence[str]], params: Params) -> list[str]:
     ]
 
 
-def _is_set_dep(dep: str, lists: Mapping[str, Sequence[str]]) -> bool:
-    patterns = (
-        re.escape(path).replace(r"\{\}", r"\w+") for paths in lists.values() for path in paths
-    )
-    return any(re.fullmatch(pattern, dep) for pattern in patterns)
+def _set_of(dep: str, lists: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the set whose dependency this is; None: it is no set's."""
+    for path in itertools.chain.from_iterable(lists.values()):
+        if match := re.fullmatch(re.escape(path).replace(r"\{\}", r"(\w+)"), dep):
+            return match[1]
+    return None
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
     stages = pipeline["stages"]
     for stage, lists in SET_DEPS.items():
         deps = stages[stage]["deps"]
-        _replace(deps, lambda dep, lists=lists: _is_set_dep(dep, lists), _set_deps(lists, params))
+        _replace(deps, lambda dep, lists=lists: _set_of(dep, lists), _set_deps(lists, params))
     if largest_volume is not None:
         num_blocks = math.ceil(largest_volume / params.generate.images_per_block)
         _fit_blocks(pipeline, num_blocks)
