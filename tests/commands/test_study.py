@@ -3,55 +3,112 @@ import pytest
 from house import ROOT
 from synthbridge.commands import study
 from synthbridge.commands.study import main
+from synthbridge.core.files import write_text
+from synthbridge.core.settings import read_yaml
 
-
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
+STUDY = """\
+title: {name}
+cites: nobody
+reading: stated
+question: How much?
+draws: figure
+axis: guidance
+lines:
+- {{row: bridged, arm: bridged, sets: [template]}}
+miniature:
+  targets: ["finetune_bridged@{{dataset}}-template"]
+  points:
+{points}
+full: {{prepare: wait}}
+paper: {{words: W}}
+"""
+POINT = "  - {{x: {x}, overrides: {{{key}: {value}}}}}\n"
+GUIDANCE = "synthetic.template.guidance_scale"
+NUM_CLASSES = 10  # of the digits
 
 
 @pytest.fixture
-def nothing_known(monkeypatch):
-    """As before any study ran: the points that git keeps are not looked at."""
-    monkeypatch.setattr(study, "is_known", lambda _: False)
+def scratch(tmp_path, monkeypatch):
+    """A folder with the repository's pipeline and studies of our own, where nothing may run."""
+    for name in ("params.yaml", "dvc.yaml", "dvc.lock", "src", "data"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    own = read_yaml(ROOT / "params.yaml")["synthetic"]["template"]["guidance_scale"]
+    _write(tmp_path, "three", [(x, GUIDANCE, x) for x in (own, 3.25, 4.25)])
+    _write(tmp_path, "shared", [(x, GUIDANCE, x) for x in (4.25, 5.25)])
+    _write(tmp_path, "own", [(1, GUIDANCE, own)])
+    _write(tmp_path, "unknown", [(1, "upstream.backbone.model", "test_vit")])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "is_known", lambda _: False)  # no point has been run
+
+    def refuse(*_, **__):
+        raise AssertionError("a list must run nothing")
+
+    monkeypatch.setattr(study, "run_experiments", refuse)
+    return tmp_path
 
 
-@pytest.mark.usefixtures("nothing_known")
-def test_the_list_comes_with_costs_and_runs_nothing(capsys):
-    main(["bridged-fig5", "bridged-table2", "--list", "--jobs", "2"])
-    printed = capsys.readouterr().out
-    lines = {line.split()[0]: line.split() for line in printed.splitlines()}
-    # Five guidance scales and the flat lines; four are to be drawn, 60 images of ten classes each.
-    assert lines["bridged-fig5"][1:4] == ["6", "6", "2,400"]
-    assert lines["bridged-table2"][1:6] == ["1", "0", "0", "0", "0.0"]
-    assert "at most 2,400 images" in printed and "with 2 at a time" in printed
+def _write(folder, name, points):
+    lines = "".join(POINT.format(x=x, key=key, value=value) for x, key, value in points)
+    write_text(folder / f"studies/{name}.yaml", STUDY.format(name=name, points=lines))
 
 
-@pytest.mark.usefixtures("nothing_known")
-def test_points_of_a_model_without_a_rate_are_counted_and_said(capsys):
-    main(["bridged-fig8", "--list"])
-    printed = capsys.readouterr().out
-    assert "and 2 points with models of no known rate" in printed and "nan" not in printed
+def _listed(capsys, *arguments):
+    """Return points, those to run, images, steps and minutes of each study, and the last line."""
+    main([*arguments, "--list", "--jobs", "2"])
+    _, *lines, total = capsys.readouterr().out.splitlines()
+    return {line.split()[0]: line.split()[1:6] for line in lines}, total
 
 
-@pytest.mark.usefixtures("nothing_known")
+def _images(num_points):
+    """Count the images that points of a guidance scale of their own draw."""
+    settings = read_yaml(ROOT / "params.yaml")["synthetic"]["template"]
+    return num_points * settings["images_per_class"] * NUM_CLASSES
+
+
+def test_the_list_says_what_a_study_would_cost_and_runs_nothing(scratch, capsys):
+    before = sorted(path.name for path in scratch.iterdir())
+    listed, total = _listed(capsys, "three", "own")
+    points, to_run, images, steps, minutes = listed["three"]
+    assert (points, to_run, images) == ("3", "2", f"{_images(2):,}")
+    assert listed["own"] == ["1", "0", "0", "0", "0.0"]
+    assert f"at most {_images(2):,} images, {steps} gradient steps" in total
+    assert float(minutes) > 0
+    assert sorted(path.name for path in scratch.iterdir()) == before
+
+
+@pytest.mark.usefixtures("scratch")
 def test_a_shared_point_is_counted_once(capsys):
-    main(["gap-fig3", "gap-fig4", "--list"])
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1:3] for line in lines[1:3]] == [["1", "1"], ["1", "0"]]
+    listed, total = _listed(capsys, "three", "shared")
+    assert [listed[name][1] for name in ("three", "shared")] == ["2", "1"]
+    assert f"at most {_images(3):,} images" in total
+
+
+@pytest.mark.usefixtures("scratch")
+def test_points_of_a_model_without_a_speed_are_said(capsys):
+    listed, total = _listed(capsys, "unknown")
+    assert listed["unknown"][4].endswith("+")
+    assert "1 points with models of no known speed" in total and "nan" not in total
+
+
+def test_all_studies_are_listed(monkeypatch, capsys):
+    """With dvc.lock and the points that git keeps, as they are."""
+    monkeypatch.chdir(ROOT)
+    listed, _ = _listed(capsys, "all")
+    assert set(listed) == {path.stem for path in (ROOT / "studies").glob("*.yaml")}
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["bridged-fig11"], "'bridged-fig11' is no study; choose from"),
-        (["bridged-fig5", "--jobs", "0"], "--jobs is 0; give a whole number above 0"),
+        (["four"], "'four' is no study; choose from own, shared, three, unknown, or all"),
+        (["three", "--jobs", "0"], "--jobs is 0; give a whole number above 0"),
         (
-            ["bridged-fig5", "--scale", "full"],
-            "--scale full, but params.yaml is the miniature one; first: git switch -c paper",
+            ["three", "--scale", "full"],
+            "--scale full, but params.yaml is the miniature one; first: wait",
         ),
     ],
 )
+@pytest.mark.usefixtures("scratch")
 def test_a_fault_is_a_sentence(arguments, sentence):
     with pytest.raises(ValueError) as error:
         main(arguments)

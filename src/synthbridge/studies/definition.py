@@ -129,12 +129,12 @@ def list_studies(folder: Path = FOLDER) -> list[str]:
     return sorted((path.stem for path in folder.glob("*.yaml")), key=_order)
 
 
-def _order(name: str) -> tuple[int, str, int]:
+def _order(name: str) -> tuple[int, str, int, str]:
     paper, _, what = name.partition("-")
     word = what.rstrip("0123456789")
     papers = ("bridged", "gap", "retrieval", "diversify")
     rank = papers.index(paper) if paper in papers else len(papers)
-    return rank, {"table": "0", "fig": "1"}.get(word, word), int(what[len(word) :] or 0)
+    return rank, {"table": "0", "fig": "1"}.get(word, word), int(what[len(word) :] or 0), name
 
 
 def read_study(name: str, folder: Path = FOLDER) -> Study:
