@@ -50,17 +50,17 @@ from synthbridge.studies.experiments import (
 from synthbridge.studies.planning import Planned, Workspace, points_of
 
 RESULTS = RECORDS.parent
-SECONDS_OF_DVC = 9.0  # an experiment's own: its folder, the check of what is up to date, its commit
+SECONDS_OF_DVC = 9.0  # per experiment: DVC copies the workspace, checks it, commits the results
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is still to be done, at most: units of work that lie there are not made again."""
+    """The work still to be done, at most: finished units of work are not made again."""
 
     images: float = 0
     steps: float = 0
     seconds: float = 0  # of one process
-    untimed: int = 0  # points with a model that no speed is known of
+    untimed: int = 0  # points whose model has no known speed
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -106,7 +106,7 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
         }
         failed = run_experiments(list(wanted.values()), jobs, lock)
     for record in RECORDS.glob("*.json") if is_all else []:
-        if record.stem not in wanted:  # of older code or settings; git remembers it
+        if record.stem not in wanted:  # from older code or settings; git's history keeps it
             record.unlink()
     faults = [_draw(name, studies[name], plan, scale, failed) for name, plan in plans.items()]
     if any(faults):
@@ -164,7 +164,7 @@ def _say_costs(
 
 
 def _cost(planned: Planned) -> tuple[Cost, str]:
-    """Count what a point makes anew, and say whose speeds tell how long it takes."""
+    """Count the work of a point's new stages; return also where the speeds come from."""
     params = check_settings(Params, dict(planned.params), "")
     work = count_work(params)
     own = tuple(stage for stage in work.stages if stage.name in planned.new_stages)

@@ -347,8 +347,14 @@ def _draw_paper(panel: Axes, study: Study) -> None:
     for index, (name, curve) in enumerate(study.paper.curves.items()):
         where = [place for place, x in enumerate(xs) if x in curve]
         values = [curve[xs[place]] for place in where]
-        look = {"color": COLOURS[-1 - index % 6], "marker": MARKERS[index % 6]}
-        panel.plot(where, values, label=f"{name} (paper)", linestyle=DASHES[2], **look)
+        panel.plot(
+            where,
+            values,
+            label=f"{name} (paper)",
+            color=COLOURS[-1 - index % 6],
+            linestyle=DASHES[2],
+            marker=MARKERS[index % 6],
+        )
     panel.set_title(f"the paper ({study.paper.scale})")
     _label_axis(panel, study.paper.axis, xs)
 

@@ -1,9 +1,9 @@
 """DVC experiments of studies: found in git by their names, run a few at a time, recorded.
 
-An experiment is named study-<hash of what its stages compute>, so that whoever needs the same point
-finds it. `dvc exp run --temp` runs it in a folder of its own. DVC's queue was tried (3.67): of a
-worker that is killed it says "Running" for ever, and neither starts the task again nor leaves its
-name to another; so the queue is ours, a list whose finished items git knows.
+An experiment is named study-<hash of what its stages compute>, so two studies that need the same
+point share it. `dvc exp run --temp` runs it in a folder of its own. We do not use DVC's queue: in
+3.67 it reports a killed worker as running for ever, never starts its task again and never frees its
+name. Our queue is a list; git knows which of its items are finished.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ from synthbridge.core.log import say
 from synthbridge.core.units import work_folder
 from synthbridge.studies.collect import PointResult
 
-RECORDS = Path("metrics/studies/points")  # what each experiment found, small, kept by git
+RECORDS = Path("metrics/studies/points")  # small files of what each experiment found, in git
 PREFIX = "study-"
 TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "src")  # what an experiment starts from
 
@@ -37,8 +37,8 @@ class Experiment:
     name: str  # study-<hash>; equal where targets and all that decides them are equal
     targets: tuple[str, ...]
     options: tuple[str, ...]  # of dvc exp run -S
-    metrics: tuple[str, ...]  # the files that its targets leave in git
-    keys: frozenset[str]  # of the stages that it makes anew
+    metrics: tuple[str, ...]  # the git-tracked files that its targets write
+    keys: frozenset[str]  # of the stages that it runs anew
 
     @property
     def record(self) -> Path:
@@ -47,11 +47,11 @@ class Experiment:
 
 
 def set_options(overrides: Mapping[str, Any], exists: Mapping[str, Any]) -> list[str]:
-    """Put overrides into the words of `dvc exp run -S`.
+    """Write overrides as options of `dvc exp run -S`.
 
     Args:
-        overrides: dotted key -> new value, whole: what stood in a group goes.
-        exists: dotted key -> the value that params.yaml has; absent where it has none.
+        overrides: dotted key -> new value. A group replaces the whole old group.
+        exists: dotted key -> the value in params.yaml; no entry where it has none.
     """
     options = []
     for key, value in overrides.items():
@@ -75,7 +75,7 @@ def _word(value: Any) -> str:
 
 
 def find_commit(name: str) -> str | None:
-    """Return the commit of a finished experiment of this repository, on whatever it was based."""
+    """Return the commit of a finished experiment of this repository, whatever it started from."""
     pattern = f"refs/exps/*/*/{name}"
     return _git("for-each-ref", "--format=%(objectname)", pattern).split("\n")[0] or None
 
@@ -93,10 +93,10 @@ def is_known(experiment: Experiment) -> bool:
 
 
 def read_found(experiment: Experiment) -> PointResult:
-    """Return what a known experiment found; what git alone knows is recorded first.
+    """Return what a known experiment found; record it first if only git knows it.
 
     Raises:
-        ValueError: if the experiment lacks a file that its targets leave.
+        ValueError: if the experiment lacks a file that its targets write.
     """
     if not experiment.record.is_file():
         commit = find_commit(experiment.name)
@@ -111,15 +111,15 @@ def read_found(experiment: Experiment) -> PointResult:
 
 
 def workspace_commit() -> str:
-    """Return the commit that brought the workspace's own results."""
+    """Return the commit of the workspace's own results."""
     return _git("log", "-1", "--format=%H", "--", "dvc.lock")
 
 
 def refuse_changes() -> None:
-    """Check that git has kept all that an experiment starts from.
+    """Check that everything an experiment starts from is committed.
 
     Raises:
-        ValueError: if not, or if the results in the workspace are not those of the code.
+        ValueError: if it is not, or if the workspace's results are not up to date.
     """
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *TRACKED)
     if changed:
@@ -151,10 +151,10 @@ def _environment(jobs: int) -> dict[str, str]:
 
 @contextmanager
 def only_study() -> Iterator[int]:
-    """Hold the lock of this repository's studies, and yield its file; wait for another's end.
+    """Hold the lock of this repository's studies and yield its file; wait while another holds it.
 
-    Experiments keep it open: of a study that was killed they may still run, and whoever comes
-    next waits for them. What a killed one left in its temporary folder is removed.
+    Experiments keep the file open: those of a killed study may still run, and the next study waits
+    for them. Then the temporary folders that a killed study left are removed.
     """
     path = work_folder() / "studies" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def only_study() -> Iterator[int]:
 
 
 def _remove_leftovers() -> None:
-    """Remove the temporary folders of experiments of studies that did not come to their end."""
+    """Remove the temporary folders of experiments that were killed."""
     for info in Path(".dvc/tmp/exps/standalone/run").glob("*/*.run"):
         with suppress(ValueError, OSError):
             facts = read_json(info)
@@ -186,14 +186,14 @@ class _Running:
     began: float
 
     def is_under_way(self) -> bool:
-        """Say whether DVC has taken what it starts from, so that another may be started."""
+        """Say whether DVC has copied the workspace, so that another experiment may start."""
         return "Reproducing" in self.log.read_text() or self.process.poll() is not None
 
 
 def run_experiments(wanted: Sequence[Experiment], jobs: int, lock: int) -> list[str]:
     """Run the experiments that are not known yet; return the names of those that failed.
 
-    Of two that need the same stage the second one waits until the first has made it.
+    If two need the same stage, the second waits until the first has made it.
 
     Args:
         wanted: the experiments, each once.

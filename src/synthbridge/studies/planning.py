@@ -27,7 +27,7 @@ class Planned:
     point: Point
     params: Mapping[str, Any]  # params.yaml as the experiment has it
     metrics: tuple[str, ...]  # the files that hold what it found
-    new_stages: tuple[str, ...]  # which it makes otherwise than the workspace
+    new_stages: tuple[str, ...]  # those whose key differs from the workspace's
     experiment: Experiment | None  # None: the workspace itself has it
 
 
@@ -73,7 +73,7 @@ class Workspace:
         return Planned(point, params, metrics, tuple(new), experiment)
 
     def _real_overrides(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Leave out what the workspace has anyway."""
+        """Leave out values that the workspace already has."""
         return {
             key: value
             for key, value in overrides.items()
