@@ -31,7 +31,7 @@ WORDS = {
 WIDTH, HEIGHT = 4.0, 3.4  # inches a panel
 
 # Of points.csv.
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "study",
     "scale",
     "row",
