@@ -100,6 +100,7 @@ def test_real_images_alone(scratch):
         (("    shots: 8\n", "    shots: 9\n"), "synthetic.dsi_8 sees 9 shots"),
         (("\nretrieved_sets:\n- retrieved", "\nretrieved_sets:"), "retrieved_sets is None"),
         (("\nsets:\n", "\nset:\n"), "set is not a known key"),
+        (("\nsets:\n", "\nsets: all\nall:\n"), "sets is 'all'; it should be a valid list"),
         (("retrieved_sets:", "retrieved_sets: ["), "params.yaml is not valid YAML"),
     ],
 )

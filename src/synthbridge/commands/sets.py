@@ -29,9 +29,9 @@ def sets() -> None:
     """
     values = read_yaml(PARAMS)
     text = PARAMS.read_text(encoding="utf-8")
-    generated, retrieved = values.get("generated_sets"), values.get("retrieved_sets")
-    if "sets" in values and isinstance(generated, list) and isinstance(retrieved, list):
-        values["sets"] = [*generated, *retrieved]
+    old, *parts = (values.get(name) for name in ("sets", "generated_sets", "retrieved_sets"))
+    if isinstance(old, list):  # else the check says what is wrong
+        values["sets"] = [name for part in parts if isinstance(part, list) for name in part]
     params = check_settings(Params, values, "")
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params)
     write_text(PARAMS, with_sets(text, params.sets))
