@@ -52,12 +52,16 @@ def make_unet() -> Any:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=LATENT_SIZE, in_channels=4, out_channels=4, layers_per_block=2,
-        block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=TEXT_WIDTH,
+        sample_size=LATENT_SIZE,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=2,
+        block_out_channels=(320, 640, 1280, 1280),
+        cross_attention_dim=TEXT_WIDTH,
         down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
         up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
         attention_head_dim=8,  # diffusers' name for the number of heads
-    )  # fmt: skip
+    )
 
 
 def make_vae() -> Any:
@@ -65,10 +69,14 @@ def make_vae() -> Any:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     return AutoencoderKL(
-        sample_size=IMAGE_SIZE, latent_channels=4, layers_per_block=2, scaling_factor=0.18215,
+        sample_size=IMAGE_SIZE,
+        latent_channels=4,
+        layers_per_block=2,
+        scaling_factor=0.18215,
         block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    )
 
 
 def make_text_encoder() -> Any:
@@ -77,11 +85,17 @@ def make_text_encoder() -> Any:
 
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=NUM_WORDS, hidden_size=TEXT_WIDTH, intermediate_size=4 * TEXT_WIDTH,
-            num_hidden_layers=12, num_attention_heads=12, max_position_embeddings=TEXT_LENGTH,
-            hidden_act="quick_gelu", bos_token_id=NUM_WORDS - 2, eos_token_id=NUM_WORDS - 1,
+            vocab_size=NUM_WORDS,
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            max_position_embeddings=TEXT_LENGTH,
+            hidden_act="quick_gelu",
+            bos_token_id=NUM_WORDS - 2,
+            eos_token_id=NUM_WORDS - 1,
         )
-    )  # fmt: skip
+    )
 
 
 # What diffusers needs to load the folder as a pipeline: each part's library and class.
@@ -124,9 +138,13 @@ def write_generator(folder: Path) -> None:
         part.save_pretrained(folder / name)
         del part  # before the next one: 3.4 GB
     DDPMScheduler(
-        num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085,
-        beta_end=0.012, clip_sample=False, steps_offset=1,
-    ).save_pretrained(folder / "scheduler")  # fmt: skip
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
     write_tokenizer(folder / "tokenizer")
     write_json(folder / "model_index.json", PIPELINE)
 

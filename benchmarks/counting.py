@@ -41,7 +41,7 @@ def count_operations(run: Callable[[], Any]) -> int:
 def operations_of_stable_diffusion() -> dict[str, int]:
     """Count the operations of one row of the UNet (forward, its part before the first text, and
     with the gradient of the text), of encoding and decoding one image, and of one prompt.
-    """  # fmt: skip
+    """
     with torch.device("meta"):
         unet, vae, text_encoder = sd.make_unet(), sd.make_vae(), sd.make_text_encoder()
         x, timestep = torch.empty(1, 4, sd.LATENT_SIZE, sd.LATENT_SIZE), torch.empty(1)

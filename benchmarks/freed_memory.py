@@ -37,8 +37,12 @@ def train_once() -> None:
         load_backbone(BACKBONE, num_classes=NUM_CLASSES, seed=0),
         random_images(NUM_IMAGES, SETTINGS.resize_size, NUM_CLASSES, team.device),
         make_recipe(SETTINGS, BACKBONE, flip=True),
-        num_steps=STEPS, learning_rate=0.01, mixup=0.0, seed=0, team=team,
-    )  # fmt: skip
+        num_steps=STEPS,
+        learning_rate=0.01,
+        mixup=0.0,
+        seed=0,
+        team=team,
+    )
 
 
 def main() -> None:

@@ -92,9 +92,14 @@ def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str,
 
     def run() -> None:
         drawn = sample_images(
-            model, prompts, seeds, sampler=settings.sampler, num_steps=settings.num_steps,
-            guidance_scale=3.5, batch_size=batch,
-        )  # fmt: skip
+            model,
+            prompts,
+            seeds,
+            sampler=settings.sampler,
+            num_steps=settings.num_steps,
+            guidance_scale=3.5,
+            batch_size=batch,
+        )
         for images in drawn:
             check_images(images, prompts)
 
@@ -132,9 +137,15 @@ def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str
 
         def run() -> None:
             curve = train(
-                model, images, recipe, num_steps=scale.training_steps, learning_rate=RATE,
-                mixup=0.0, seed=0, team=team,
-            )  # fmt: skip
+                model,
+                images,
+                recipe,
+                num_steps=scale.training_steps,
+                learning_rate=RATE,
+                mixup=0.0,
+                seed=0,
+                team=team,
+            )
             assert np.isfinite(curve.train_loss).all()
 
         num_images = scale.training_steps * batch

@@ -24,15 +24,33 @@ class Scale:
 
 
 CPU = Scale(
-    denoising_steps=1, inversion_steps=1, images_per_class=1, classes_per_shard=1,
-    batches={"invert": (1,), "generate": (1,)}, inversion_batch=1, training_batch=2,
-    training_steps=1, num_warm_ups=0, num_rounds=1, matrix_size=2048, num_products=5,
+    denoising_steps=1,
+    inversion_steps=1,
+    images_per_class=1,
+    classes_per_shard=1,
+    batches={"invert": (1,), "generate": (1,)},
+    inversion_batch=1,
+    training_batch=2,
+    training_steps=1,
+    num_warm_ups=0,
+    num_rounds=1,
+    matrix_size=2048,
+    num_products=5,
     dtype="float32",
-)  # fmt: skip
+)
 
 GPU = Scale(
-    denoising_steps=50, inversion_steps=200, images_per_class=32, classes_per_shard=2,
-    batches={"invert": (1, 4, 16), "generate": (1, 8, 64)}, inversion_batch=4, training_batch=64,
-    training_steps=100, num_warm_ups=1, num_rounds=3, matrix_size=8192, num_products=50,
+    denoising_steps=50,
+    inversion_steps=200,
+    images_per_class=32,
+    classes_per_shard=2,
+    batches={"invert": (1, 4, 16), "generate": (1, 8, 64)},
+    inversion_batch=4,
+    training_batch=64,
+    training_steps=100,
+    num_warm_ups=1,
+    num_rounds=3,
+    matrix_size=8192,
+    num_products=50,
     dtype="bfloat16",
-)  # fmt: skip
+)

@@ -28,17 +28,27 @@ RATE = 1e-3
 def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
     """Return what params.yaml would say of a style inversion."""
     return InversionSettings(
-        placeholder="<style>", initial_word=INITIAL_WORD, num_steps=scale.inversion_steps,
-        batch_size=batch, learning_rate=5e-4 * batch, samples_per_class=1, seed=0,
-    )  # fmt: skip
+        placeholder="<style>",
+        initial_word=INITIAL_WORD,
+        num_steps=scale.inversion_steps,
+        batch_size=batch,
+        learning_rate=5e-4 * batch,
+        samples_per_class=1,
+        seed=0,
+    )
 
 
 def sampling_settings(scale: Scale) -> SamplingSettings:
     """Return what params.yaml would say of drawing images: the paper's sampler."""
     return SamplingSettings(
-        sampler="ddpm", num_steps=scale.denoising_steps, guided_fraction=1.0, jpeg_quality=95, seed=0,
-        images_per_block=scale.images_per_class, classes_per_shard=scale.classes_per_shard,
-    )  # fmt: skip
+        sampler="ddpm",
+        num_steps=scale.denoising_steps,
+        guided_fraction=1.0,
+        jpeg_quality=95,
+        seed=0,
+        images_per_block=scale.images_per_class,
+        classes_per_shard=scale.classes_per_shard,
+    )
 
 
 def synthetic_settings(scale: Scale) -> SyntheticSettings:
@@ -51,10 +61,18 @@ def synthetic_settings(scale: Scale) -> SyntheticSettings:
 def training_settings(batch_size: int) -> TrainingSettings:
     """Return what params.yaml would say of training: the paper's, with ImageNet's crops."""
     return TrainingSettings(
-        batch_size=batch_size, momentum=0.9, weight_decay=5e-4,
-        image_size=CLASSIFIER_SIZE, resize_size=256, min_crop_area=0.08, max_stretch=4 / 3,
-        augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
-    )  # fmt: skip
+        batch_size=batch_size,
+        momentum=0.9,
+        weight_decay=5e-4,
+        image_size=CLASSIFIER_SIZE,
+        resize_size=256,
+        min_crop_area=0.08,
+        max_stretch=4 / 3,
+        augment=True,
+        normalisation="backbone",
+        start="backbone",
+        frozen_norm="eval",
+    )
 
 
 def stage_one_settings(scale: Scale) -> dict[str, StageOneSettings]:
@@ -83,13 +101,18 @@ def run_invert(folder: Path, scale: Scale) -> None:
     from synthbridge.stages.invert import InvertParams, invert
 
     params = InvertParams(
-        inversion_settings(scale, scale.inversion_batch), sampling_settings(scale),
-        synthetic_settings(scale), seeds=[0],
-    )  # fmt: skip
+        inversion_settings(scale, scale.inversion_batch),
+        sampling_settings(scale),
+        synthetic_settings(scale),
+        seeds=[0],
+    )
     invert(
-        params, real=folder / "real", generator=folder / "generator",
-        clip=folder / "clip", out=folder / "styles",  # no CLIP: the style prompt needs none
-    )  # fmt: skip
+        params,
+        real=folder / "real",
+        generator=folder / "generator",
+        clip=folder / "clip",
+        out=folder / "styles",  # no CLIP: the style prompt needs none
+    )
     check_finite(folder / "styles")
 
 
@@ -100,18 +123,26 @@ def run_generate(folder: Path, scale: Scale) -> None:
 
     block = folder / "plan/b0.json"
     params = CandidateParams(
-        dataset="noise", source="folder", synthetic=synthetic_settings(scale),
+        dataset="noise",
+        source="folder",
+        synthetic=synthetic_settings(scale),
         placeholder=inversion_settings(scale, 1).placeholder,
-    )  # fmt: skip
+    )
     read = ("real", "styles", "clip", "generator", "prompts")  # no CLIP and no lists: DSI's prompt
     plan(
-        params, images_per_block=scale.images_per_class, blocks=[block],
-        paths=CandidatePaths(*(folder / name for name in read)), names=folder / "plan/names.json",
-    )  # fmt: skip
+        params,
+        images_per_block=scale.images_per_class,
+        blocks=[block],
+        paths=CandidatePaths(*(folder / name for name in read)),
+        names=folder / "plan/names.json",
+    )
     generate(
-        sampling_settings(scale), plan=block, style=folder / "styles",
-        generator=folder / "generator", out=folder / "block",
-    )  # fmt: skip
+        sampling_settings(scale),
+        plan=block,
+        style=folder / "styles",
+        generator=folder / "generator",
+        out=folder / "block",
+    )
 
 
 def run_bridge(folder: Path, scale: Scale, name: str) -> None:
@@ -119,10 +150,14 @@ def run_bridge(folder: Path, scale: Scale, name: str) -> None:
     from synthbridge.stages.bridge import bridge
 
     bridge(
-        stage_one_settings(scale), training_settings(scale.training_batch), [0],
-        real=folder / "real", backbone=folder / name, blocks=[folder / "block"],
+        stage_one_settings(scale),
+        training_settings(scale.training_batch),
+        [0],
+        real=folder / "real",
+        backbone=folder / name,
+        blocks=[folder / "block"],
         out=folder / "stage_one" / name,
-    )  # fmt: skip
+    )
     check_finite(folder / "stage_one" / name)
 
 
@@ -135,13 +170,17 @@ def run_finetune(folder: Path, scale: Scale, name: str) -> None:
     steps = scale.training_steps  # an epoch of one image a class is one step
     params = FinetuneParams(
         arms={"bridged": [LegSettings(stage_one="plain"), LegSettings(train_on="real")]},
-        shots=[1], seeds=[0], training=training_settings(scale.training_batch),
+        shots=[1],
+        seeds=[0],
+        training=training_settings(scale.training_batch),
         real_leg=RealLegSettings(
-            learning_rates=[RATE], select_on="validation", num_epochs=steps,
+            learning_rates=[RATE],
+            select_on="validation",
+            num_epochs=steps,
             num_epochs_few_shot=steps,
         ),
         stage_one=stage_one_settings(scale),
-    )  # fmt: skip
+    )
     inputs = FinetuneInputs(
         folder / "real", folder / name, rates, stage_one=folder / "stage_one" / name
     )

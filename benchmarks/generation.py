@@ -104,9 +104,12 @@ class Job:
         """Draw all images into a shard, and let `generate` write it: ours/shard.tar."""
         shard = PlannedShard(ALL, 0, class_indices=(0,), start=0, stop=self.scale.num_images)
         batches = sample_images(
-            self.model, self.prompts, self.seeds, **self.scale.setting("ours"),
+            self.model,
+            self.prompts,
+            self.seeds,
+            **self.scale.setting("ours"),
             batch_size=self.scale.batch,
-        )  # fmt: skip
+        )
         shutil.rmtree(folder / "ours", ignore_errors=True)  # of the turn before
         images = enumerate(chain.from_iterable(batches))
         write_units({shard: folder / "ours"}, images, self._describe, jpeg_quality=95)
@@ -145,10 +148,13 @@ class Job:
         steps = make_steps("dpm++", self.scale.num_steps, self.model.scheduler_config)
         text = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
         return denoise(
-            self.model, text, torch.arange(1, len(chosen) + 1),
-            [self.seeds[index] for index in chosen], steps=steps,
+            self.model,
+            text,
+            torch.arange(1, len(chosen) + 1),
+            [self.seeds[index] for index in chosen],
+            steps=steps,
             guidance_scale=self.scale.guidance,
-        )  # fmt: skip
+        )
 
     def compare(self) -> float:
         """Return the largest difference of a latent between our loop and diffusers'.
@@ -176,7 +182,7 @@ class Job:
     def compare_compiled(self) -> dict[str, float]:
         """Return what compiling changes: the largest difference of a grey level, of 256, and how
         many of them differ.
-        """  # fmt: skip
+        """
         plain = np.concatenate(self.draw()).astype(int)
         difference = np.abs(np.concatenate(self.draw(compiled=True)).astype(int) - plain)
         return {
@@ -189,9 +195,12 @@ class Job:
         count = self.scale.num_compared
         for arm in ("ours", "full"):
             drawn = sample_images(
-                self.model, self.prompts[:count], self.seeds[:count], **self.scale.setting(arm),
+                self.model,
+                self.prompts[:count],
+                self.seeds[:count],
+                **self.scale.setting(arm),
                 batch_size=count,
-            )  # fmt: skip
+            )
             check_images(np.concatenate(list(drawn)), self.prompts[:count])
 
     def count_operations(self) -> float:
@@ -235,9 +244,10 @@ def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[st
     seconds["limit"] = job.count_operations() / peak
     rates = measure.per_second(scale.num_images, seconds)
     shared = {
-        "images_per_second": rates, "largest_latent_difference": difference,
+        "images_per_second": rates,
+        "largest_latent_difference": difference,
         "compiled": compiled,
-    }  # fmt: skip
+    }
     ratios = {
         "G1": ("our loop / diffusers' pipeline", "ours", "pipeline"),
         "G1c": ("our loop, compiled / diffusers' pipeline", "compiled", "pipeline"),

@@ -33,17 +33,44 @@ class Scale:
 
 
 MINIATURE = Scale(
-    num_images=200, num_compared=20, batch=100, batch_of_the_script=10, num_steps=15, fast_steps=20,
-    full_steps=50, guidance=1.5, product=Product(1024, 50), num_warm_ups=1, num_rounds=5,
+    num_images=200,
+    num_compared=20,
+    batch=100,
+    batch_of_the_script=10,
+    num_steps=15,
+    fast_steps=20,
+    full_steps=50,
+    guidance=1.5,
+    product=Product(1024, 50),
+    num_warm_ups=1,
+    num_rounds=5,
     wanted={"G1": 1.05, "G1c": None, "G2": None, "G3": 1.5, "G4": 0.95, "G5": 2.5},
-)  # fmt: skip
+)
 FULL = Scale(
-    num_images=64, num_compared=2, batch=32, batch_of_the_script=10, num_steps=20, fast_steps=20,
-    full_steps=50, guidance=3.5, product=Product(8192, 50), num_warm_ups=1, num_rounds=3,
+    num_images=64,
+    num_compared=2,
+    batch=32,
+    batch_of_the_script=10,
+    num_steps=20,
+    fast_steps=20,
+    full_steps=50,
+    guidance=3.5,
+    product=Product(8192, 50),
+    num_warm_ups=1,
+    num_rounds=3,
     wanted={"G1": 1.3, "G1c": 1.5, "G2": 0.45, "G3": 2.0, "G4": 0.97, "G5": 2.9},
-)  # fmt: skip
+)
 TRIAL = Scale(
-    num_images=1, num_compared=1, batch=1, batch_of_the_script=1, num_steps=1, fast_steps=1,
-    full_steps=1, guidance=3.5, product=Product(2048, 1), num_warm_ups=0, num_rounds=1,
+    num_images=1,
+    num_compared=1,
+    batch=1,
+    batch_of_the_script=1,
+    num_steps=1,
+    fast_steps=1,
+    full_steps=1,
+    guidance=3.5,
+    product=Product(2048, 1),
+    num_warm_ups=0,
+    num_rounds=1,
     wanted=dict.fromkeys(FULL.wanted),
-)  # fmt: skip
+)

@@ -65,10 +65,13 @@ class Job:
         self.folder.mkdir(parents=True)
         names = [f"class {index}" for index in range(self.num_classes)]
         plan = {
-            "class_names": names, "guidance_scale": 1.5,
+            "class_names": names,
+            "guidance_scale": 1.5,
             "prompts": [template_prompts(name) for name in names],
-            "start": 0, "stop": self.images_per_class, "styles": {"all": None},
-        }  # fmt: skip
+            "start": 0,
+            "stop": self.images_per_class,
+            "styles": {"all": None},
+        }
         (self.folder / "plan.json").write_text(json.dumps(plan))
         text = Path("params.yaml").read_text()
         assert text.count("classes_per_shard: 5") == 1
@@ -81,9 +84,18 @@ class Job:
         root = Path.cwd()
         environment = {**os.environ, "SYNTHBRIDGE_PROCESSES": "1", "OMP_NUM_THREADS": "1"}
         command = [
-            sys.executable, str(root / "src"), "generate", "--plan", "plan.json", "--style", ".",
-            "--generator", str(root / GENERATOR), "--out", "out",
-        ]  # fmt: skip
+            sys.executable,
+            str(root / "src"),
+            "generate",
+            "--plan",
+            "plan.json",
+            "--style",
+            ".",
+            "--generator",
+            str(root / GENERATOR),
+            "--out",
+            "out",
+        ]
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL
         )
@@ -110,11 +122,13 @@ def measure_images(folder: Path) -> dict[str, Any]:
     off = max(abs(start + slope * n - s) / s for n, s in zip(IMAGES, seconds, strict=True))
     return {
         "what": "generation, largest distance from a straight line, relative",
-        "ratio": float(off), "wanted": None,
+        "ratio": float(off),
+        "wanted": None,
         "seconds": dict(zip(IMAGES, seconds, strict=True)),
-        "seconds_per_image": float(slope), "seconds_to_start": float(start),
+        "seconds_per_image": float(slope),
+        "seconds_to_start": float(start),
         "peak_gib": {n: row.peak_gib for n, row in rows.items()},
-    }  # fmt: skip
+    }
 
 
 def measure_memory(folder: Path) -> dict[str, Any]:
@@ -127,18 +141,28 @@ def measure_memory(folder: Path) -> dict[str, Any]:
     peaks = [*classes.values(), *shards.values()]
     return {
         "what": "generation, peak memory, largest / smallest",
-        "ratio": max(peaks) / min(peaks), "wanted": None,
-        "peak_gib_by_classes": classes, "peak_gib_by_shards": shards,
-    }  # fmt: skip
+        "ratio": max(peaks) / min(peaks),
+        "wanted": None,
+        "peak_gib_by_classes": classes,
+        "peak_gib_by_shards": shards,
+    }
 
 
 def measure_loader(rounds: int) -> dict[str, Any]:
     """C3: the same batches from larger data sets."""
     settings = TrainingSettings(
-        batch_size=64, momentum=0.9, weight_decay=0.0, image_size=24, resize_size=24,
-        min_crop_area=0.6, max_stretch=1.2,
-        augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
-    )  # fmt: skip
+        batch_size=64,
+        momentum=0.9,
+        weight_decay=0.0,
+        image_size=24,
+        resize_size=24,
+        min_crop_area=0.6,
+        max_stretch=1.2,
+        augment=True,
+        normalisation="backbone",
+        start="backbone",
+        frozen_norm="eval",
+    )
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.5,) * 3), Augmentation(0.6, 1.2, False))
     team = Team(Accelerator(cpu=True), rank=0, size=1)
 
@@ -186,8 +210,11 @@ def measure_dvc(folder: Path, rounds: int) -> dict[str, Any]:
     slope, start = np.polyfit(STAGES, list(seconds.values()), 1)
     return {
         "what": "DVC, seconds a stage that is up to date",
-        "ratio": float(slope), "wanted": None, "seconds": seconds, "seconds_to_start": float(start),
-    }  # fmt: skip
+        "ratio": float(slope),
+        "wanted": None,
+        "seconds": seconds,
+        "seconds_to_start": float(start),
+    }
 
 
 def measure_resume(folder: Path) -> dict[str, Any]:
@@ -206,9 +233,11 @@ def measure_resume(folder: Path) -> dict[str, Any]:
     again = sum(after[path] != made for path, made in before.items())
     return {
         "what": "finished shards made again after a kill",
-        "ratio": float(again), "wanted": 1.0,
-        "finished_at_the_kill": len(before), "shards": len(after),
-    }  # fmt: skip
+        "ratio": float(again),
+        "wanted": 1.0,
+        "finished_at_the_kill": len(before),
+        "shards": len(after),
+    }
 
 
 def main() -> None:

@@ -24,9 +24,7 @@ from synthbridge.training.schedule import cosine_rate, num_batches
 from synthbridge.training.settings import TrainingSettings
 
 RATES, SEEDS, BATCH = (0.1, 0.03, 0.01, 0.003, 0.001), (0, 1, 2), 64
-SETTINGS = TrainingSettings.model_construct(
-    batch_size=BATCH, momentum=0.9, weight_decay=5e-4
-)  # fmt: skip
+SETTINGS = TrainingSettings.model_construct(batch_size=BATCH, momentum=0.9, weight_decay=5e-4)
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,14 @@ class Job:
 
     def _train(self, runs, rates) -> Tensor:
         return train_heads(
-            [self.features for _ in runs], self.labels, [self.starts[run] for run in runs],
-            SETTINGS, learning_rates=rates, num_epochs=self.scale.num_epochs,
+            [self.features for _ in runs],
+            self.labels,
+            [self.starts[run] for run in runs],
+            SETTINGS,
+            learning_rates=rates,
+            num_epochs=self.scale.num_epochs,
             seeds=[SEEDS[run] for run in runs],
-        )  # fmt: skip
+        )
 
     def _train_layer(self, run: int, rate: float) -> Tensor:
         start = self.starts[run]

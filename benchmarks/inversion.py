@@ -69,9 +69,7 @@ FULL = Scale(
     wanted_compiled=2.0,
     wanted_of_limit=0.4,
 )
-TRIAL = Scale(
-    num_steps=1, batch=1, shots=1, product=Product(2048, 1), num_warm_ups=0, num_rounds=1
-)  # fmt: skip
+TRIAL = Scale(num_steps=1, batch=1, shots=1, product=Product(2048, 1), num_warm_ups=0, num_rounds=1)
 
 
 class Recipe:
@@ -133,9 +131,14 @@ def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, 
     images = np.stack([read_square(sample, model.image_size) for sample in samples])
     labels = [sample.label for sample in samples]
     settings = InversionSettings(
-        placeholder=PLACEHOLDER, initial_word=INITIAL_WORD, num_steps=scale.num_steps,
-        batch_size=scale.batch, learning_rate=RATE, samples_per_class=1, seed=0,
-    )  # fmt: skip
+        placeholder=PLACEHOLDER,
+        initial_word=INITIAL_WORD,
+        num_steps=scale.num_steps,
+        batch_size=scale.batch,
+        learning_rate=RATE,
+        samples_per_class=1,
+        seed=0,
+    )
     recipe = Recipe(world.generator, scale, images, labels, dataset.class_names)
 
     def learn(model: TextToImage) -> None:
@@ -144,8 +147,10 @@ def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, 
 
     compiled = cache(model.compiled)
     arms: dict[str, Any] = {
-        "ours": lambda: learn(model), "compiled": lambda: learn(compiled()), "recipe": recipe.run
-    }  # fmt: skip
+        "ours": lambda: learn(model),
+        "compiled": lambda: learn(compiled()),
+        "recipe": recipe.run,
+    }
     if scale.product:
         arms["product"] = scale.product.prepare(model.unet.dtype)
     seconds = measure.take_turns(arms, rounds=rounds, num_warm_ups=scale.num_warm_ups)
@@ -158,20 +163,25 @@ def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, 
     rows = {
         name: {
             "what": f"steps a second, {what} / diffusers' example recipe",
-            "ratio": seconds["recipe"] / seconds[arm], "wanted": wanted, **shared,
+            "ratio": seconds["recipe"] / seconds[arm],
+            "wanted": wanted,
+            **shared,
         }
         for name, what, arm, wanted in (
             ("D1", "ours", "ours", scale.wanted),
             ("D1c", "ours compiled", "compiled", scale.wanted_compiled),
         )
-    }  # fmt: skip
+    }
     if scale.product:
         peak = scale.product.operations / seconds["product"]  # operations a second
         operations = counting.operations_of_inversion(len(images), scale.num_steps, scale.batch)
         rows["D2"] = {
-            "what": "ours / the matrix rate's limit", "ratio": operations / peak / seconds["ours"],
-            "wanted": scale.wanted_of_limit, "matrix_tera_per_second": peak / 1e12, **shared,
-        }  # fmt: skip
+            "what": "ours / the matrix rate's limit",
+            "ratio": operations / peak / seconds["ours"],
+            "wanted": scale.wanted_of_limit,
+            "matrix_tera_per_second": peak / 1e12,
+            **shared,
+        }
     return rows
 
 

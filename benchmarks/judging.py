@@ -40,9 +40,15 @@ class Judge:
         settings = self.params.stage_one["plain"]
         model = load_backbone(BACKBONE, num_classes=self.num_classes, seed=seed)
         train(
-            model, self._load(samples), self.recipe, num_steps=settings.num_steps,
-            learning_rate=settings.learning_rate, mixup=settings.mixup, seed=seed, team=self.team,
-        )  # fmt: skip
+            model,
+            self._load(samples),
+            self.recipe,
+            num_steps=settings.num_steps,
+            learning_rate=settings.learning_rate,
+            mixup=settings.mixup,
+            seed=seed,
+            team=self.team,
+        )
         answers = predict(model, self.images, self.recipe, self.team).argmax(1)
         return 100 * float((answers == self.labels).mean())
 

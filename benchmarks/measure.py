@@ -77,9 +77,11 @@ def read_arguments(description: str | None, *, has_scales: bool = False) -> argp
     parser.add_argument("--rounds", type=int, default=rounds, help="times each arm is measured")
     if has_scales:
         parser.add_argument(
-            "--scale", choices=SCALES, default=usual_scale(),
+            "--scale",
+            choices=SCALES,
+            default=usual_scale(),
             help="default: full on a GPU; full without one is a trial that measures nothing",
-        )  # fmt: skip
+        )
         parser.add_argument("--folder", type=Path, help="keep full-size models, for another run")
     keep_freed_memory()
     if not torch.cuda.is_available():

@@ -22,15 +22,31 @@ BLOCKS = [f"data/sets/{SET}/b{number}" for number in range(3)]
 # One of each kind, by what it imports: a generator's stage, one with CLIP, one that trains.
 STAGES = {
     "generate": [
-        "--plan", f"data/plan/{SET}/b0.json", "--style", f"data/styles/{SET}",
-        "--generator", "data/upstream/generator", "--out", "out",
+        "--plan",
+        f"data/plan/{SET}/b0.json",
+        "--style",
+        f"data/styles/{SET}",
+        "--generator",
+        "data/upstream/generator",
+        "--out",
+        "out",
     ],
     "examine": [
-        "--set", "template", "--real", REAL, "--clip", "data/upstream/clip", "--blocks", *BLOCKS,
-        "--out", "out", "--metric", "metric.json",
+        "--set",
+        "template",
+        "--real",
+        REAL,
+        "--clip",
+        "data/upstream/clip",
+        "--blocks",
+        *BLOCKS,
+        "--out",
+        "out",
+        "--metric",
+        "metric.json",
     ],
     "select": ["--real", REAL, "--backbone", "data/upstream/backbone", "--out", "rates.json"],
-}  # fmt: skip
+}
 OUTS = ("--out", "--metric")
 
 

@@ -52,25 +52,66 @@ def list_sizes(dataset: str) -> Iterator[Size]:
     blocks = sorted(str(path) for path in Path("data/sets", dataset, SET).glob("b*"))
     generator = ["--generator", "data/upstream/generator"]
     for steps in (60, 240, 720):
-        yield Size(f"invert@{dataset}-{SET}", {"invert.num_steps": steps},
-                   ["invert", "--set", SET, *real, *generator, "--clip", "data/upstream/clip",
-                    "--out", "out"])  # fmt: skip
+        yield Size(
+            f"invert@{dataset}-{SET}",
+            {"invert.num_steps": steps},
+            [
+                "invert",
+                "--set",
+                SET,
+                *real,
+                *generator,
+                "--clip",
+                "data/upstream/clip",
+                "--out",
+                "out",
+            ],
+        )
     for volume in (60, 240, 960):
         changes = {
             "generate.images_per_block": volume,
             f"synthetic.{DRAWN}.images_per_class": volume,
         }
-        yield Size(f"generate@{dataset}-{DRAWN}-b0", changes,
-                   ["generate", "--plan", "plan.json", "--style", f"data/styles/{dataset}/{DRAWN}",
-                    *generator, "--out", "out"])  # fmt: skip
+        yield Size(
+            f"generate@{dataset}-{DRAWN}-b0",
+            changes,
+            [
+                "generate",
+                "--plan",
+                "plan.json",
+                "--style",
+                f"data/styles/{dataset}/{DRAWN}",
+                *generator,
+                "--out",
+                "out",
+            ],
+        )
     for steps in (40, 160, 640):
-        yield Size(f"bridge@{dataset}-{SET}", {"stage_one.plain.num_steps": steps},
-                   ["bridge", *real, *models, "--blocks", *blocks, "--out", "out"])  # fmt: skip
+        yield Size(
+            f"bridge@{dataset}-{SET}",
+            {"stage_one.plain.num_steps": steps},
+            ["bridge", *real, *models, "--blocks", *blocks, "--out", "out"],
+        )
     for epochs in (50, 200, 600):
-        yield Size(f"finetune_real@{dataset}", {"real_leg.num_epochs_few_shot": epochs},
-                   ["finetune", "--dataset", dataset, "--family", "real", *real, *models,
-                    "--rates", f"data/rates/{dataset}.json", "--models", "out/models",
-                    "--results", "out/results"])  # fmt: skip
+        yield Size(
+            f"finetune_real@{dataset}",
+            {"real_leg.num_epochs_few_shot": epochs},
+            [
+                "finetune",
+                "--dataset",
+                dataset,
+                "--family",
+                "real",
+                *real,
+                *models,
+                "--rates",
+                f"data/rates/{dataset}.json",
+                "--models",
+                "out/models",
+                "--results",
+                "out/results",
+            ],
+        )
 
 
 def write_folder(folder: Path, size: Size) -> None:
@@ -91,24 +132,45 @@ def write_folder(folder: Path, size: Size) -> None:
 def run(size: Size, folder: Path) -> float:
     """Run a stage in one process; return its seconds."""
     environment = {
-        **os.environ, "SYNTHBRIDGE_PROCESSES": "1", "OMP_NUM_THREADS": "1",
+        **os.environ,
+        "SYNTHBRIDGE_PROCESSES": "1",
+        "OMP_NUM_THREADS": "1",
         "SYNTHBRIDGE_WORK": str(folder / "work"),
-    }  # fmt: skip
+    }
     source = str(Path("src").resolve())
     if size.stage.startswith("generate"):
         dataset = size.stage.partition("@")[2].partition("-")[0]
         of_plan = [
-            sys.executable, source, "plan", "--dataset", dataset, "--set", DRAWN,
-            "--real", f"data/real/{dataset}", "--style", f"data/styles/{dataset}/{DRAWN}",
-            "--clip", "data/upstream/clip", "--generator", "data/upstream/generator",
-            "--prompts", "data/prompts", "--names", "names.json", "--blocks", "plan.json",
-        ]  # fmt: skip
+            sys.executable,
+            source,
+            "plan",
+            "--dataset",
+            dataset,
+            "--set",
+            DRAWN,
+            "--real",
+            f"data/real/{dataset}",
+            "--style",
+            f"data/styles/{dataset}/{DRAWN}",
+            "--clip",
+            "data/upstream/clip",
+            "--generator",
+            "data/upstream/generator",
+            "--prompts",
+            "data/prompts",
+            "--names",
+            "names.json",
+            "--blocks",
+            "plan.json",
+        ]
         subprocess.run(of_plan, cwd=folder, env=environment, check=True, capture_output=True)
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, source, *size.arguments], cwd=folder, env=environment,
+        [sys.executable, source, *size.arguments],
+        cwd=folder,
+        env=environment,
         stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, size
     took = time.perf_counter() - start
@@ -137,13 +199,19 @@ def main() -> None:
             write_folder(folder, size)
             predicted, took = foresee(size, folder), run(size, folder)
             rows[f"P1 {number + 1}"] = {
-                "what": f"predicted / taken: {size.what}", "ratio": predicted / took,
-                "wanted": None, "predicted": predicted, "taken": took,
-            }  # fmt: skip
+                "what": f"predicted / taken: {size.what}",
+                "ratio": predicted / took,
+                "wanted": None,
+                "predicted": predicted,
+                "taken": took,
+            }
             print(f"{size.what}: {predicted:.1f} s predicted, {took:.1f} s taken", flush=True)
     off = max(abs(row["ratio"] - 1) for row in rows.values())
-    rows["P1"] = {"what": "the plan that is farthest off, as a share, at most", "ratio": off,
-                  "wanted": WANTED}  # fmt: skip
+    rows["P1"] = {
+        "what": "the plan that is farthest off, as a share, at most",
+        "ratio": off,
+        "wanted": WANTED,
+    }
     measure.save_ratios("planning", rows)
 
 

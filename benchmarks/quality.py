@@ -140,10 +140,14 @@ class Bench:
         images, seconds = self.drawn[key]
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         samples = (
-            {"__key__": f"{i:06d}", "jpg": encode_jpeg(image, arm.quality), "cls": label,
-             "json": {"seed": seed}}
+            {
+                "__key__": f"{i:06d}",
+                "jpg": encode_jpeg(image, arm.quality),
+                "cls": label,
+                "json": {"seed": seed},
+            }
             for i, (image, label, seed) in enumerate(zip(images, labels, seeds, strict=True))
-        )  # fmt: skip
+        )
         write_shard(folder / "all-00000.tar", samples)
         return index_shards(folder), seconds
 
@@ -153,10 +157,15 @@ class Bench:
         cache = reuse_deep_blocks(self.model, arm.every, arm.num_steps)
         with cache if arm.every > 1 else nullcontext():
             batches = sample_images(
-                self.model, prompts, seeds, sampler=arm.sampler,  # pyright: ignore
-                num_steps=arm.num_steps, guidance_scale=GUIDANCE,
-                guided_fraction=arm.guided_fraction, batch_size=BATCH,
-            )  # fmt: skip
+                self.model,
+                prompts,
+                seeds,
+                sampler=arm.sampler,  # pyright: ignore
+                num_steps=arm.num_steps,
+                guidance_scale=GUIDANCE,
+                guided_fraction=arm.guided_fraction,
+                batch_size=BATCH,
+            )
             images = [image for batch in batches for image in batch]
         return images, (clock() - start) / len(images)
 
@@ -181,9 +190,13 @@ def measure_arms(bench: Bench) -> dict[str, dict[str, list[float]]]:
             samples, seconds = bench.draw(arm, seed)
             features = bench.features(samples)
             fid, kid = distances(reference, features)
-            found = {"seconds": seconds, "fid": fid, "kid": kid,
-                     "kid_to_real": distances(bench.real_features, features)[1],
-                     "accuracy": bench.judge.accuracy(samples, seed)}  # fmt: skip
+            found = {
+                "seconds": seconds,
+                "fid": fid,
+                "kid": kid,
+                "kid_to_real": distances(bench.real_features, features)[1],
+                "accuracy": bench.judge.accuracy(samples, seed),
+            }
             for key, value in found.items():
                 figures[name].setdefault(key, []).append(value)
             print(f"  seed {seed}, {name}: {seconds * 1000:.1f} ms an image", flush=True)
@@ -202,8 +215,12 @@ def main() -> None:
     rows = {}
     for name, values in figures.items():
         seconds = statistics.median(values.pop("seconds"))
-        rows[name] = {"what": ARMS[name].what, "ratio": full / seconds, "wanted": None,
-                      "seconds_an_image": seconds}  # fmt: skip
+        rows[name] = {
+            "what": ARMS[name].what,
+            "ratio": full / seconds,
+            "wanted": None,
+            "seconds_an_image": seconds,
+        }
         for key, found in values.items():
             rows[name][key] = spread(found)
     measure.save_ratios("quality", rows)

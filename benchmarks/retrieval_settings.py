@@ -73,8 +73,12 @@ def make_set(params: Params, search: Search, folder: Path) -> tuple[list[Sample]
     )
     retrieve(
         RetrieveParams(settings, PER_CLASS, params.generate.classes_per_shard),
-        real=REAL, pool=POOL, clip=CLIP, blocks=[folder / "b0"], record=folder / "record",
-    )  # fmt: skip
+        real=REAL,
+        pool=POOL,
+        clip=CLIP,
+        blocks=[folder / "b0"],
+        record=folder / "record",
+    )
     samples = index_shards(folder / "b0")
     pool = index_shards(POOL)
     shown = {f"{sample.shard.name}/{sample.key}": sample.label for sample in pool}
@@ -119,8 +123,9 @@ def measure_sets(folder: Path) -> dict[str, dict[str, Any]]:
     for name, samples in sets.items():
         assert len(samples) == PER_CLASS * len(dataset.class_names), f"{name}: {len(samples)}"
     judge = Judge(params, dataset, Team(Accelerator(cpu=not torch.cuda.is_available()), 0, 1))
-    found = {name: [judge.accuracy(samples, seed) for seed in SEEDS]
-             for name, samples in sets.items()}  # fmt: skip
+    found = {
+        name: [judge.accuracy(samples, seed) for seed in SEEDS] for name, samples in sets.items()
+    }
     return {name: {**row, **compare(found, name)} for name, row in rows.items()}
 
 

@@ -60,10 +60,21 @@ def list_commands(params: Params, sets: list[str], dataset: str, out: Path) -> I
             more = ["--stage-one", str(out / "stage_one" / set_)]
         where = out / family / (set_ or "all")
         yield [
-            "finetune", "--dataset", dataset, "--family", family, *of_set, *real, *more,
-            "--rates", rates, "--models", str(where / "models"),
-            "--results", str(where / "results"),
-        ]  # fmt: skip
+            "finetune",
+            "--dataset",
+            dataset,
+            "--family",
+            family,
+            *of_set,
+            *real,
+            *more,
+            "--rates",
+            rates,
+            "--models",
+            str(where / "models"),
+            "--results",
+            str(where / "results"),
+        ]
 
 
 def _blocks(dataset: str, set_: str) -> list[str]:
@@ -102,15 +113,18 @@ def _timed(function: Callable, name: str, seconds: dict[str, float]) -> Callable
 def run_stage(arguments: list[str], folder: Path) -> dict[str, float]:
     """Run a stage in a process of its own; return the seconds of its parts and of all of it."""
     environment = {
-        **os.environ, "SYNTHBRIDGE_PROCESSES": "1", "SYNTHBRIDGE_WORK": str(folder / "work"),
+        **os.environ,
+        "SYNTHBRIDGE_PROCESSES": "1",
+        "SYNTHBRIDGE_WORK": str(folder / "work"),
         "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    }
     report = folder / "report.json"
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, __file__, "--inside", str(report), *arguments],
-        env=environment, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, arguments
     took = time.perf_counter() - start

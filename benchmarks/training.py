@@ -37,10 +37,18 @@ BACKBONE = Path("data/upstream/backbone")
 STEPS, BATCH, SIZE, RATE = 40, 64, 24, 0.01
 NUM_IMAGES, STORED_SIZE = 1280, 32
 SETTINGS = TrainingSettings(
-    batch_size=BATCH, momentum=0.9, weight_decay=5e-4, image_size=SIZE, resize_size=STORED_SIZE,
-    min_crop_area=0.6, max_stretch=1.2,
-    augment=True, normalisation="backbone", start="backbone", frozen_norm="eval",
-)  # fmt: skip
+    batch_size=BATCH,
+    momentum=0.9,
+    weight_decay=5e-4,
+    image_size=SIZE,
+    resize_size=STORED_SIZE,
+    min_crop_area=0.6,
+    max_stretch=1.2,
+    augment=True,
+    normalisation="backbone",
+    start="backbone",
+    frozen_norm="eval",
+)
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
@@ -85,9 +93,15 @@ def main() -> None:
         def run() -> None:
             model.load_state_dict(start)  # a fitted model's tiny gradients would take other times
             train(
-                model, images, recipe, num_steps=STEPS, learning_rate=RATE, mixup=0.0, seed=0,
+                model,
+                images,
+                recipe,
+                num_steps=STEPS,
+                learning_rate=RATE,
+                mixup=0.0,
+                seed=0,
                 team=team,
-            )  # fmt: skip
+            )
 
         def run_on_one_batch() -> None:
             with one_fixed_batch(batch, targets):
@@ -95,19 +109,26 @@ def main() -> None:
 
         loops: dict[str, Any] = {"loop": run, "fixed": run_on_one_batch}
         loaders: dict[str, Any] = {
-            "loader": lambda: load_an_epoch(images, recipe, team), "usual": lambda: list(usual)
-        }  # fmt: skip
+            "loader": lambda: load_an_epoch(images, recipe, team),
+            "usual": lambda: list(usual),
+        }
         # A few per cent in hundredths: the loops need more turns than the loaders.
         loop_seconds = measure.take_turns(loops, rounds=args.rounds or 25)
         loader_seconds = measure.take_turns(loaders, rounds=args.rounds or 5)
     loop = training_full.compare(
         "training with the loader / on one fixed batch",
-        loop_seconds, STEPS * BATCH, ("loop", "fixed"), 0.95,
-    )  # fmt: skip
+        loop_seconds,
+        STEPS * BATCH,
+        ("loop", "fixed"),
+        0.95,
+    )
     loader = training_full.compare(
         "our loader / ImageFolder with PIL, a core",
-        loader_seconds, NUM_IMAGES, ("loader", "usual"), 4.0,
-    )  # fmt: skip
+        loader_seconds,
+        NUM_IMAGES,
+        ("loader", "usual"),
+        4.0,
+    )
     rows = {"T1": loop, "T2": loader}
     measure.save_ratios(measure.result_name("training", args.scale), rows)
 

@@ -54,14 +54,31 @@ class Scale:
 
 
 FULL = Scale(
-    networks=tuple(CLASSIFIERS), batch=64, num_steps=60, batch_from_files=256, num_images=1024,
-    num_epochs=30, num_workers=os.cpu_count() or 1, num_warm_ups=1, num_rounds=3, wanted=0.95,
+    networks=tuple(CLASSIFIERS),
+    batch=64,
+    num_steps=60,
+    batch_from_files=256,
+    num_images=1024,
+    num_epochs=30,
+    num_workers=os.cpu_count() or 1,
+    num_warm_ups=1,
+    num_rounds=3,
+    wanted=0.95,
     wanted_end_to_end=2.5,
-)  # fmt: skip
+)
 TRIAL = Scale(
-    networks=(END_TO_END,), batch=2, num_steps=1, batch_from_files=2, num_images=20, num_epochs=1,
-    num_workers=1, num_warm_ups=0, num_rounds=1, wanted=None, wanted_end_to_end=None,
-)  # fmt: skip
+    networks=(END_TO_END,),
+    batch=2,
+    num_steps=1,
+    batch_from_files=2,
+    num_images=20,
+    num_epochs=1,
+    num_workers=1,
+    num_warm_ups=0,
+    num_rounds=1,
+    wanted=None,
+    wanted_end_to_end=None,
+)
 
 
 def time_loader(name: str, folder: Path, scale: Scale, team: Team, rounds: int) -> dict[str, Any]:
@@ -74,9 +91,15 @@ def time_loader(name: str, folder: Path, scale: Scale, team: Team, rounds: int) 
 
     def run() -> None:
         train(
-            model, images, recipe, num_steps=scale.num_steps, learning_rate=RATE, mixup=0.0,
-            seed=0, team=team,
-        )  # fmt: skip
+            model,
+            images,
+            recipe,
+            num_steps=scale.num_steps,
+            learning_rate=RATE,
+            mixup=0.0,
+            seed=0,
+            team=team,
+        )
 
     def run_on_one_batch() -> None:
         with one_fixed_batch(batch, labels):
@@ -105,13 +128,23 @@ def time_end_to_end(folder: Path, scale: Scale, team: Team, rounds: int) -> dict
         def train_from_shard() -> None:
             samples = index_shard(shard)
             images = load_images(
-                samples, [sample.label for sample in samples], read_square,
-                size=recipe.settings.resize_size, device=team.device, memory_limit=2**31,
-            )  # fmt: skip
+                samples,
+                [sample.label for sample in samples],
+                read_square,
+                size=recipe.settings.resize_size,
+                device=team.device,
+                memory_limit=2**31,
+            )
             train(
-                model, images, recipe, num_steps=num_steps, learning_rate=RATE, mixup=0.0, seed=0,
+                model,
+                images,
+                recipe,
+                num_steps=num_steps,
+                learning_rate=RATE,
+                mixup=0.0,
+                seed=0,
                 team=team,
-            )  # fmt: skip
+            )
 
         seconds = measure.take_turns(
             {

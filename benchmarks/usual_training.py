@@ -44,10 +44,13 @@ def load_folder(folder: Path, recipe: Recipe, num_workers: int) -> DataLoader:
         ]
     )
     return DataLoader(
-        ImageFolder(str(folder), transform), settings.batch_size, shuffle=True,
-        num_workers=num_workers, persistent_workers=num_workers > 0,
+        ImageFolder(str(folder), transform),
+        settings.batch_size,
+        shuffle=True,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-    )  # fmt: skip
+    )
 
 
 def epochs_of(loader: DataLoader, num_steps: int) -> Iterator[tuple[Tensor, Tensor]]:

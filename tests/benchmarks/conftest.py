@@ -22,29 +22,42 @@ WIDTH = 32  # numbers a token
 
 def make_unet():
     return UNet2DConditionModel(
-        sample_size=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        sample_size=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=WIDTH, attention_head_dim=2,
-    )  # fmt: skip
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,
+    )
 
 
 def make_vae():
     return AutoencoderKL(
-        sample_size=16, block_out_channels=(8, 16, 16), latent_channels=4, norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        sample_size=16,
+        block_out_channels=(8, 16, 16),
+        latent_channels=4,
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
         scaling_factor=0.18215,
-    )  # fmt: skip
+    )
 
 
 def make_text_encoder():
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=sd.NUM_WORDS, hidden_size=WIDTH, intermediate_size=WIDTH,
-            num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=sd.TEXT_LENGTH,
-            bos_token_id=sd.NUM_WORDS - 2, eos_token_id=sd.NUM_WORDS - 1,
+            vocab_size=sd.NUM_WORDS,
+            hidden_size=WIDTH,
+            intermediate_size=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=sd.TEXT_LENGTH,
+            bos_token_id=sd.NUM_WORDS - 2,
+            eos_token_id=sd.NUM_WORDS - 1,
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,15 @@ from PIL import Image
 from synthbridge.diffusion.loading import load_text_to_image
 
 SCALE = replace(
-    TRIAL, num_images=5, num_compared=2, batch=2, batch_of_the_script=3, num_steps=4, fast_steps=5,
+    TRIAL,
+    num_images=5,
+    num_compared=2,
+    batch=2,
+    batch_of_the_script=3,
+    num_steps=4,
+    fast_steps=5,
     full_steps=6,
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -55,9 +61,15 @@ def read_png(tar, name):
 
 def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     seconds = {
-        "ours": 2.0, "compiled": 1.5, "pipeline": 3.0, "tar": 2.5, "usual": 5.0, "fast": 1.0,
-        "full": 4.0, "product": 0.5,
-    }  # fmt: skip
+        "ours": 2.0,
+        "compiled": 1.5,
+        "pipeline": 3.0,
+        "tar": 2.5,
+        "usual": 5.0,
+        "fast": 1.0,
+        "full": 4.0,
+        "product": 0.5,
+    }
     monkeypatch.setattr(
         measure, "take_turns", lambda arms, **_: {name: seconds[name] for name in arms}
     )

@@ -41,9 +41,7 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     assert rows["D1"]["ratio"] == 2.5 and rows["D1"]["wanted"] == 1.5
     assert rows["D1c"]["ratio"] == 4.0 and rows["D1c"]["wanted"] == 2.0
     assert rows["D2"]["ratio"] == pytest.approx(0.25) and rows["D2"]["wanted"] == 0.4
-    assert rows["D1"]["milliseconds_per_step"] == {
-        "ours": 1000, "compiled": 625, "recipe": 2500
-    }  # fmt: skip
+    assert rows["D1"]["milliseconds_per_step"] == {"ours": 1000, "compiled": 625, "recipe": 2500}
 
 
 def test_the_miniature_has_no_limit(world, monkeypatch):

@@ -13,9 +13,13 @@ from synthbridge.core.log import StageLog
 
 def _run(*arguments, cwd=ROOT, **environment):
     return subprocess.run(
-        [sys.executable, str(ROOT / "src"), "estimate", *arguments], cwd=cwd, text=True,
-        capture_output=True, check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "src"), "estimate", *arguments],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
 
 
 def test_durations_as_people_write_them():
@@ -25,8 +29,9 @@ def test_durations_as_people_write_them():
 
 
 def test_the_default_from_nothing(tmp_path):
-    result = _run(SYNTHBRIDGE_WORK=str(tmp_path), SYNTHBRIDGE_PROCESSES="2",
-                  CUDA_VISIBLE_DEVICES="")  # fmt: skip
+    result = _run(
+        SYNTHBRIDGE_WORK=str(tmp_path), SYNTHBRIDGE_PROCESSES="2", CUDA_VISIBLE_DEVICES=""
+    )
     assert result.returncode == 0, result.stderr
     for words in ("images to draw", "finetune_bridged", "in all", "core-hours", "2 processes"):
         assert words in result.stdout

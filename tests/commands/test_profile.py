@@ -33,8 +33,14 @@ DATASETS = {
     "pets": ("mean_per_class", 0.003),
     "sun397": ("top1", 0.003),
 }
-TRAIN_PER_CLASS = {"caltech101": 30, "dogs": 100, "dtd": 80, "flowers": 20, "food": 750,
-                   "sun397": 50}  # fmt: skip
+TRAIN_PER_CLASS = {
+    "caltech101": 30,
+    "dogs": 100,
+    "dtd": 80,
+    "flowers": 20,
+    "food": 750,
+    "sun397": 50,
+}
 STATED = {  # by the paper, whatever the data set
     "invert.num_steps": 20_000,
     "generate.sampler": "ddpm",
@@ -77,8 +83,11 @@ def _value(params, key):
 
 def _leaves(values, path=""):
     if isinstance(values, dict) and values:
-        return {k: v for name, value in values.items()
-                for k, v in _leaves(value, f"{path}.{name}" if path else name).items()}  # fmt: skip
+        return {
+            k: v
+            for name, value in values.items()
+            for k, v in _leaves(value, f"{path}.{name}" if path else name).items()
+        }
     return {path: values}
 
 
@@ -126,19 +135,45 @@ def test_all_ten_are_there():
 def test_it_differs_from_the_default_only_where_it_means_to():
     default, paper = _leaves(DEFAULT.model_dump()), _leaves(_composed().model_dump())
     same = {name for name in default.keys() & paper.keys() if default[name] == paper[name]}
-    kept = ("arms.", "clip_tuning.num_epochs", "clip_tuning.real_batch_size", "clip_tuning.sets",
-            "clip_tuning.synthetic_batch_size", "clip_tuning.weight_decay",
-            "invert.placeholder", "invert.initial_word", "invert.seed", "generate.seed",
-            "generate.guided_fraction", "generate.jpeg_quality", "generate.compile",
-            "invert.compile", "training.batch_size",
-            "training.momentum", "training.weight_decay", "training.augment",
-            "training.normalisation", "training.start", "training.frozen_norm", "probe.cues",
-            "real_leg.select_on",
-            "stage_one.mixup.mixup", "stage_one.plain.mixup", "report.measure",
-            "report.smallest_gain", "examine.neighbours", "examine.max_images",
-            "examine.kid_subsets", "examine.seed",
-            "report.confidence", "report.num_resamples", "report.seed", "report.grid_",
-            "synthetic.template.prompts", "synthetic.template.shots")  # fmt: skip
+    kept = (
+        "arms.",
+        "clip_tuning.num_epochs",
+        "clip_tuning.real_batch_size",
+        "clip_tuning.sets",
+        "clip_tuning.synthetic_batch_size",
+        "clip_tuning.weight_decay",
+        "invert.placeholder",
+        "invert.initial_word",
+        "invert.seed",
+        "generate.seed",
+        "generate.guided_fraction",
+        "generate.jpeg_quality",
+        "generate.compile",
+        "invert.compile",
+        "training.batch_size",
+        "training.momentum",
+        "training.weight_decay",
+        "training.augment",
+        "training.normalisation",
+        "training.start",
+        "training.frozen_norm",
+        "probe.cues",
+        "real_leg.select_on",
+        "stage_one.mixup.mixup",
+        "stage_one.plain.mixup",
+        "report.measure",
+        "report.smallest_gain",
+        "examine.neighbours",
+        "examine.max_images",
+        "examine.kid_subsets",
+        "examine.seed",
+        "report.confidence",
+        "report.num_resamples",
+        "report.seed",
+        "report.grid_",
+        "synthetic.template.prompts",
+        "synthetic.template.shots",
+    )
     for name in default.keys() | paper.keys():
         if name.startswith(kept) and name != "report.measure":
             assert name in same, name
@@ -210,8 +245,12 @@ def test_dvc_takes_it(repository, shots):
     stages = _stages()
     sets = ["template", *(f"dsi_{count}" for count in shots or ["full"])]
     blocks = [f"b{number}" for number in range(6)]
-    drawn = {f"generate@{dataset}-{name}-{block}"
-             for dataset in ("cars", "food") for name in sets for block in blocks}  # fmt: skip
+    drawn = {
+        f"generate@{dataset}-{name}-{block}"
+        for dataset in ("cars", "food")
+        for name in sets
+        for block in blocks
+    }
     assert drawn == {name for name in stages if name.startswith("generate@")}
     outs = {out.def_path for stage in stages.values() for out in stage.outs}
     deps = {dep.def_path for stage in stages.values() for dep in stage.deps}

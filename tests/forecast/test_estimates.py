@@ -128,10 +128,15 @@ def test_real_images_alone_need_no_generator():
 
 def _rates(**changes):
     values = {
-        "device": "a test", "kind": "cpu", "source": "measured", "date": "today",
-        "seconds": {"start": 3.0}, "generators": {"G": {"row": 0.5}},
-        "backbones": {"B": {"step": 2.0}}, "bytes": {"B": {"model": 100.0}},
-    }  # fmt: skip
+        "device": "a test",
+        "kind": "cpu",
+        "source": "measured",
+        "date": "today",
+        "seconds": {"start": 3.0},
+        "generators": {"G": {"row": 0.5}},
+        "backbones": {"B": {"step": 2.0}},
+        "bytes": {"B": {"model": 100.0}},
+    }
     return Rates(**{**values, **changes})
 
 

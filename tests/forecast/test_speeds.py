@@ -23,8 +23,10 @@ def own(tmp_path, monkeypatch):
             "backbones": {"vit_tiny 32": committed.backbones["test_resnet 24"]},
         }
     )
-    values = {"devices": {"here": mine.model_dump(exclude_defaults=True)},
-              "bytes": {"vit_tiny 32": {"backbone": 5.0, "classifier": 5.0}}}  # fmt: skip
+    values = {
+        "devices": {"here": mine.model_dump(exclude_defaults=True)},
+        "bytes": {"vit_tiny 32": {"backbone": 5.0, "classifier": 5.0}},
+    }
     YAML(typ="safe", pure=True).dump(values, tmp_path / rates.MEASURED)
     return tmp_path
 

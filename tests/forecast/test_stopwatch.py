@@ -55,8 +55,12 @@ def test_images_are_smooth_and_differ():
 def test_every_kind_of_a_backbone_is_measured(tmp_path):
     config = {"mean": [0.5] * 3, "std": [0.25] * 3, "num_classes": 5, "input_size": [3, 24, 24]}
     torch.manual_seed(0)
-    save_for_hf(timm.create_model("test_resnet", num_classes=5), str(tmp_path),
-                model_config={"pretrained_cfg": config}, safe_serialization=True)  # fmt: skip
+    save_for_hf(
+        timm.create_model("test_resnet", num_classes=5),
+        str(tmp_path),
+        model_config={"pretrained_cfg": config},
+        safe_serialization=True,
+    )
     params = read_params(ROOT / "params.yaml")
     training = params.training.model_copy(update={"batch_size": 16})
     probe = params.probe.model_copy(update={"num_epochs": 2})

@@ -153,8 +153,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("name", help="of profiles/NAME.yaml")
     parser.add_argument("datasets", nargs="*", help="of the ten data sets by name")
     parser.add_argument("--shots", nargs="+", default=[], help="numbers of images a class, or full")
-    parser.add_argument("--table5", action="store_true",
-                        help="with the paper's learning rate, chosen on test")  # fmt: skip
+    parser.add_argument(
+        "--table5", action="store_true", help="with the paper's learning rate, chosen on test"
+    )
     args = parser.parse_args(arguments)
     datasets, shots = list(dict.fromkeys(args.datasets)), list(dict.fromkeys(args.shots))
     profile(args.name, datasets, shots, args.table5)

@@ -1,14 +1,12 @@
 """What work costs: amounts of each kind of work, and the seconds that they take.
 
-`missing_work` says with these functions what a stage is about to do, `estimates` what all will.
+With these functions `missing_work` counts what a stage is about to do, and `dataset_work` what all
+stages will.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from synthbridge.core.files import read_json
 from synthbridge.diffusion.settings import (
     LEARNED,
     InversionSettings,
@@ -16,6 +14,7 @@ from synthbridge.diffusion.settings import (
     SyntheticSettings,
     count_steps,
 )
+from synthbridge.forecast.sizes import DatasetSize
 from synthbridge.upstream.settings import (
     BackboneSettings,
     ClipSettings,
@@ -27,27 +26,6 @@ from synthbridge.upstream.settings import (
 Amounts = Mapping[str, float]  # kind of work -> how much of it
 
 NUM_READINGS = 11  # of an inversion's loss at fixed noise
-
-
-@dataclass(frozen=True)
-class DatasetSize:
-    """Numbers of images of a real data set."""
-
-    num_classes: int
-    num_train: int
-    num_validation: int
-    num_test: int
-
-    @property
-    def num_images(self) -> int:
-        """Of all splits."""
-        return self.num_train + self.num_validation + self.num_test
-
-    def num_seen(self, shots: int | str | None) -> int:
-        """Return the training images that a run with so many shots sees."""
-        if shots is None:
-            return 0
-        return self.num_train if shots == "full" else self.num_classes * int(shots)
 
 
 def add(*amounts: Amounts) -> dict[str, float]:
@@ -150,12 +128,3 @@ def seconds_of_units(
     if shared and len(each) < processes:
         return sum(each) / processes
     return max((sum(each[rank::processes]) for rank in range(processes)), default=0.0)
-
-
-def prepared_size(folder: Path) -> DatasetSize:
-    """Read the size of a data set that `prepare` has left."""
-    facts = read_json(folder / "dataset.json")
-    counts = facts["counts"]
-    return DatasetSize(
-        len(facts["class_names"]), counts["train"], counts["validation"], counts["test"]
-    )

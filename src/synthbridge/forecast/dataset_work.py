@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from synthbridge.clip.class_scores import count_kept
 from synthbridge.data.synthetic import plan_shards, subset_names
 from synthbridge.forecast import amounts
-from synthbridge.forecast.amounts import Amounts, DatasetSize
+from synthbridge.forecast.amounts import Amounts
+from synthbridge.forecast.sizes import DatasetSize
 from synthbridge.forecast.training_counts import VANILLA, TrainingCounts
 from synthbridge.params import Params
 from synthbridge.training.settings import LegSettings
@@ -98,9 +99,12 @@ class DatasetWork:
         work: Amounts = {"embedded_image": embedded}
         start: Amounts = {"embedding_start": 1}
         return StageWork(
-            self._name("retrieve", set_), (work,), start, {"synthetic_image": found},
+            self._name("retrieve", set_),
+            (work,),
+            start,
+            {"synthetic_image": found},
             most_processes=1,
-        )  # fmt: skip
+        )
 
     def _examined(self, set_: str, *, is_first: bool) -> StageWork:
         """examine: the set's images, and the real ones once for all sets."""
@@ -109,8 +113,9 @@ class DatasetWork:
         own = subsets * self.size.num_classes * settings.images_per_class
         real = (self.size.num_train + self.size.num_test) if is_first else 0
         work: Amounts = {"embedded_image": own + real, "examination": subsets}
-        return StageWork(self._name("examine", set_), (work,), {"embedding_start": 1},
-                         most_processes=1)  # fmt: skip
+        return StageWork(
+            self._name("examine", set_), (work,), {"embedding_start": 1}, most_processes=1
+        )
 
     def _trained(
         self, stage: str, set_: str | None, units: Sequence[Amounts], num_stored: int | None = None

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from synthbridge.forecast import amounts
-from synthbridge.forecast.amounts import DatasetSize
 from synthbridge.forecast.dataset_work import DatasetWork, StageWork
-from synthbridge.forecast.sizes import read_sizes
+from synthbridge.forecast.sizes import DatasetSize, read_sizes
 from synthbridge.forecast.speeds import Speeds, backbone_name, generator_name
 from synthbridge.params import Params
 

@@ -1,18 +1,31 @@
 """Measures the speeds of this machine with the models of params.yaml, in a minute or two."""
 
 import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from ruamel.yaml import YAML
+from torch import nn
 
 from synthbridge.clip.embedding import load_clip
 from synthbridge.core.files import whole_file
 from synthbridge.core.log import say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.units import work_folder
+from synthbridge.data.shards import encode_jpeg, index_shard, write_shard
+from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.latents import cache_latents
+from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.sampling import sample_images
+from synthbridge.evidence.leep import leep
+from synthbridge.evidence.logme import logme
 from synthbridge.forecast.speeds import (
     COMMITTED,
     MEASURED,
@@ -22,17 +35,41 @@ from synthbridge.forecast.speeds import (
     generator_name,
     read_speeds_file,
 )
-from synthbridge.forecast.speeds_of_backbone import measure_backbone
-from synthbridge.forecast.speeds_of_generator import measure_generator
-from synthbridge.forecast.speeds_of_miniature import measure_miniature
 from synthbridge.forecast.stopwatch import (
     least_seconds,
     seconds_of_code,
     seconds_of_command,
+    seconds_of_one,
     smooth_images,
 )
 from synthbridge.params import Params
+from synthbridge.training.classifier import load_backbone, save_classifier
+from synthbridge.training.features import extract_features, fixed_feature_accuracies
+from synthbridge.training.heads import fresh_head
+from synthbridge.training.images import ImageSet
+from synthbridge.training.loop import Recipe, predict, train
 from synthbridge.training.team import Team
+from synthbridge.training.trainings import load_samples, make_recipe
+from synthbridge.upstream.backbone import draw_letters, make_backbone, train_backbone
+from synthbridge.upstream.clip import make_clip, scale_pixels, train_clip
+from synthbridge.upstream.generator import (
+    encode_captions,
+    encode_images,
+    make_scheduler,
+    make_unet,
+    make_vae,
+    train_unet,
+    train_vae,
+)
+from synthbridge.upstream.pool import Pool, read_pool, write_pool_shard
+from synthbridge.upstream.settings import (
+    BackboneSettings,
+    ClipSettings,
+    GeneratorSettings,
+    PoolSettings,
+    UpstreamSettings,
+)
+from synthbridge.upstream.tokenizer import train_tokenizer
 
 UPSTREAM = Path("data/upstream")  # where dvc.yaml has `upstream` leave the models
 STARTS = {"light_start": "plan", "training_start": "select", "upstream_start": "upstream"}
@@ -42,6 +79,17 @@ from synthbridge.clip.embedding import load_clip
 from synthbridge.stages import examine
 load_clip(Path({folder!r}), torch.device({device!r}))
 """
+# What a stage that draws does before it draws, in a process that has done nothing yet.
+LOADING_GENERATOR = """
+from pathlib import Path; import torch
+from synthbridge.diffusion import sampling
+from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.stages import generate
+from synthbridge.core import processes
+load_text_to_image(Path({folder!r})).to_fastest(torch.device({device!r}))
+"""
+NUM_CLASSES, NUM_IMAGES = 10, 512  # of the made-up images that are trained on
+NUM_STEPS, NUM_SMALL = 6, 400  # of the miniature's models
 
 
 def measure(params: Params, name: str) -> Path:
@@ -72,41 +120,34 @@ def _measure(
 ) -> tuple[Speeds, dict[str, dict[str, float]]]:
     device, team = accelerator.device, Team(accelerator, rank=0, size=1)
     say("measuring how stages start, a training, and what the upstream needs")
-    seconds = {kind: seconds_of_command(["src", stage, "--help"]) for kind, stage in STARTS.items()}
+    seconds = {
+        kind: seconds_of_command(["-m", "synthbridge", stage, "--help"])
+        for kind, stage in STARTS.items()
+    }
     seconds |= measure_miniature(params.upstream)
     sizes: dict[str, dict[str, float]] = {}
-    backbone = backbone_name(params.upstream, params.training.image_size)
-    backbones = {backbone: measure_backbone(params, UPSTREAM / "backbone", team)}
+    name = backbone_name(params.upstream, params.training.image_size)
+    backbones = {name: measure_classifier(params, UPSTREAM / "backbone", team)}
     weights = (UPSTREAM / "backbone" / "model.safetensors").stat().st_size
-    sizes[backbone] = {"backbone": weights, "classifier": weights}
+    sizes[name] = {"backbone": weights, "classifier": weights}
     if params.upstream.clip:
         say("measuring CLIP")
         seconds |= _measure_clip(UPSTREAM / "clip", device)
     generators = {}
-    if generator := generator_name(params.upstream):
+    if name := generator_name(params.upstream):
         say("measuring drawing and style inversion")
-        generators[generator] = measure_generator(params, UPSTREAM / "generator", device)
+        generators[name] = measure_generator(params, UPSTREAM / "generator", device)
     committed = read_speeds_file(COMMITTED).devices["cpu"].seconds
     speeds = Speeds(
         device=_device_name(device),
         kind="cpu" if device.type == "cpu" else "gpu",
-        source="measured",
+        basis="measured",
         date=date.today().isoformat(),
         seconds={**committed, **_rounded(seconds)},
         generators=_merged(before and before.generators, generators),
         backbones=_merged(before and before.backbones, backbones),
     )
     return speeds, sizes
-
-
-def _measure_clip(folder: Path, device: torch.device) -> dict[str, float]:
-    clip = load_clip(folder, device)
-    images = smooth_images(256, 32)  # the processor makes them fit
-    loading = LOADING_CLIP.format(folder=str(folder), device=str(device))
-    return {
-        "embedding_start": seconds_of_code(loading),
-        "embedded_image": least_seconds(lambda: clip.embed_images(images)) / len(images),
-    }
 
 
 def _merged(
@@ -128,3 +169,269 @@ def _device_name(device: torch.device) -> str:
     lines = listed.read_text().splitlines() if listed.is_file() else []
     models = [row.partition(": ")[2] for row in lines if row.startswith("model name")]
     return f"{models[0] if models else platform.machine()}, one core"
+
+
+# --- CLIP -----------------------------------------------------------------------------------------
+
+
+def _measure_clip(folder: Path, device: torch.device) -> dict[str, float]:
+    clip = load_clip(folder, device)
+    images = smooth_images(256, 32)  # the processor makes them fit
+    loading = LOADING_CLIP.format(folder=str(folder), device=str(device))
+    return {
+        "embedding_start": seconds_of_code(loading),
+        "embedded_image": least_seconds(lambda: clip.embed_images(images)) / len(images),
+    }
+
+
+# --- a classifier: training, judging, probing, reading its images ---------------------------------
+
+
+def measure_classifier(params: Params, folder: Path, team: Team) -> dict[str, float]:
+    """Measure the classifier in `folder`.
+
+    Returns:
+        Seconds of each of `speeds.BACKBONE_KINDS`.
+    """
+    settings = params.training
+    recipe = make_recipe(settings, folder, flip=True)
+    pixels = torch.from_numpy(smooth_images(NUM_IMAGES, settings.resize_size))
+    labels = torch.arange(NUM_IMAGES) % NUM_CLASSES
+    images = ImageSet(
+        pixels.permute(0, 3, 1, 2).contiguous().to(team.device), labels.to(team.device)
+    )
+    model = load_backbone(folder, num_classes=NUM_CLASSES, seed=0)
+    few = max(1, settings.batch_size // 4)
+    of_batch = {
+        size: _seconds_of_step(model, images, recipe, team, size)
+        for size in (few, settings.batch_size)
+    }
+    rows = max(1, settings.batch_size - few)
+    row = max(0.0, (of_batch[settings.batch_size] - of_batch[few]) / rows)
+    return {
+        "training": _seconds_of_a_model(folder),
+        "gradient_step": max(0.0, of_batch[few] - few * row),
+        "trained_row": row,
+        "predicted_row": least_seconds(lambda: predict(model, images, recipe, team)) / NUM_IMAGES,
+        "probed_image": _seconds_of_probing(params, model, images, recipe, team),
+        "read_image": _seconds_of_reading(params, team),
+    }
+
+
+def _seconds_of_step(
+    model: nn.Module, images: ImageSet, recipe: Recipe, team: Team, batch: int
+) -> float:
+    recipe = replace(recipe, settings=recipe.settings.model_copy(update={"batch_size": batch}))
+
+    def take(num_steps: int) -> object:
+        return train(
+            model,
+            images,
+            recipe,
+            num_steps=num_steps,
+            learning_rate=1e-4,
+            mixup=0.0,
+            seed=0,
+            team=team,
+        )
+
+    return seconds_of_one(take, 4, 12)[0]
+
+
+def _seconds_of_a_model(folder: Path) -> float:
+    """What every training takes beside its steps: a model is loaded, and one saved."""
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            model = load_backbone(folder, num_classes=NUM_CLASSES, seed=0)
+            save_classifier(model, Path(name) / "model.safetensors")
+
+    return least_seconds(run)
+
+
+def _seconds_of_probing(
+    params: Params, model: nn.Module, images: ImageSet, recipe: Recipe, team: Team
+) -> float:
+    """Return the seconds for an image of a data set, half of whose images are for training."""
+    index = torch.arange(NUM_IMAGES // 2, device=team.device)
+    half = ImageSet(images.at(index), images.labels[index])
+    labels = half.labels.cpu().numpy()
+
+    def run() -> None:
+        table = extract_features(model, half, recipe)
+        extract_features(model, half, recipe)  # the other half
+        leep(predict(model, half, recipe, team), labels, NUM_CLASSES)
+        logme(table.cpu().numpy(), labels, NUM_CLASSES)
+        splits = ("train", "validation", "test")
+        start = fresh_head(table.shape[1], NUM_CLASSES, 0).to(table.device)
+        for _ in range(2):  # a new head, and the model's own
+            fixed_feature_accuracies(
+                [dict.fromkeys(splits, table)],
+                dict.fromkeys(splits, half.labels),
+                [start],
+                recipe.settings,
+                learning_rates=params.real_leg.learning_rates,
+                num_epochs=params.probe.num_epochs,
+                seeds=[0],
+            )
+
+    return least_seconds(run, 1) / NUM_IMAGES
+
+
+def _seconds_of_reading(params: Params, team: Team) -> float:
+    """Return the seconds of one JPEG, from its shard to a square in memory."""
+    images, size = smooth_images(128, params.training.resize_size), params.training.resize_size
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "shard.tar"
+        write_shard(
+            path,
+            (
+                {"__key__": f"{index:05d}", "jpg": encode_jpeg(image, 95), "cls": 0, "json": {}}
+                for index, image in enumerate(images)
+            ),
+        )
+        samples = index_shard(path)
+        return least_seconds(lambda: load_samples(samples, size, team.device)) / len(images)
+
+
+# --- a generator: drawing, and learning words -----------------------------------------------------
+
+
+def measure_generator(params: Params, folder: Path, device: torch.device) -> dict[str, float]:
+    """Measure the generator in `folder`.
+
+    Returns:
+        Seconds of each of `speeds.GENERATOR_KINDS`.
+    """
+    model = load_text_to_image(folder).to_fastest(device)
+    count = 64 if model.image_size < 256 else 16
+    prompts = [f"A photo of a thing {index}" for index in range(count)]
+    seeds = list(range(count))
+
+    def draw(num_steps: int) -> np.ndarray:
+        batches = sample_images(
+            model,
+            prompts,
+            seeds,
+            sampler=params.generate.sampler,
+            num_steps=num_steps,
+            guidance_scale=2.0,
+            batch_size=count,
+        )
+        return np.concatenate(list(batches))
+
+    step, decoding = seconds_of_one(draw, 3, 9)
+    images = draw(3)
+    # Threads write while a GPU draws; on the CPU they take the time of the same cores.
+    written = _seconds_of_writing(images, params) if device.type == "cpu" else 0.0
+    loading = LOADING_GENERATOR.format(folder=str(folder), device=str(device))
+    return {
+        "load_generator": seconds_of_code(loading),
+        "denoised_row": step / (2 * count),  # two rows an image with guidance
+        "drawn_image": (decoding + written) / count,
+        **_measure_inversion(params, model, images),
+    }
+
+
+def _seconds_of_writing(images: np.ndarray, params: Params) -> float:
+    def write() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            samples = (
+                {
+                    "__key__": f"{index:05d}",
+                    "jpg": encode_jpeg(image, params.generate.jpeg_quality),
+                    "cls": 0,
+                    "json": {"prompt": "A photo of a thing"},
+                }
+                for index, image in enumerate(images)
+            )
+            write_shard(Path(name) / "shard.tar", samples)
+
+    return least_seconds(write)
+
+
+def _measure_inversion(params: Params, model: TextToImage, images: np.ndarray) -> dict[str, float]:
+    labels = [index % NUM_CLASSES for index in range(len(images))]
+    names = [f"thing {index}" for index in range(NUM_CLASSES)]
+    batch = min(params.invert.batch_size, len(images))
+
+    def learn(num_steps: int) -> object:
+        changes = {"num_steps": num_steps, "batch_size": batch}
+        settings = params.invert.model_copy(update=changes)
+        return invert_style(model, settings, images, labels, names, flip=False)
+
+    step, _ = seconds_of_one(learn, 20, 40)  # both read the loss at fixed noise eleven times
+    encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
+    return {"encoded_image": encoded / len(images), "inverted_row": step / batch}
+
+
+# --- the miniature upstream: its pool, and a few steps of its models ------------------------------
+
+
+def measure_miniature(upstream: UpstreamSettings) -> dict[str, float]:
+    """Measure what the miniature's settings ask for.
+
+    Returns:
+        Seconds of each kind of work that they need; none of a model that comes from elsewhere.
+    """
+    found: dict[str, float] = {}
+    if isinstance(upstream.backbone, BackboneSettings):
+        found |= _measure_letters(upstream.backbone)
+    if upstream.pool is None:
+        return found
+    small = upstream.pool.model_copy(update={"num_images": NUM_SMALL})
+    found["pool_image"] = _seconds_of_pool_image(small)
+    if isinstance(upstream.clip, ClipSettings):
+        with tempfile.TemporaryDirectory() as name:
+            write_pool_shard(small, 0, Path(name))
+            pool = read_pool(Path(name))
+            found |= _measure_models(upstream.clip, upstream.generator, pool, Path(name))
+    return found
+
+
+def _seconds_of_pool_image(pool: PoolSettings) -> float:
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            write_pool_shard(pool.model_copy(update={"num_images": 100}), 0, Path(name))
+
+    return least_seconds(run) / 100
+
+
+def _measure_letters(settings: BackboneSettings) -> dict[str, float]:
+    model = make_backbone(settings.model, settings.input_size, settings.seed)
+    images, labels = draw_letters(NUM_SMALL, settings.input_size, settings.seed)
+    drawn = least_seconds(lambda: draw_letters(NUM_SMALL, settings.input_size, settings.seed))
+    step = _seconds_of_next_step(train_backbone(model, images, labels, settings))
+    return {"letter": drawn / NUM_SMALL, "letter_row": step / settings.batch_size}
+
+
+def _measure_models(
+    of_clip: ClipSettings, of_generator: object, pool: Pool, folder: Path
+) -> dict[str, float]:
+    tokenizer = train_tokenizer(pool.captions, folder)
+    steps = train_clip(make_clip(tokenizer, 0), tokenizer, pool, of_clip)
+    found = {"clip_row": _seconds_of_next_step(steps) / of_clip.batch_size}
+    if not isinstance(of_generator, GeneratorSettings):
+        return found
+    images = scale_pixels(pool.images)
+    vae = make_vae(0)
+    steps = train_vae(vae, images, of_generator.vae, 0)
+    found["vae_row"] = _seconds_of_next_step(steps) / of_generator.vae.batch_size
+    model = make_clip(tokenizer, 0)
+    states, rows = encode_captions(model.text_model, tokenizer, pool.captions)
+    steps = train_unet(
+        make_unet(states.shape[-1], 0),
+        make_scheduler(),
+        encode_images(vae, images),
+        states.clone(),
+        rows,
+        of_generator.unet,
+        caption_dropout=of_generator.caption_dropout,
+        seed=0,
+    )
+    found["unet_row"] = _seconds_of_next_step(steps) / of_generator.unet.batch_size
+    return found
+
+
+def _seconds_of_next_step(steps: Iterator[float]) -> float:
+    return least_seconds(lambda: list(islice(steps, NUM_STEPS))) / NUM_STEPS

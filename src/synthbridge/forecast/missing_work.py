@@ -4,7 +4,7 @@ The one door to this room for stages, and they do not even import it: the entry 
 (`running.console`). So no key of a unit and no dependency in dvc.yaml rests on a forecast.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
-from synthbridge.forecast.amounts import Amounts, prepared_size
+from synthbridge.forecast.amounts import Amounts
+from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
     GENERATOR_KINDS,
@@ -84,12 +85,10 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
 def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> MissingWork:
     """The miniature's models that are missing, by name, in their two rounds."""
     models = amounts.miniature_models(params)
-    return MissingWork(
-        [
-            [of_round[name] for name in names]
-            for of_round, names in zip(models, missing, strict=True)
-        ]
-    )
+    rounds = [
+        [of_round[name] for name in names] for of_round, names in zip(models, missing, strict=True)
+    ]
+    return MissingWork(rounds)
 
 
 def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
@@ -150,7 +149,7 @@ def _finetune(
     )
 
 
-def _trainings(units) -> MissingWork:
+def _trainings(units: Iterable[Amounts]) -> MissingWork:
     return MissingWork([list(units)], is_shared=True)
 
 

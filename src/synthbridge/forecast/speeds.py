@@ -3,10 +3,11 @@
 docs/planning.md says what each kind of work is.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synthbridge.core.settings import Settings, check_settings, read_yaml
 from synthbridge.core.units import work_folder
@@ -16,16 +17,36 @@ from synthbridge.upstream.settings import BackboneFile, BackboneSettings, Upstre
 Seconds = Annotated[float, Field(ge=0)]
 
 DEVICE_KINDS = (
-    "light_start", "training_start", "embedding_start", "upstream_start", "dvc_stage",
-    "pool_image", "clip_row", "vae_row", "unet_row", "letter", "letter_row",
-    "embedded_image", "examination", "tuned_row", "report",
-)  # fmt: skip
+    "light_start",
+    "training_start",
+    "embedding_start",
+    "upstream_start",
+    "pool_image",
+    "clip_row",
+    "vae_row",
+    "unet_row",
+    "letter",
+    "letter_row",
+    "embedded_image",
+    "examination",
+    "tuned_row",
+    "report",
+)
 GENERATOR_KINDS = (
-    "load_generator", "encoded_image", "inverted_row", "denoised_row", "drawn_image",
-)  # fmt: skip
+    "load_generator",
+    "encoded_image",
+    "inverted_row",
+    "denoised_row",
+    "drawn_image",
+)
 BACKBONE_KINDS = (
-    "training", "read_image", "gradient_step", "trained_row", "predicted_row", "probed_image",
-)  # fmt: skip
+    "training",
+    "read_image",
+    "gradient_step",
+    "trained_row",
+    "predicted_row",
+    "probed_image",
+)
 
 COMMITTED = Path(__file__).with_name("speeds.yaml")
 MEASURED = "speeds.yaml"  # in the work folder: this machine's own
@@ -36,7 +57,7 @@ class Speeds(Settings):
 
     device: str
     kind: Literal["cpu", "gpu"]
-    source: Literal["measured", "predicted"]
+    basis: Literal["measured", "predicted"]
     date: str  # of the measurement, or of the prediction
     seconds: dict[str, Seconds]
     generators: dict[str, dict[str, Seconds]]  # by name, as `generator_name` gives it
@@ -50,8 +71,10 @@ class Speeds(Settings):
             ValueError: if the device has not been measured with one of them.
         """
         seconds = dict(self.seconds)
-        for what, name, known in (("generator", generator, self.generators),
-                                  ("backbone", backbone, self.backbones)):  # fmt: skip
+        for what, name, known in (
+            ("generator", generator, self.generators),
+            ("backbone", backbone, self.backbones),
+        ):
             if name is None:
                 continue
             if name not in known:
@@ -65,7 +88,7 @@ class Speeds(Settings):
     @property
     def origin(self) -> str:
         """Where the speeds come from, in words."""
-        return f"{self.device}, {self.source} {self.date}"
+        return f"{self.device}, {self.basis} {self.date}"
 
 
 class SpeedsFile(Settings):
@@ -73,6 +96,24 @@ class SpeedsFile(Settings):
 
     devices: dict[str, Speeds]  # by a short name
     bytes: dict[str, dict[str, float]]  # by model: what one image or model of it takes on a disk
+
+    @model_validator(mode="after")
+    def _every_kind_has_a_speed(self) -> "SpeedsFile":
+        for name, speeds in self.devices.items():
+            _check_kinds(f"devices.{name}.seconds", speeds.seconds, DEVICE_KINDS)
+            for model, seconds in speeds.generators.items():
+                _check_kinds(f"devices.{name}.generators.{model}", seconds, GENERATOR_KINDS)
+            for model, seconds in speeds.backbones.items():
+                _check_kinds(f"devices.{name}.backbones.{model}", seconds, BACKBONE_KINDS)
+        return self
+
+
+def _check_kinds(where: str, seconds: Mapping[str, float], kinds: Sequence[str]) -> None:
+    if missing := [kind for kind in kinds if kind not in seconds]:
+        raise ValueError(
+            f"{where} lacks {', '.join(missing)}; add the seconds, or measure this machine again "
+            "with 'python src estimate --measure'"
+        )
 
 
 def read_speeds_file(path: Path) -> SpeedsFile:

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 
+import synthbridge
+
 ROUNDS = 3
+SOURCE = Path(synthbridge.__file__).parents[1]  # or where the package is installed
 
 
 def least_seconds(run: Callable[[], object], rounds: int = ROUNDS) -> float:
@@ -39,22 +43,21 @@ def seconds_of_one(run: Callable[[int], object], small: int, large: int) -> tupl
 
 def seconds_of_code(code: str) -> float:
     """Return the least seconds of Python code in a process that starts and leaves as a stage's."""
-    before = (
-        "import gc, os, sys; sys.path.insert(0, 'src')\n"
-        "from synthbridge.running.memory import set_up_memory; set_up_memory()\n"
-    )
-    # As `python src` ends: it does not take torch apart.
-    return seconds_of_command(["-c", f"{before}{code}\nos._exit(0)"])
+    before = "import gc, os; from synthbridge.running.memory import set_up_memory; set_up_memory()"
+    # As the entry ends: it does not take torch apart.
+    return seconds_of_command(["-c", f"{before}\n{code}\nos._exit(0)"])
 
 
 def seconds_of_command(arguments: Iterable[str]) -> float:
-    """Return the least seconds of a Python command in a process of its own.
+    """Return the least seconds of a Python command in a process of its own, which finds our source.
 
     Raises:
         ValueError: if it fails.
     """
     arguments = list(arguments)
-    environment = {**os.environ, "SYNTHBRIDGE_PROCESSES": "1", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+    one = {"PYTHONPATH": path, "SYNTHBRIDGE_PROCESSES": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **one}
     found = []
     for _ in range(ROUNDS):
         start = time.perf_counter()

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from synthbridge.forecast import amounts
-from synthbridge.forecast.amounts import Amounts, DatasetSize
+from synthbridge.forecast.amounts import Amounts
+from synthbridge.forecast.sizes import DatasetSize
 from synthbridge.training.schedule import num_batches
 from synthbridge.training.settings import LegSettings, RealLegSettings, StageOneSettings
 
