@@ -39,7 +39,7 @@ def test_the_default_from_nothing(tmp_path):
 
 
 def test_the_paper_on_two_nodes_and_one_stage_of_it(tmp_path):
-    paper = ("--params", "profiles/paper.yaml", "--rates", "h200", "--gpus", "8", "--nodes", "2")
+    paper = ("--params", "profiles/paper.yaml", "--speeds", "h200", "--gpus", "8", "--nodes", "2")
     result = _run(*paper, SYNTHBRIDGE_WORK=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert "2 x 8 processes" in result.stdout and "predicted" in result.stdout
@@ -55,8 +55,8 @@ def test_the_paper_on_two_nodes_and_one_stage_of_it(tmp_path):
     ("arguments", "sentence"),
     [
         (["generat"], "'generat' is no stage of this pipeline; choose from upstream, prepare"),
-        (["--rates", "tpu"], "'tpu' are no known rates; choose from cpu, h200"),
-        (["--params", "profiles/paper.yaml"], "or name others by --rates (cpu, h200)"),
+        (["--speeds", "tpu"], "'tpu' are no known speeds; choose from cpu, h200"),
+        (["--params", "profiles/paper.yaml"], "or name others by --speeds (cpu, h200)"),
     ],
 )
 def test_a_fault_is_a_sentence(tmp_path, arguments, sentence):

@@ -9,10 +9,10 @@ from ruamel.yaml import YAML
 from house import ROOT
 from synthbridge.core.settings import check_settings
 from synthbridge.forecast import amounts as costs
-from synthbridge.forecast.amounts import DatasetSize
 from synthbridge.forecast.dataset_work import StageWork
 from synthbridge.forecast.estimates import Work, count_work, predict
-from synthbridge.forecast.speeds import Rates
+from synthbridge.forecast.sizes import DatasetSize
+from synthbridge.forecast.speeds import Speeds
 from synthbridge.forecast.training_counts import TrainingCounts
 from synthbridge.params import Params, read_params
 from synthbridge.training.arms import real_leg_steps
@@ -126,18 +126,18 @@ def test_real_images_alone_need_no_generator():
     assert not any(stage.stage in ("generate", "invert", "bridge") for stage in work.stages)
 
 
-def _rates(**changes):
+def _speeds(**changes):
     values = {
         "device": "a test",
         "kind": "cpu",
-        "source": "measured",
+        "basis": "measured",
         "date": "today",
         "seconds": {"start": 3.0},
         "generators": {"G": {"row": 0.5}},
         "backbones": {"B": {"step": 2.0}},
         "bytes": {"B": {"model": 100.0}},
     }
-    return Rates(**{**values, **changes})
+    return Speeds(**{**values, **changes})
 
 
 def test_processes_take_every_nth_unit_and_the_last_one_decides():
@@ -150,26 +150,26 @@ def test_processes_take_every_nth_unit_and_the_last_one_decides():
     assert costs.seconds_of_units([], seconds, 2, False) == 0
 
 
-def test_a_plan_adds_starts_and_the_slowest_process():
+def test_a_forecast_adds_starts_and_the_slowest_process():
     stage = StageWork(
         "finetune_real@x", ({"step": 3}, {"step": 1}, {"row": 4}), {"start": 1}, {"model": 3}
     )
     single = replace(stage, name="report@x", units=({"step": 1},), stored={}, most_processes=1)
-    found = predict(Work("G", "B", (stage, single)), _rates(), processes=2)
+    found = predict(Work("G", "B", (stage, single)), _speeds(), processes=2)
     assert found.by_stage() == {"finetune_real": 3 + 3 * 2 + 4 * 0.5, "report": 3 + 2}
     assert found.seconds == 16
     assert found.device_hours == pytest.approx((11 * 2 + 5) / 3600)
     assert found.disk_bytes == 300
-    one = predict(Work("G", "B", (stage,)), _rates(), processes=1)
+    one = predict(Work("G", "B", (stage,)), _speeds(), processes=1)
     assert one.seconds == 3 + 8 + 2
 
 
-def test_a_model_without_rates_is_named():
-    with pytest.raises(ValueError, match="no rate of backbone 'C' on a test.*known: B.*--measure"):
-        predict(Work("G", "C", ()), _rates())
+def test_a_model_without_speeds_is_named():
+    with pytest.raises(ValueError, match="no speed of backbone 'C' on a test.*known: B.*--measure"):
+        predict(Work("G", "C", ()), _speeds())
 
 
-def test_the_paper_at_full_size_has_rates_that_know_it():
+def test_the_paper_at_full_size_has_speeds_that_know_it():
     params = read_params(ROOT / "profiles" / "paper.yaml")
     size = DatasetSize(100, 5967, 700, 3333)
     work = count_work(params, dict.fromkeys(params.datasets, size))

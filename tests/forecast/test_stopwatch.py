@@ -1,15 +1,8 @@
-"""What measures rates: that more work takes more, in proportion; no figure is expected."""
+"""What measures speeds: that more work takes more, in proportion; no figure is expected."""
 
 import numpy as np
 import pytest
-import timm
-import torch
-from accelerate import Accelerator
-from timm.models import save_for_hf
 
-from house import ROOT
-from synthbridge.forecast.speeds import BACKBONE_KINDS
-from synthbridge.forecast.speeds_of_backbone import measure_backbone
 from synthbridge.forecast.stopwatch import (
     least_seconds,
     seconds_of_code,
@@ -17,8 +10,6 @@ from synthbridge.forecast.stopwatch import (
     seconds_of_one,
     smooth_images,
 )
-from synthbridge.params import read_params
-from synthbridge.training.team import Team
 
 MATRIX = np.random.default_rng(0).normal(size=(120, 120))
 
@@ -50,25 +41,6 @@ def test_images_are_smooth_and_differ():
     assert images.shape == (3, 32, 32, 3) and images.dtype == np.uint8
     assert np.abs(np.diff(images.astype(int), axis=1)).mean() < 20
     assert not (images[0] == images[1]).all()
-
-
-def test_every_kind_of_a_backbone_is_measured(tmp_path):
-    config = {"mean": [0.5] * 3, "std": [0.25] * 3, "num_classes": 5, "input_size": [3, 24, 24]}
-    torch.manual_seed(0)
-    save_for_hf(
-        timm.create_model("test_resnet", num_classes=5),
-        str(tmp_path),
-        model_config={"pretrained_cfg": config},
-        safe_serialization=True,
-    )
-    params = read_params(ROOT / "params.yaml")
-    training = params.training.model_copy(update={"batch_size": 16})
-    probe = params.probe.model_copy(update={"num_epochs": 2})
-    params = params.model_copy(update={"training": training, "probe": probe})
-    found = measure_backbone(params, tmp_path, Team(Accelerator(cpu=True), rank=0, size=1))
-    assert set(found) == set(BACKBONE_KINDS)
-    assert all(value >= 0 for value in found.values())
-    assert found["predicted_row"] > 0 and found["training"] > 0
 
 
 def test_code_runs_as_a_stage_and_leaves_at_once(tmp_path):
