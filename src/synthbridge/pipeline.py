@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from synthbridge.core.settings import read_yaml
 from synthbridge.params import Params, read_params
@@ -104,6 +105,32 @@ def _set_of(dep: str, lists: Mapping[str, Sequence[str]]) -> str | None:
 # --- writing -------------------------------------------------------------------------------------
 
 
+class _SayNull(RoundTripRepresenter):
+    """Writes null as it stands in our files, not as nothing."""
+
+
+_SayNull.add_representer(
+    type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def faithful_yaml() -> YAML:
+    """Return a reader and writer of YAML that keeps comments, order and lines as they are."""
+    yaml = YAML()
+    yaml.width = 4096  # folds no line that is not folded
+    yaml.Representer = _SayNull
+    return yaml
+
+
+def replace_items(items: Any, new: Sequence[Any]) -> None:
+    """Make `new` the items of a list of such a YAML; what follows the list stays behind it."""
+    after = items.ca.items.get(len(items) - 1)  # ruamel keeps it with the last item
+    items.ca.items.clear()
+    items[:] = new
+    if after is not None and new:
+        items.ca.items[len(items) - 1] = after
+
+
 def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
     """Return dvc.yaml with the sets of `params`.
 
@@ -112,8 +139,7 @@ def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
         params: names the sets.
         largest_volume: images a class that the blocks shall hold; None: the blocks stay.
     """
-    yaml = YAML()
-    yaml.width = 4096  # folds no line that is not folded
+    yaml = faithful_yaml()
     pipeline = yaml.load(text)
     stages = pipeline["stages"]
     for stage, lists in SET_DEPS.items():

@@ -1,6 +1,7 @@
 """The command that says what the settings will cost, and what stages say of it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,11 @@ import pytest
 
 from house import ROOT
 from synthbridge.commands.estimate import duration
-from synthbridge.core.log import StageLog
+from synthbridge.forecast.estimates import count_work
+from synthbridge.forecast.missing_work import Forecast
+from synthbridge.forecast.speeds import read_speeds
+from synthbridge.params import read_params
+from synthbridge.running import console
 
 
 def _run(*arguments, cwd=ROOT, **environment):
@@ -28,27 +33,55 @@ def test_durations_as_people_write_them():
     assert duration(2.9 * 3600) == "2 h 54 min"
 
 
+def _table(printed):
+    """Return name -> value of the rows: indented, the value behind at least two blanks."""
+    rows = (re.fullmatch(r"  (\S.*?) {2,}(\S.*)", line) for line in printed.splitlines())
+    return {row[1]: row[2] for row in rows if row}
+
+
+def _seconds(words):
+    """Read a duration back."""
+    units = {"s": 1, "min": 60, "h": 3600}
+    parts = words.split()
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return sum(float(number) * units[unit] for number, unit in pairs)
+
+
+def _number(words):
+    return float(words.replace(",", ""))
+
+
 def test_the_default_from_nothing(tmp_path):
     result = _run(
         SYNTHBRIDGE_WORK=str(tmp_path), SYNTHBRIDGE_PROCESSES="2", CUDA_VISIBLE_DEVICES=""
     )
     assert result.returncode == 0, result.stderr
-    for words in ("images to draw", "finetune_bridged", "in all", "core-hours", "2 processes"):
-        assert words in result.stdout
+    table = _table(result.stdout)
+    params = read_params(ROOT / "params.yaml")
+    work = count_work(params)
+    assert _number(table["images to draw"]) == work.totals()["drawn_image"]
+    stages = {stage.stage for stage in work.stages}
+    in_all = _seconds(table["in all"])
+    assert sum(_seconds(table[stage]) for stage in stages) == pytest.approx(in_all, rel=0.02)
+    assert 0 < float(table["core-hours"]) <= 2 * in_all / 3600 * 1.01
     assert not any(tmp_path.iterdir())  # it makes nothing
 
 
 def test_the_paper_on_two_nodes_and_one_stage_of_it(tmp_path):
-    paper = ("--params", "profiles/paper.yaml", "--speeds", "h200", "--gpus", "8", "--nodes", "2")
-    result = _run(*paper, SYNTHBRIDGE_WORK=str(tmp_path))
-    assert result.returncode == 0, result.stderr
-    assert "2 x 8 processes" in result.stdout and "predicted" in result.stdout
-    assert (
-        "GPU-hours" in result.stdout
-        and "from the hub, GB                         4.3" in result.stdout
+    paper = ("--params", "profiles/paper.yaml", "--speeds", "h200", "--gpus", "8")
+    one, two = (
+        _run(*paper, "--nodes", nodes, SYNTHBRIDGE_WORK=str(tmp_path)) for nodes in ("1", "2")
     )
-    blocks = _run("generate", *paper, SYNTHBRIDGE_WORK=str(tmp_path)).stdout
-    assert "generate@aircraft-dsi_full-b1" in blocks and "finetune" not in blocks
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    assert read_speeds()["h200"].origin in two.stdout
+    one, two = _table(one.stdout), _table(two.stdout)
+    assert _seconds(one["in all"]) / 2 <= _seconds(two["in all"]) < _seconds(one["in all"])
+    assert float(two["from the hub, GB"]) == pytest.approx(4.3, abs=0.05)
+    blocks = _table(_run("generate", *paper, SYNTHBRIDGE_WORK=str(tmp_path)).stdout)
+    in_all = _seconds(blocks.pop("in all"))
+    assert all(name.startswith("generate@aircraft-") for name in blocks)
+    assert sum(map(_seconds, blocks.values())) == pytest.approx(in_all, rel=0.02)
+    assert in_all == pytest.approx(_seconds(one["generate"]), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -65,16 +98,18 @@ def test_a_fault_is_a_sentence(tmp_path, arguments, sentence):
     assert sentence in result.stderr and "Traceback" not in result.stderr
 
 
-def test_a_stage_compares_its_estimate_with_what_it_took(capsys, tmp_path):
-    log = StageLog("stage: begins")
-    log.expect(12.4, "a machine, measured today")
-    log.done("things", tmp_path)
-    begins, expected, ends = capsys.readouterr().out.splitlines()
+@pytest.mark.parametrize("found", [Forecast(12.4, "a machine, measured today"), None])
+def test_a_stage_compares_its_forecast_with_what_it_took(capsys, tmp_path, monkeypatch, found):
+    """Without speeds it says what it took alone."""
+    monkeypatch.setattr(console, "forecast", lambda *_: found)
+    stage = console.Console()
+    stage.begin("stage: begins")
+    stage.expect("stage", {})
+    stage.done("things", tmp_path)
+    begins, *expected, ends = capsys.readouterr().out.splitlines()
     assert begins == "stage: begins"
-    assert expected == "  about 12 s, by the rates of a machine, measured today"
-    assert ends == f"made things in 0.0 s (12.4 s were estimated): {tmp_path}"
-
-
-def test_without_rates_a_stage_says_what_it_took_alone(capsys, tmp_path):
-    StageLog("stage: begins").done("things", tmp_path)
-    assert "estimated" not in capsys.readouterr().out
+    if found:
+        assert expected == ["  about 12 s, by the speeds of a machine, measured today"]
+        assert ends == f"made things in 0.0 s (12.4 s were estimated): {tmp_path}"
+    else:
+        assert expected == [] and ends == f"made things in 0.0 s: {tmp_path}"

@@ -10,23 +10,26 @@ cannot reach the lists of deps in dvc.yaml.
 """
 
 import argparse
-import re
+import copy
+import io
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
+from ruamel.yaml.tokens import CommentToken
 
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.params import Params
-from synthbridge.pipeline import PIPELINE, fit
+from synthbridge.pipeline import PIPELINE, faithful_yaml, fit, replace_items
 from synthbridge.sources.named.facts import FACTS
 
 T = TypeVar("T")
 
 PROFILES, PARAMS = Path("profiles"), Path("params.yaml")
+LEARNED_SET = "dsi_full"  # of a profile: what --shots repeats
 LARGEST_VOLUME = 3000  # images a class: the most that Bridged draws; dvc.yaml gets blocks for it
 
 
@@ -72,41 +75,23 @@ def compose(text: str, datasets: Sequence[str], shots: Sequence[str], table5: bo
                 f"'{dataset}' is none of {', '.join(FACTS)}; for your own data leave it out, then "
                 "add its group to params.yaml (docs/own-data.md)"
             )
+    yaml = faithful_yaml()
+    values = yaml.load(text)
     if datasets:
-        metric = _shared("report.measure", {name: FACTS[name].metric for name in datasets})
-        text = _with_list(text, "datasets", datasets)
-        text = _replace(text, r"^  measure: \w+", f"  measure: {metric}")
+        metrics = {name: FACTS[name].metric for name in datasets}
+        values["report"]["measure"] = _shared("report.measure", metrics)
+        replace_items(values["datasets"], datasets)
     if table5:
         if not datasets:
             raise ValueError("--table5 is of the ten data sets; name one")
         rates = {name: FACTS[name].learning_rate for name in datasets}
-        text = _with_list(text, "  learning_rates", [_shared("the learning rate", rates)])
-        text = _replace(text, r"^  select_on: \w+", "  select_on: test")  # as the paper chose it
+        replace_items(values["real_leg"]["learning_rates"], [_shared("the learning rate", rates)])
+        values["real_leg"]["select_on"] = "test"  # as the paper chose it
     if shots:
-        text = _with_list(text, "shots", shots)
-        generated = ["template", *(f"dsi_{count}" for count in shots)]
-        retrieved = YAML(typ="safe").load(text)["retrieved_sets"]
-        text = _with_list(text, "generated_sets", generated)
-        text = _with_list(text, "sets", [*generated, *retrieved])
-        group = re.search(r"(?m)^  dsi_full:\n(?:    .*\n)+", text)
-        groups = "".join(_for_shots(group[0], count) for count in shots) if group else ""
-        text = _replace(text, r"^  dsi_full:\n(?:    .*\n)+", groups)
-    return text
-
-
-def _replace(text: str, pattern: str, new: str) -> str:
-    """Replace the one place that `pattern` finds.
-
-    Raises:
-        ValueError: if there is none, or more: the profile is not laid out as profiles/paper.yaml.
-    """
-    text, count = re.subn(pattern, lambda _: new, text, flags=re.MULTILINE)
-    if count != 1:
-        raise ValueError(
-            f"the profile has {count} places that look like '{pattern}', and one is needed; lay it "
-            "out as profiles/paper.yaml"
-        )
-    return text
+        _take_shots(values, [int(count) if count.isdigit() else count for count in shots])
+    out = io.StringIO()
+    yaml.dump(values, out)
+    return out.getvalue()
 
 
 def _shared(setting: str, by_dataset: Mapping[str, T]) -> T:
@@ -124,16 +109,40 @@ def _shared(setting: str, by_dataset: Mapping[str, T]) -> T:
     return next(iter(by_dataset.values()))
 
 
-def _with_list(text: str, name: str, values: Sequence[object]) -> str:
-    """Replace the items of a list; its heading keeps its comment."""
-    indent = " " * (len(name) - len(name.lstrip()))
-    heading = re.search(rf"(?m)^{name}:.*\n", text)
-    items = "".join(f"{indent}- {value}\n" for value in values)
-    return _replace(text, rf"^{name}:.*\n(?:{indent}- .*\n)+", f"{heading and heading[0]}{items}")
+def _take_shots(values: Any, shots: Sequence[int | str]) -> None:
+    """Give each number of shots a set of its own for dataset style inversion.
+
+    Raises:
+        ValueError: if the profile has no group of such a set that could be repeated.
+    """
+    if LEARNED_SET not in values["synthetic"]:
+        raise ValueError(
+            f"the profile has no group synthetic.{LEARNED_SET}, which --shots repeats for each "
+            "number; add one as in profiles/paper.yaml"
+        )
+    generated = ["template", *(f"dsi_{count}" for count in shots)]
+    replace_items(values["shots"], shots)
+    replace_items(values["generated_sets"], generated)
+    replace_items(values["sets"], [*generated, *values["retrieved_sets"]])
+    groups = values["synthetic"]
+    place, about = list(groups).index(LEARNED_SET), groups.ca.items.get(LEARNED_SET)
+    group = groups.pop(LEARNED_SET)
+    for number, count in enumerate(shots):
+        own = copy.deepcopy(group)
+        own["shots"] = count
+        if number < len(shots) - 1:
+            _end_with_group(own)
+        groups.insert(place + number, f"dsi_{count}", own)
+        if about:  # the comment behind the group's name
+            groups.ca.items[f"dsi_{count}"] = about
 
 
-def _for_shots(group: str, count: str) -> str:
-    return group.replace("dsi_full:", f"dsi_{count}:").replace("shots: full", f"shots: {count}")
+def _end_with_group(group: Any) -> None:
+    """Drop the lines that follow a group: ruamel keeps them with the comment of its last value."""
+    comments = group.ca.items.get(list(group)[-1])
+    if comments and comments[2]:
+        own = comments[2].value.partition("\n")[0]
+        comments[2] = CommentToken(f"{own}\n", comments[2].start_mark) if own else None
 
 
 def _refuse_to_lose() -> None:
