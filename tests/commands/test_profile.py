@@ -1,5 +1,6 @@
 """Profiles: the paper's settings hold the paper's facts, and DVC takes them."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from house import ROOT
-from synthbridge.commands.profile import compose, fit_pipeline, profile, repeat_lines
+from synthbridge.commands.profile import LARGEST_VOLUME, compose, profile
 from synthbridge.core.settings import check_settings
 from synthbridge.data.synthetic import check_volume
 from synthbridge.params import Params, read_params
-from synthbridge.pipeline import check_params
+from synthbridge.pipeline import check_params, expand, fit
+from synthbridge.stages import report
 
 PAPER = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
 PIPELINE = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
@@ -52,18 +54,10 @@ STATED = {  # by the paper, whatever the data set
     "real_leg.num_epochs_few_shot": 100,
     "seeds": [0, 1, 2],
     "shots": ["full"],
-}
-CHOSEN = {  # fidelity: where the paper is silent
-    "invert.batch_size": 4,
-    "invert.learning_rate": 2e-3,
-    "generate.num_steps": 50,
-    "training.momentum": 0.9,
-    "training.resize_size": 256,
-    "training.min_crop_area": 0.08,
-    "stage_one.mixup.mixup": 0.2,
-    "stage_one.plain.mixup": 0.0,
-    "real_leg.select_on": "validation",
-    "report.primary_arm": "bridged_pp",
+    "synthetic.template.guidance_scale": 3.5,
+    "synthetic.template.images_per_class": 1000,
+    "synthetic.dsi_full.guidance_scale": 3.5,
+    "synthetic.dsi_full.images_per_class": 1000,
 }
 
 
@@ -91,21 +85,9 @@ def _leaves(values, path=""):
     return {path: values}
 
 
-@pytest.mark.parametrize("key", [*STATED, *CHOSEN])
-def test_what_the_paper_says_and_what_we_chose(key):
-    assert _value(_composed("aircraft"), key) == {**STATED, **CHOSEN}[key]
-
-
-def test_generator_backbone_and_sets_are_the_papers():
-    params = _composed()
-    assert params.upstream.generator.hub == "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    assert params.upstream.backbone.hub == "resnet18.tv_in1k"
-    assert params.upstream.clip.hub == "openai/clip-vit-large-patch14"
-    assert params.upstream.generator.revision is params.upstream.backbone.revision is None
-    assert params.upstream.clip.revision is None
-    assert params.sets == params.generated_sets == ["template", "dsi_full"]
-    for settings in params.synthetic.values():
-        assert (settings.guidance_scale, settings.images_per_class) == (3.5, 1000)
+@pytest.mark.parametrize("key", STATED)
+def test_what_the_paper_says(key):
+    assert _value(_composed("aircraft"), key) == STATED[key]
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -128,57 +110,14 @@ def test_the_papers_own_rate_comes_with_the_switch_that_marks_it(name):
     assert params.real_leg.select_on == "test"
 
 
-def test_all_ten_are_there():
-    assert set(_composed().data) == set(DATASETS)
-
-
-def test_it_differs_from_the_default_only_where_it_means_to():
-    default, paper = _leaves(DEFAULT.model_dump()), _leaves(_composed().model_dump())
-    same = {name for name in default.keys() & paper.keys() if default[name] == paper[name]}
-    kept = (
-        "arms.",
-        "clip_tuning.num_epochs",
-        "clip_tuning.real_batch_size",
-        "clip_tuning.sets",
-        "clip_tuning.synthetic_batch_size",
-        "clip_tuning.weight_decay",
-        "invert.placeholder",
-        "invert.initial_word",
-        "invert.seed",
-        "generate.seed",
-        "generate.guided_fraction",
-        "generate.jpeg_quality",
-        "generate.compile",
-        "invert.compile",
-        "training.batch_size",
-        "training.momentum",
-        "training.weight_decay",
-        "training.augment",
-        "training.normalisation",
-        "training.start",
-        "training.frozen_norm",
-        "probe.cues",
-        "real_leg.select_on",
-        "stage_one.mixup.mixup",
-        "stage_one.plain.mixup",
-        "report.measure",
-        "report.smallest_gain",
-        "examine.neighbours",
-        "examine.max_images",
-        "examine.kid_subsets",
-        "examine.seed",
-        "report.confidence",
-        "report.num_resamples",
-        "report.seed",
-        "report.grid_",
-        "synthetic.template.prompts",
-        "synthetic.template.shots",
+def test_a_profile_is_a_whole_params_yaml():
+    """It leaves no key to a default that the default itself says."""
+    free = ("data.", "retrieved.", "synthetic.", "upstream.")  # groups with names of their own
+    said, own = (
+        {key for key in _leaves(params.model_dump(exclude_unset=True)) if not key.startswith(free)}
+        for params in (DEFAULT, _composed())
     )
-    for name in default.keys() | paper.keys():
-        if name.startswith(kept) and name != "report.measure":
-            assert name in same, name
-        elif not name.startswith(("upstream.", "data.", "synthetic.", "retrieved.")):
-            assert name not in same or name == "report.measure", name
+    assert said == own
 
 
 @pytest.mark.parametrize("shots", [["1", "2", "4", "8", "16"], ["4", "full"], ["1"]])
@@ -198,12 +137,29 @@ def test_each_number_of_shots_has_a_style_of_its_own(shots):
     )
 
 
-def test_comments_stay():
-    text = compose(PAPER, ["cars"], ["1"], True)
-    lost = {line.partition("#")[2] for line in PAPER.splitlines()} - {
-        line.partition("#")[2] for line in text.splitlines()
-    }
-    assert lost == set()
+@pytest.mark.parametrize("text", [PAPER, (ROOT / "params.yaml").read_text(encoding="utf-8")])
+def test_nothing_asked_changes_no_byte(text):
+    assert compose(text, [], [], False) == text
+
+
+def test_there_and_back_gives_the_file():
+    """Every comment stays with its key, whatever stood there in between."""
+    there = compose(PAPER, ["cars", "food"], ["full"], False)
+    assert there != PAPER
+    assert compose(there, ["aircraft"], ["full"], False) == PAPER
+
+
+def test_every_set_of_shots_is_a_group_that_says_why():
+    text = compose(PAPER, ["cars"], ["1", "4"], True)
+    groups = [
+        re.search(rf"(?m)^  dsi_{count}:\n((?:    .*\n)+)(?=( *)\S|\n)", text)[1].splitlines()
+        for count in (1, 4)
+    ]
+    original = re.search(r"(?m)^  dsi_full:\n((?:    .*\n)+)", PAPER)[1].splitlines()
+    for count, group in zip((1, 4), groups, strict=True):
+        assert group == [line.replace("shots: full", f"shots: {count}") for line in original]
+    after = PAPER[PAPER.index("retrieved:  ") : PAPER.index("\nreal_leg:")]
+    assert after in text  # sections that the command has nothing to do with
 
 
 @pytest.mark.parametrize(
@@ -239,7 +195,7 @@ def _stages():
 
 
 @pytest.mark.parametrize("shots", [[], ["1", "2", "4", "8", "16"], ["4", "full"]])
-def test_dvc_takes_it(repository, shots):
+def test_dvc_takes_it(repository, monkeypatch, shots):
     profile("paper", ["cars", "food"], shots, False)
     check_params()
     stages = _stages()
@@ -261,31 +217,75 @@ def test_dvc_takes_it(repository, shots):
         assert {f"data/sets/cars/{name}/{block}" for block in blocks} <= {
             dep.def_path for dep in stages[f"bridge@cars-{name}"].deps
         }
-        assert f"data/results/cars/mixed/{name}" in stages["report@cars"].cmd
-        assert f"/{name}/b0" in stages["report@cars"].cmd
-    assert "/b1" not in stages["report@cars"].cmd
+    read = _report_reads(stages["report@cars"].cmd, monkeypatch)
+    made = {stage: {out.def_path for out in stages[stage].outs} for stage in stages}
+    results = [f"finetune_{family}@cars-{name}" for family in ("mixed", "bridged") for name in sets]
+    results += ["finetune_real@cars", "tune_clip@cars"]
+    assert {path for path in read["final"]} == {
+        out for stage in results for out in made[stage] if out.startswith("data/results/")
+    }
+    assert {*read["synthetic"]} == {f"data/sets/cars/{name}/b0" for name in sets}
+    assert {*read["styles"]} == set.union(*(made[f"invert@cars-{name}"] for name in sets))
+    assert {*read["final"], *read["synthetic"], *read["styles"], *read["examined"]} <= {
+        dep.def_path for dep in stages["report@cars"].deps
+    }
+
+
+def _report_reads(cmd, monkeypatch):
+    """Return the folders that the stage is handed, by its own reading of its command."""
+    handed = {}
+    monkeypatch.setattr(report, "report", lambda *_, **paths: handed.update(paths))
+    report.main(shlex.split(cmd)[3:])  # python src report
+    return {
+        name: [path.as_posix() for path in paths]
+        for name, paths in handed.items()
+        if isinstance(paths, list)
+    }
 
 
 def test_the_default_is_what_its_own_lists_give():
     """So a profile changes no more of dvc.yaml than sets and blocks, and leads back as well."""
-    assert repeat_lines(PIPELINE, DEFAULT.sets, DEFAULT.sets) == PIPELINE
-    back = fit_pipeline(fit_pipeline(PIPELINE, _composed()), DEFAULT)
-    blocks = [f"b{number}" for number in range(50)]  # of 60 images, for 3,000
-    assert repeat_lines(back, blocks, ["b0", "b1", "b2"]) == PIPELINE
+    assert fit(PIPELINE, DEFAULT) == PIPELINE
+    there = fit(PIPELINE, _composed(), largest_volume=LARGEST_VOLUME)
+    assert there != PIPELINE
+    assert fit(there, DEFAULT, largest_volume=180) == PIPELINE
 
 
-def test_generated_sets_alone_keep_lines_of_styles():
+@pytest.mark.parametrize("generated", [["a", "b"], ["a"], []])
+def test_a_pipeline_reads_what_its_stages_make(generated):
     """A retrieved set has no style; coming from a pipeline without one, it gets none."""
-    lists = {"sets": ["a", "b"], "generated_sets": ["a"], "retrieved_sets": ["b"]}
-    pipeline = fit_pipeline(fit_pipeline(PIPELINE, _composed()), DEFAULT.model_copy(update=lists))
-    assert "data/styles/${item.dataset}/a\n" in pipeline
-    assert "data/styles/${item.dataset}/b\n" not in pipeline
-    assert "data/results/${item.dataset}/mixed/b\n" in pipeline
+    retrieved = [name for name in ("a", "b", "c") if name not in generated]
+    lists = {
+        "sets": [*generated, *retrieved],
+        "generated_sets": generated,
+        "retrieved_sets": retrieved,
+    }
+    there = fit(PIPELINE, _composed(), largest_volume=LARGEST_VOLUME)
+    text = fit(there, DEFAULT.model_copy(update=lists))
+    stages = expand(_yaml(text), {**DEFAULT.model_dump(), **lists})
+    outs = {out for stage in stages.values() for out in stage.outs}
+    deps = {dep for stage in stages.values() for dep in stage.deps if dep.startswith("data/")}
+    assert deps - outs <= {"data/prompts", "data/raw/digits"}
+    styles = {dep for dep in stages["report@digits"].deps if dep.startswith("data/styles/")}
+    assert styles == {f"data/styles/digits/{name}" for name in generated}
+    for name, stage in _yaml(PIPELINE)["stages"].items():
+        if name not in ("probe", "report"):
+            blocks = r"/?b[0-5](?=$|\.json$)"
+            changed = _without(_yaml(text)["stages"][name], blocks)
+            assert changed == _without(stage, blocks)
 
 
-def test_lines_are_repeated_only_where_all_names_stand_in_order():
-    words = repeat_lines("a: b0\n- x/b0\n- x/b1\n- y/b0\n", ["b0", "b1"], ["b0"])
-    assert words == "a: b0\n- x/b0\n- y/b0\n"
+def _yaml(text):
+    return YAML(typ="safe").load(text)
+
+
+def _without(value, pattern):
+    """Return the values with what stands for blocks taken out, and lists as sets."""
+    if isinstance(value, dict):
+        return {key: _without(part, pattern) for key, part in value.items()}
+    if isinstance(value, list):
+        return {str(_without(part, pattern)) for part in value}
+    return re.sub(pattern, "", value) if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
@@ -308,11 +308,18 @@ def test_a_fault_leaves_everything_as_it_is(repository):
     assert before == {name: (repository / name).read_bytes() for name in before}
 
 
-def test_a_profile_that_is_laid_out_otherwise_is_refused(repository):
+def test_a_profile_may_be_laid_out_otherwise():
     text = PAPER.replace("datasets:\n- aircraft\n", "datasets: [aircraft]\n")
-    (repository / "profiles/mine.yaml").write_text(text)
-    with pytest.raises(ValueError, match="lay it out as profiles/paper.yaml"):
-        profile("mine", ["cars"], [], False)
+    text = re.sub(r"(?m)^shots: .*\n- full$", "shots: [full]", text)
+    assert text.count("[aircraft]") == text.count("shots: [full]") == 1
+    assert _params(compose(text, ["cars"], ["1", "4"], True)) == _composed(
+        "cars", shots=("1", "4"), table5=True
+    )
+
+
+def test_a_profile_without_a_learned_set_cannot_repeat_it():
+    with pytest.raises(ValueError, match="no group synthetic.dsi_full, which --shots repeats"):
+        compose(PAPER.replace("dsi_full", "mine_full"), ["cars"], ["1"], False)
 
 
 def test_the_command_runs_before_any_check_of_params(repository):
@@ -345,15 +352,3 @@ def test_every_change_that_the_guide_names_is_taken(repository, overrides):
     assert alone == [] or after.model_dump() != before
     for settings in after.synthetic.values():
         check_volume(settings.images_per_class, after.generate.images_per_block, 6)
-
-
-def test_the_guides_table_is_the_papers():
-    text = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
-    table = text[text.index("| data sets | metric") :].partition("\n\n")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    said = {
-        name.strip(" `"): (metric.replace(" ", "_").replace("top-1", "top1"), float(rate))
-        for names, metric, rate in rows[2:]
-        for name in names.split(",")
-    }
-    assert said == DATASETS
