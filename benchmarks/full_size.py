@@ -4,7 +4,7 @@
 
 Models in their real layouts go through the stages invert, generate, bridge and finetune, each stage
 in a process of its own, and everything that they leave is checked for numbers that are none. Then
-the loops that those stages call are timed in turns with a matrix product: a line says what share
+the loops that those stages call are timed in turns with a matrix product: a line says what fraction
 of the product's rate the loop reaches, its images a second and its peak of memory (a GPU's
 allocator, else the process's resident set, the mapped files of weights included). On a GPU in
 bfloat16; without one, a step of each in float32 on one thread, and seconds are the process's own:
@@ -61,13 +61,13 @@ def measure_part(
 ) -> dict[str, Any]:
     """Time a loop in a process of its own; return its row of the results."""
     found = run_alone(loop, folder, scale, batch, part)
-    found["share"] = found["tera_operations_per_second"] / found["matrix_tera_per_second"]
+    found["fraction"] = found["tera_operations_per_second"] / found["matrix_tera_per_second"]
     what = (
         f"of the matrix rate: {part}, batch {batch}, {found['dtype']}, "
         f"{found['images_per_second']:.3g} images/s, peak {found['peak_gb']:.1f} GB"
     )
     wanted = WANTED.get(part) if torch.cuda.is_available() else None
-    return {"what": what, "ratio": found.pop("share"), "wanted": wanted, "batch": batch, **found}
+    return {"what": what, "ratio": found.pop("fraction"), "wanted": wanted, "batch": batch, **found}
 
 
 def run_stage(stage: Callable[..., None], folder: Path, scale: Scale, *more: Any) -> dict[str, Any]:

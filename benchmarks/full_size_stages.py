@@ -147,12 +147,10 @@ def run_generate(folder: Path, scale: Scale) -> None:
 
 def run_bridge(folder: Path, scale: Scale, name: str) -> None:
     """Train a classifier on the synthetic set."""
-    from synthbridge.stages.bridge import bridge
+    from synthbridge.stages.bridge import BridgeParams, bridge
 
     bridge(
-        stage_one_settings(scale),
-        training_settings(scale.training_batch),
-        [0],
+        BridgeParams(stage_one_settings(scale), training_settings(scale.training_batch), seeds=[0]),
         real=folder / "real",
         backbone=folder / name,
         blocks=[folder / "block"],
@@ -184,7 +182,7 @@ def run_finetune(folder: Path, scale: Scale, name: str) -> None:
     inputs = FinetuneInputs(
         folder / "real", folder / name, rates, stage_one=folder / "stage_one" / name
     )
-    labels = {"dataset": "noise", "set": "dsi_1", "source": "dsi"}
+    labels = {"dataset": "noise", "set": "dsi_1", "method": "dsi"}
     finetune(params, inputs, labels=labels, models=folder / "models" / name, results=results)
     check_finite(folder / "models" / name)
     check_finite(results)

@@ -187,7 +187,7 @@ class Job:
         difference = np.abs(np.concatenate(self.draw(compiled=True)).astype(int) - plain)
         return {
             "largest_difference": float(difference.max()),
-            "share_that_differs": float((difference > 0).mean()),
+            "fraction_that_differs": float((difference > 0).mean()),
         }
 
     def check(self) -> None:

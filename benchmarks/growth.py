@@ -83,19 +83,9 @@ class Job:
         """Start it."""
         root = Path.cwd()
         environment = {**os.environ, "SYNTHBRIDGE_PROCESSES": "1", "OMP_NUM_THREADS": "1"}
-        command = [
-            sys.executable,
-            str(root / "src"),
-            "generate",
-            "--plan",
-            "plan.json",
-            "--style",
-            ".",
-            "--generator",
-            str(root / GENERATOR),
-            "--out",
-            "out",
-        ]
+        paths = ["--plan", "plan.json", "--style", ".", "--out", "out"]
+        generator = ["--generator", str(root / GENERATOR)]
+        command = [sys.executable, str(root / "src"), "generate", *paths, *generator]
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL
         )

@@ -18,34 +18,13 @@ import measure
 
 DVC = [sys.executable, "-m", "dvc"]
 REAL, SET = "data/real/digits", "digits/template"
-BLOCKS = [f"data/sets/{SET}/b{number}" for number in range(3)]
 # One of each kind, by what it imports: a generator's stage, one with CLIP, one that trains.
 STAGES = {
-    "generate": [
-        "--plan",
-        f"data/plan/{SET}/b0.json",
-        "--style",
-        f"data/styles/{SET}",
-        "--generator",
-        "data/upstream/generator",
-        "--out",
-        "out",
-    ],
-    "examine": [
-        "--set",
-        "template",
-        "--real",
-        REAL,
-        "--clip",
-        "data/upstream/clip",
-        "--blocks",
-        *BLOCKS,
-        "--out",
-        "out",
-        "--metric",
-        "metric.json",
-    ],
-    "select": ["--real", REAL, "--backbone", "data/upstream/backbone", "--out", "rates.json"],
+    "generate": f"--plan data/plan/{SET}/b0.json --style data/styles/{SET} "
+    "--generator data/upstream/generator --out out",
+    "examine": f"--set template --real {REAL} --clip data/upstream/clip "
+    f"--blocks data/sets/{SET} --num-blocks 3 --out out --metric metric.json",
+    "select": f"--real {REAL} --backbone data/upstream/backbone --out rates.json",
 }
 OUTS = ("--out", "--metric")
 
@@ -57,7 +36,7 @@ def run(command: list[str]) -> str:
 
 def stage_command(name: str, folder: Path) -> list[str]:
     """Return the command of a stage, with its outs in `folder`."""
-    arguments = list(STAGES[name])
+    arguments = STAGES[name].split()
     for flag in set(OUTS) & set(arguments):
         place = arguments.index(flag) + 1
         arguments[place] = str(folder / name / arguments[place])

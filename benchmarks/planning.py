@@ -1,9 +1,9 @@
-"""Plans beside what was measured: four stages at three sizes each.
+"""Forecasts beside what was measured: four stages at three sizes each.
 
     python benchmarks/planning.py            needs data/: run `dvc repro` first; takes minutes
 
-P1  seconds that `estimate` predicts for a stage / seconds that it takes, start and all. The rates
-    are measured first, on small models and few steps, by what `python src estimate --measure` runs.
+P1  seconds that `estimate` predicts for a stage / seconds that it takes, start and all. The speeds
+    are measured first, in few steps, by what `python src estimate --measure` runs.
     One process; on the CPU seconds are its own, on a GPU the clock's.
 """
 
@@ -22,13 +22,13 @@ import torch
 from ruamel.yaml import YAML
 
 from synthbridge.forecast.estimates import count_work, predict
-from synthbridge.forecast.measuring import measure as measure_rates
-from synthbridge.forecast.speeds import choose_rates, device_kind
+from synthbridge.forecast.measuring import measure as measure_speeds
+from synthbridge.forecast.speeds import choose_speeds, device_kind
 from synthbridge.params import read_params
 
 SET = "dsi_4"  # what a style is learned for, and trained on
 DRAWN = "template"  # what is drawn: it has one subset, whatever the seeds
-WANTED = 0.2  # the largest share by which a plan may be off
+WANTED = 0.2  # the largest fraction by which a forecast may be off
 
 
 @dataclass(frozen=True)
@@ -47,71 +47,39 @@ class Size:
 
 def list_sizes(dataset: str) -> Iterator[Size]:
     """List all stages and sizes."""
-    real = ["--real", f"data/real/{dataset}"]
-    models = ["--backbone", "data/upstream/backbone"]
-    blocks = sorted(str(path) for path in Path("data/sets", dataset, SET).glob("b*"))
-    generator = ["--generator", "data/upstream/generator"]
+    blocks = Path("data/sets", dataset, SET)
+    num_blocks = len(list(blocks.glob("b*")))
+    real = f"--real data/real/{dataset}"
+    trains = f"{real} --backbone data/upstream/backbone"
+    generator = "--generator data/upstream/generator --out out"
+    invert = f"invert --set {SET} {real} --clip data/upstream/clip {generator}"
+    generate = f"generate --plan plan/b0.json --style data/styles/{dataset}/{DRAWN} {generator}"
+    bridge = f"bridge {trains} --blocks {blocks} --num-blocks {num_blocks} --out out"
+    finetune = f"finetune --dataset {dataset} --family real {trains}"
+    finetune += f" --rates data/rates/{dataset}.json --models out/models --results out/results"
     for steps in (60, 240, 720):
-        yield Size(
-            f"invert@{dataset}-{SET}",
-            {"invert.num_steps": steps},
-            [
-                "invert",
-                "--set",
-                SET,
-                *real,
-                *generator,
-                "--clip",
-                "data/upstream/clip",
-                "--out",
-                "out",
-            ],
-        )
+        yield Size(f"invert@{dataset}-{SET}", {"invert.num_steps": steps}, invert.split())
     for volume in (60, 240, 960):
         changes = {
             "generate.images_per_block": volume,
             f"synthetic.{DRAWN}.images_per_class": volume,
         }
-        yield Size(
-            f"generate@{dataset}-{DRAWN}-b0",
-            changes,
-            [
-                "generate",
-                "--plan",
-                "plan.json",
-                "--style",
-                f"data/styles/{dataset}/{DRAWN}",
-                *generator,
-                "--out",
-                "out",
-            ],
-        )
+        yield Size(f"generate@{dataset}-{DRAWN}-b0", changes, generate.split())
     for steps in (40, 160, 640):
-        yield Size(
-            f"bridge@{dataset}-{SET}",
-            {"stage_one.plain.num_steps": steps},
-            ["bridge", *real, *models, "--blocks", *blocks, "--out", "out"],
-        )
+        changes = {"stage_one.plain.num_steps": steps}
+        yield Size(f"bridge@{dataset}-{SET}", changes, bridge.split())
     for epochs in (50, 200, 600):
-        yield Size(
-            f"finetune_real@{dataset}",
-            {"real_leg.num_epochs_few_shot": epochs},
-            [
-                "finetune",
-                "--dataset",
-                dataset,
-                "--family",
-                "real",
-                *real,
-                *models,
-                "--rates",
-                f"data/rates/{dataset}.json",
-                "--models",
-                "out/models",
-                "--results",
-                "out/results",
-            ],
-        )
+        changes = {"real_leg.num_epochs_few_shot": epochs}
+        yield Size(f"finetune_real@{dataset}", changes, finetune.split())
+
+
+def plan_arguments(dataset: str) -> list[str]:
+    """Return the arguments that plan the one block that is drawn."""
+    return (
+        f"plan --dataset {dataset} --set {DRAWN} --real data/real/{dataset} "
+        f"--style data/styles/{dataset}/{DRAWN} --clip data/upstream/clip "
+        "--generator data/upstream/generator --prompts data/prompts --out plan --num-blocks 1"
+    ).split()
 
 
 def write_folder(folder: Path, size: Size) -> None:
@@ -140,29 +108,7 @@ def run(size: Size, folder: Path) -> float:
     source = str(Path("src").resolve())
     if size.stage.startswith("generate"):
         dataset = size.stage.partition("@")[2].partition("-")[0]
-        of_plan = [
-            sys.executable,
-            source,
-            "plan",
-            "--dataset",
-            dataset,
-            "--set",
-            DRAWN,
-            "--real",
-            f"data/real/{dataset}",
-            "--style",
-            f"data/styles/{dataset}/{DRAWN}",
-            "--clip",
-            "data/upstream/clip",
-            "--generator",
-            "data/upstream/generator",
-            "--prompts",
-            "data/prompts",
-            "--names",
-            "names.json",
-            "--blocks",
-            "plan.json",
-        ]
+        of_plan = [sys.executable, source, *plan_arguments(dataset)]
         subprocess.run(of_plan, cwd=folder, env=environment, check=True, capture_output=True)
     start = time.perf_counter()
     process = subprocess.Popen(
@@ -178,21 +124,21 @@ def run(size: Size, folder: Path) -> float:
 
 
 def foresee(size: Size, folder: Path) -> float:
-    """Return the seconds that a plan of the same settings predicts, in one process."""
+    """Return the seconds that a forecast for the same settings predicts, in one process."""
     work = count_work(read_params(folder / "params.yaml"))
-    rates = choose_rates(device_kind(), work.generator, work.backbone)
-    assert rates is not None and rates.source == "measured"
-    found = predict(work, rates, processes=1)
+    speeds = choose_speeds(device_kind(), work.generator, work.backbone)
+    assert speeds is not None and speeds.basis == "measured"
+    found = predict(work, speeds, processes=1)
     return next(stage.seconds for stage in found.stages if stage.name == size.stage)
 
 
 def main() -> None:
-    """Measure the rates, run every size, compare, print and save."""
+    """Measure the speeds, run every size, compare, print and save."""
     measure.read_arguments(__doc__)
     params = read_params()
     with tempfile.TemporaryDirectory() as name:
-        os.environ["SYNTHBRIDGE_WORK"] = name  # the machine's own rates stay as they are
-        measure_rates(params, "here")
+        os.environ["SYNTHBRIDGE_WORK"] = name  # the machine's own speeds stay as they are
+        measure_speeds(params, "here")
         rows = {}
         for number, size in enumerate(list_sizes(params.datasets[0])):
             folder = Path(name) / f"size{number}"
@@ -208,7 +154,7 @@ def main() -> None:
             print(f"{size.what}: {predicted:.1f} s predicted, {took:.1f} s taken", flush=True)
     off = max(abs(row["ratio"] - 1) for row in rows.values())
     rows["P1"] = {
-        "what": "the plan that is farthest off, as a share, at most",
+        "what": "the forecast that is farthest off, as a fraction, at most",
         "ratio": off,
         "wanted": WANTED,
     }

@@ -15,7 +15,7 @@ over the seeds:
                 what other draws of them would give is not in it
 
 Besides, of each retrieved set, the images that the search embeds (without the test images), and the
-share of a class's images that show another digit, in the worst class.
+fraction of a class's images that show another digit, in the worst class.
 """
 
 import os
@@ -85,7 +85,7 @@ def make_set(params: Params, search: Search, folder: Path) -> tuple[list[Sample]
     record = read_json(folder / "record/record.json")
     return samples, {
         "images_embedded": count_embedded(record),
-        "other_digits": worst_share(samples, shown),
+        "other_digits": worst_fraction(samples, shown),
     }
 
 
@@ -97,8 +97,8 @@ def count_embedded(record: dict[str, Any]) -> int:
     return sum(of["found"] - of["in_a_better_class"] for of in record["classes"])
 
 
-def worst_share(samples: Sequence[Sample], shown: dict[str, int]) -> float:
-    """Return the share of images that show another class than their own, where it is largest.
+def worst_fraction(samples: Sequence[Sample], shown: dict[str, int]) -> float:
+    """Return the fraction of images that show another class than their own, where it is largest.
 
     Args:
         samples: of a retrieved set.

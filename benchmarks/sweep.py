@@ -31,12 +31,12 @@ CLOCK = time.perf_counter if torch.cuda.is_available() else time.process_time
 # What a run consists of, by the modules that call it; `train` is the training alone.
 PARTS = {
     "train": ("training.arms", "stages.bridge"),
-    "predict": ("training.arms", "stages.arm_trainer"),
-    "load_backbone": ("stages.select", "stages.bridge", "stages.arm_trainer"),
-    "load_classifier": ("stages.arm_trainer",),
-    "load_samples": ("stages.select", "stages.bridge", "stages.arm_trainer"),
-    "synthetic_samples": ("stages.bridge", "stages.arm_trainer", "stages.finetune"),
-    "save_classifier": ("stages.bridge", "stages.arm_trainer"),
+    "predict": ("training.arms", "stages.finetune"),
+    "load_backbone": ("stages.select", "stages.bridge", "stages.finetune"),
+    "load_classifier": ("stages.finetune",),
+    "load_samples": ("stages.select", "stages.bridge", "stages.finetune"),
+    "synthetic_samples": ("stages.bridge", "stages.finetune"),
+    "save_classifier": ("stages.bridge", "stages.finetune"),
     "hash_folder": ("stages.select", "stages.bridge", "stages.finetune"),
     "hash_file": ("stages.bridge", "stages.finetune"),
     "unit_key": ("stages.select", "stages.bridge", "stages.finetune"),
@@ -59,27 +59,14 @@ def list_commands(params: Params, sets: list[str], dataset: str, out: Path) -> I
         if set_ and family == "bridged":
             more = ["--stage-one", str(out / "stage_one" / set_)]
         where = out / family / (set_ or "all")
-        yield [
-            "finetune",
-            "--dataset",
-            dataset,
-            "--family",
-            family,
-            *of_set,
-            *real,
-            *more,
-            "--rates",
-            rates,
-            "--models",
-            str(where / "models"),
-            "--results",
-            str(where / "results"),
-        ]
+        arguments = ["finetune", "--dataset", dataset, "--family", family, *of_set, *real, *more]
+        arguments += ["--rates", rates, "--models", str(where / "models")]
+        yield [*arguments, "--results", str(where / "results")]
 
 
 def _blocks(dataset: str, set_: str) -> list[str]:
     folder = Path("data/sets") / dataset / set_
-    return ["--blocks", *sorted(str(path) for path in folder.iterdir() if path.is_dir())]
+    return ["--blocks", str(folder), "--num-blocks", str(len(list(folder.glob("b*"))))]
 
 
 def run_inside(arguments: list[str], report: Path) -> None:

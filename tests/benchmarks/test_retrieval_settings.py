@@ -59,4 +59,4 @@ def test_the_worst_class_is_the_one_with_most_images_of_others():
         for index, (label, key) in enumerate([(0, "a"), (0, "b"), (1, "c"), (1, "d"), (1, "e")])
     ]
     shown = {"a": 0, "b": 1, "c": 1, "d": 0, "e": 0}
-    assert retrieval_settings.worst_share(samples, shown) == pytest.approx(2 / 3)
+    assert retrieval_settings.worst_fraction(samples, shown) == pytest.approx(2 / 3)
