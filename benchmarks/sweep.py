@@ -38,7 +38,7 @@ PARTS = {
     "synthetic_samples": ("stages.bridge", "stages.finetune"),
     "save_classifier": ("stages.bridge", "stages.finetune"),
     "hash_folder": ("stages.select", "stages.bridge", "stages.finetune"),
-    "hash_file": ("stages.bridge", "stages.finetune"),
+    "hash_file": ("stages.finetune",),
     "unit_key": ("stages.select", "stages.bridge", "stages.finetune"),
     "copy_unit": ("stages.bridge",),
     "_publish": ("stages.finetune",),
