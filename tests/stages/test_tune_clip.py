@@ -74,7 +74,7 @@ def test_zero_shot_accuracy_is_that_of_a_direct_computation(real, clip_folder, w
 
 def test_results_are_read_as_finetunes_and_are_the_same_again(real, clip_folder, work, tmp_path):
     _run(real, clip_folder, tmp_path / "a")
-    runs = read_runs([tmp_path / "a" / "results"])
+    runs = read_runs([tmp_path / "a" / "results"], "digits")
     assert [(run.arm, run.shots, run.seed) for run in runs] == [
         ("clip_zero_shot", 0, 0),
         ("clip_vanilla", 1, 0), ("clip_vanilla", 1, 1),
@@ -113,7 +113,7 @@ def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
         "clip_bridged": [6 + 6, 6 + 10],
         "clip_vanilla_equal_steps": [12, 20],
     }
-    runs = read_runs([tmp_path / "results"])
+    runs = read_runs([tmp_path / "results"], "digits")
     assert {run.method for run in runs} == {"mine"}
 
 
