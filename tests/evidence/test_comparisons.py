@@ -100,7 +100,7 @@ def test_words():
     assert words == "+0.0 [\N{MINUS SIGN}1.3,\N{NO-BREAK SPACE}+12.3]"
 
 
-def test_a_retrieved_source_is_called_so(runs, settings):
+def test_retrieved_images_are_called_so(runs, settings):
     assert images_words("dsi", ["retrieved"]) == "dsi images"
     assert images_words("retrieved", ["retrieved"]) == "retrieved images"
     assert images_words("pool", {"pool": ""}) == "retrieved images (pool)"

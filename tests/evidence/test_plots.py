@@ -3,7 +3,7 @@ import pytest
 from evidence.simulated import GAINS, REAL_GAINS, simulate_clip, simulate_runs, simulate_style
 
 from synthbridge.evidence.comparisons import compare_runs
-from synthbridge.evidence.figures import INK, arm_looks, inline_svg, write_png
+from synthbridge.evidence.figures import write_png
 from synthbridge.evidence.plots import (
     plot_accuracy,
     plot_convergence,
@@ -100,29 +100,3 @@ def test_grid_lays_pictures_out_by_class_and_set():
             assert mosaic[y, x, 0] == values[row, column]
             assert mosaic[y, x + 3 * 34 + 16, 0] == values[row, column] + 100
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat", "dog"]
-
-
-def test_files_have_the_same_bytes(runs, tmp_path):
-    for name in ("a", "b"):
-        figure = plot_accuracy(accuracy_table(runs), measure="top1", primary_arm="bridged")
-        write_png(figure, tmp_path / f"{name}.png")
-        (tmp_path / f"{name}.svg").write_text(inline_svg(figure, "digits", "a title"))
-    for kind in ("png", "svg"):
-        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
-
-
-def test_svg_takes_the_colour_of_the_page(runs):
-    figure = plot_accuracy(accuracy_table(runs), measure="top1", primary_arm="bridged")
-    svg = inline_svg(figure, "digits", "a title")
-    assert svg.startswith('<svg role="img" aria-label="a title"')
-    assert "currentColor" in svg
-    assert INK not in svg
-
-
-def test_arms_keep_their_looks():
-    arms = ["vanilla", "vanilla_equal_steps", "bridged", "mixed", "synthetic_only"]
-    looks = arm_looks(arms)
-    assert len({(look.colour, look.marker) for look in looks.values()}) == len(arms)
-    assert looks == arm_looks(reversed(arms))
-    many = arm_looks(f"arm{number}" for number in range(12))
-    assert len({(look.colour, look.dashes) for look in many.values()}) == 12

@@ -1,6 +1,8 @@
-"""The whole report on simulated results, through the stage."""
+"""The whole report on simulated results, through the stage: also of evidence/page.py."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
@@ -75,6 +77,15 @@ def made(inputs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def bare(inputs, tmp_path_factory):
+    """Report on the runs alone; return the folder and what was printed."""
+    out, printed = tmp_path_factory.mktemp("bare"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        report(SETTINGS, dataset="digits", final=inputs["final"], out=out)
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
 def page(made):
     return Page(made / "report.html")
 
@@ -120,11 +131,11 @@ def test_every_plot_has_its_figure_under_its_heading(made, page):
         assert figure.title
 
 
-def test_without_styles_and_pictures_there_is_no_such_figure(inputs, tmp_path):
-    report(SETTINGS, dataset="digits", final=inputs["final"], out=tmp_path)
-    headings = {figure.heading for figure in Page(tmp_path / "report.html").figures}
+def test_without_styles_and_pictures_there_is_no_such_figure(bare):
+    out, _ = bare
+    headings = {figure.heading for figure in Page(out / "report.html").figures}
     assert headings == {PLOTS[name] for name in ("accuracy", "differences", "convergence")}
-    written = {path.stem for path in (tmp_path / "plots").glob("*.png")}
+    written = {path.stem for path in (out / "plots").glob("*.png")}
     assert written == {"accuracy", "differences", "convergence"}
 
 
@@ -163,16 +174,16 @@ def test_the_page_shows_probes_and_their_transferability(page):
     assert arms == {"bridged", "bridged_fc_reinit", "bridged_pp"}
 
 
-def test_says_the_verdicts_and_where(inputs, tmp_path, capsys):
-    report(SETTINGS, dataset="digits", final=inputs["final"], out=tmp_path)
-    first, *verdicts, last = capsys.readouterr().out.splitlines()
+def test_says_the_verdicts_and_where(inputs, bare):
+    out, printed = bare
+    first, *verdicts, last = printed.splitlines()
     runs = read_runs(inputs["final"], "digits")
     comparisons = compare_runs(runs, SETTINGS)
     assert str(len(runs)) in first and "digits" in first
     assert [line.strip() for line in verdicts] == [
         verdict_sentence("digits", method, comparisons, SETTINGS) for method in ("dsi", "template")
     ]
-    assert str(len(runs)) in last and last.endswith(f"{tmp_path}/report.html")
+    assert str(len(runs)) in last and last.endswith(f"{out}/report.html")
 
 
 @pytest.mark.parametrize(
