@@ -60,8 +60,8 @@ def read_style_losses(folders: Mapping[str, Path], dataset: str) -> pd.DataFrame
         ValueError: if a folder or a column is missing, or a loss is no number.
     """
     curves = []
-    files = ((name, path) for name in sorted(folders) for path in _curves_in(folders[name]))
-    for name, path in files:
+    files = {name: list_files([folders[name]], "*.csv") for name in sorted(folders)}
+    for name, path in ((name, path) for name, paths in files.items() for path in paths):
         try:
             curve = pd.read_csv(path)
             curve = curve.reindex(columns=[*curve.columns.union(["fixed_noise_loss"], sort=False)])
@@ -76,10 +76,6 @@ def read_style_losses(folders: Mapping[str, Path], dataset: str) -> pd.DataFrame
         curve = curve.assign(dataset=dataset, set=name, subset=path.stem)
         curves.append(curve[LOSS_COLUMNS])
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=LOSS_COLUMNS)
-
-
-def _curves_in(folder: Path) -> list[Path]:
-    return list_files([folder], "*.csv")
 
 
 def read_retrieved(blocks: Mapping[str, Path]) -> dict[str, str]:
