@@ -14,8 +14,8 @@ from synthbridge.data.synthetic import synthetic_samples
 from synthbridge.evidence.settings import ExamineSettings
 from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.stages.examine import examine
-from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.pool import write_caption
 from synthbridge.upstream.tokenizer import train_tokenizer
 
 SETTINGS = ExamineSettings(

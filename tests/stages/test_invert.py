@@ -16,8 +16,8 @@ from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
 from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
 from synthbridge.upstream import generator as miniature
-from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.pool import write_caption
 from synthbridge.upstream.tokenizer import train_tokenizer
 
 NAMES = ("seven", "eight")

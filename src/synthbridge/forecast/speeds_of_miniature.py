@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synthbridge.forecast.stopwatch import least_seconds
 from synthbridge.upstream import backbone, clip, generator
-from synthbridge.upstream.pool import Pool, read_pool, write_pool_shard
+from synthbridge.upstream.pool import Pool, read_pool, scale_pixels, write_pool_shard
 from synthbridge.upstream.settings import (
     BackboneSettings,
     ClipSettings,
@@ -67,17 +67,16 @@ def _measure_models(
     found = {"clip_row": _seconds_of_step(steps) / of_clip.batch_size}
     if not isinstance(of_generator, GeneratorSettings):
         return found
-    images = clip.scale_pixels(pool.images)
+    images = scale_pixels(pool.images)
     vae = generator.make_vae(0)
     steps = generator.train_vae(vae, images, of_generator.vae, 0)
     found["vae_row"] = _seconds_of_step(steps) / of_generator.vae.batch_size
     model = clip.make_clip(tokenizer, 0)
     states, rows = generator.encode_captions(model.text_model, tokenizer, pool.captions)
-    steps = generator.train_unet(
-        generator.make_unet(states.shape[-1], 0), generator.make_scheduler(),
-        generator.encode_images(vae, images), states.clone(), rows, of_generator.unet,
-        caption_dropout=of_generator.caption_dropout, seed=0,
-    )  # fmt: skip
+    latents = generator.encode_images(vae, images)
+    captioned = generator.CaptionedLatents(latents, states.clone(), rows)
+    unet = generator.make_unet(states.shape[-1], 0)
+    steps = generator.train_unet(unet, generator.make_scheduler(), captioned, of_generator)
     found["unet_row"] = _seconds_of_step(steps) / of_generator.unet.batch_size
     return found
 
