@@ -11,9 +11,8 @@ from pathlib import Path
 
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
-from synthbridge.sources.dataset import RealDataset
+from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.raw_folder import check_raw_folder, list_folder
-from synthbridge.sources.splits import SPLIT_NAMES, LabelledFile, build_dataset
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")
