@@ -19,8 +19,15 @@ def clip_folder(tmp_path_factory):
 
 
 def settings(**changes):
-    values = {"sets": [], "num_epochs": 1, "learning_rate": 0.1, "weight_decay": 0.1,
-              "real_batch_size": 4, "synthetic_batch_size": 8, **changes}  # fmt: skip
+    values = {
+        "sets": [],
+        "num_epochs": 1,
+        "learning_rate": 0.1,
+        "weight_decay": 0.1,
+        "real_batch_size": 4,
+        "synthetic_batch_size": 8,
+        **changes,
+    }
     return ClipTuningSettings.model_validate(values)
 
 

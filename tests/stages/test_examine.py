@@ -30,10 +30,14 @@ def noise(seed, count):
 
 def write(path, images, key):
     samples = [
-        {"__key__": f"{key}-{index // PER_CLASS:04d}-{index:06d}", "png": encode_png(image),
-         "cls": index // PER_CLASS, "json": {"name": f"{key}{index}"}}
+        {
+            "__key__": f"{key}-{index // PER_CLASS:04d}-{index:06d}",
+            "png": encode_png(image),
+            "cls": index // PER_CLASS,
+            "json": {"name": f"{key}{index}"},
+        }
         for index, image in enumerate(images)
-    ]  # fmt: skip
+    ]
     write_shard(path, samples)
 
 
@@ -168,8 +172,20 @@ def test_without_a_clip_or_an_image_it_says_so(world, tmp_path):
     (tmp_path / "empty").mkdir()
     paths = {"real": world / "real", "out": tmp_path / "out", "metric": tmp_path / "m.json"}
     with pytest.raises(ValueError, match=r"holds no CLIP .* upstream.clip"):
-        examine(SETTINGS, keep_fraction=1.0, blocks=[world / "set/b0"], clip=tmp_path / "empty",
-                clip_name="none", **paths)  # fmt: skip
+        examine(
+            SETTINGS,
+            keep_fraction=1.0,
+            blocks=[world / "set/b0"],
+            clip=tmp_path / "empty",
+            clip_name="none",
+            **paths,
+        )
     with pytest.raises(ValueError, match="no image in"):
-        examine(SETTINGS, keep_fraction=1.0, blocks=[tmp_path / "empty"], clip=world / "clip",
-                clip_name="none", **paths)  # fmt: skip
+        examine(
+            SETTINGS,
+            keep_fraction=1.0,
+            blocks=[tmp_path / "empty"],
+            clip=world / "clip",
+            clip_name="none",
+            **paths,
+        )

@@ -92,8 +92,11 @@ def test_a_class_that_loses_its_images_as_copies_is_named(raw, tmp_path):
 def test_an_extra_test_set_changes_no_other_split(raw, tmp_path):
     prepare(PARAMS, raw=raw, out=tmp_path / "plain")
     class_folders(raw / "sketches", 2, 4000)
-    prepare(settings(max_side=30, validation_per_class=2, extra_test="sketches"), raw=raw,
-            out=tmp_path / "more")  # fmt: skip
+    prepare(
+        settings(max_side=30, validation_per_class=2, extra_test="sketches"),
+        raw=raw,
+        out=tmp_path / "more",
+    )
     assert len(read_dataset(tmp_path / "more").extra_test_samples()) == 6
     assert read_dataset(tmp_path / "plain").extra_test_samples() == []
     for path in (tmp_path / "plain").glob("*.tar"):
@@ -102,8 +105,9 @@ def test_an_extra_test_set_changes_no_other_split(raw, tmp_path):
 
 def test_a_long_tail_is_cut_from_train_alone(raw, tmp_path):
     prepare(PARAMS, raw=raw, out=tmp_path / "plain")
-    prepare(settings(max_side=30, validation_per_class=2, imbalance=4.0), raw=raw,
-            out=tmp_path / "tail")  # fmt: skip
+    prepare(
+        settings(max_side=30, validation_per_class=2, imbalance=4.0), raw=raw, out=tmp_path / "tail"
+    )
     manifest = read_json(tmp_path / "tail" / "manifest.json")
     dataset = read_dataset(tmp_path / "tail")
     # Four, four and six images are left after validation; 4 * 4 ** (-i / 2) = 4, 2, 1.

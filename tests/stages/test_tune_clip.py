@@ -20,12 +20,16 @@ from synthbridge.stages.tune_clip import TuneClipParams, Tuner, tune_clip
 
 PARAMS = TuneClipParams(
     tuning=ClipTuningSettings(
-        sets=[], num_epochs=2, learning_rate=0.1, weight_decay=0.1, real_batch_size=4,
+        sets=[],
+        num_epochs=2,
+        learning_rate=0.1,
+        weight_decay=0.1,
+        real_batch_size=4,
         synthetic_batch_size=8,
     ),
     shots=[1, 2],
     seeds=[0, 1],
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +52,20 @@ def work(tmp_path, monkeypatch):
 
 
 def _run(real, clip, out, *, blocks=()):
-    labels = {"dataset": "digits", "set": "mine" if blocks else None,
-              "method": "mine" if blocks else "real"}  # fmt: skip
-    tune_clip(PARAMS, real=real, clip=clip, blocks=blocks, labels=labels, results=out / "results",
-              metrics=out / "metrics.json")  # fmt: skip
+    labels = {
+        "dataset": "digits",
+        "set": "mine" if blocks else None,
+        "method": "mine" if blocks else "real",
+    }
+    tune_clip(
+        PARAMS,
+        real=real,
+        clip=clip,
+        blocks=blocks,
+        labels=labels,
+        results=out / "results",
+        metrics=out / "metrics.json",
+    )
     return read_json(out / "metrics.json")
 
 
@@ -62,10 +76,11 @@ def test_zero_shot_accuracy_is_that_of_a_direct_computation(real, clip_folder, w
         samples = dataset.samples(split)
         images = clip.embed_images(np.asarray(read_image(sample)) for sample in samples)
         scores = [
-            images @ clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0)
+            images
+            @ clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0)
             / np.linalg.norm(clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0))
             for name in dataset.class_names
-        ]  # fmt: skip
+        ]
         correct = np.argmax(scores, axis=0) == [sample.label for sample in samples]
         assert metrics["clip_zero_shot"]["0"]["s0"][name] == pytest.approx(
             100 * correct.mean(), abs=1e-4
@@ -77,9 +92,11 @@ def test_results_are_read_as_finetunes_and_are_the_same_again(real, clip_folder,
     runs = read_runs([tmp_path / "a" / "results"])
     assert [(run.arm, run.shots, run.seed) for run in runs] == [
         ("clip_zero_shot", 0, 0),
-        ("clip_vanilla", 1, 0), ("clip_vanilla", 1, 1),
-        ("clip_vanilla", 2, 0), ("clip_vanilla", 2, 1),
-    ]  # fmt: skip
+        ("clip_vanilla", 1, 0),
+        ("clip_vanilla", 1, 1),
+        ("clip_vanilla", 2, 0),
+        ("clip_vanilla", 2, 1),
+    ]
     # 10 and 20 images in batches of 4, two epochs.
     assert [run.gradient_steps for run in runs] == [0, 6, 6, 10, 10]
     assert [run.num_train for run in runs] == [0, 10, 10, 20, 20]
@@ -93,18 +110,24 @@ def _write_set(tmp_path):
     """Write a set's only block, two synthetic images of each class; return its folder."""
     rng = np.random.default_rng(0)
     samples = [
-        {"__key__": f"x{number}", "cls": number % 10, "json": {},
-         "png": encode_png(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))}
+        {
+            "__key__": f"x{number}",
+            "cls": number % 10,
+            "json": {},
+            "png": encode_png(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)),
+        }
         for number in range(20)
-    ]  # fmt: skip
+    ]
     write_shard(tmp_path / "b0" / "all-00000.tar", samples)
     return tmp_path / "b0"
 
 
 def test_a_set_is_mixed_in_or_comes_first(real, clip_folder, work, tmp_path):
     metrics = _run(real, clip_folder, tmp_path, blocks=[_write_set(tmp_path)])
-    steps = {arm: [cells[shots]["s0"]["gradient_steps"] for shots in ("1", "2")]
-             for arm, cells in metrics.items()}  # fmt: skip
+    steps = {
+        arm: [cells[shots]["s0"]["gradient_steps"] for shots in ("1", "2")]
+        for arm, cells in metrics.items()
+    }
     # Two epochs over 20 synthetic images in batches of 8; bridged then tunes on the real ones. Real
     # images alone take as many steps in whole epochs, of 3 at one shot and of 5 at two.
     assert steps == {

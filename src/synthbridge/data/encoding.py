@@ -22,10 +22,13 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 PASSING = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}  # MPO: a JPEG with a second picture behind
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 QUALITY = 95
-MODES = {
-    "1": "black-and-white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "I": "16-bit",
-    "I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit",
-}  # fmt: skip
+MODES = {  # that become 8-bit RGB, and what people call them
+    "1": "black-and-white",
+    "P": "palette",
+    "CMYK": "CMYK",
+    "YCbCr": "YCbCr",
+    **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "I;16N"), "16-bit"),
+}
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,11 @@ def test_thirty_a_class_train_and_background_is_left_out(load, listed):
     assert dataset.class_names == ("close-up face", "crocodile head", "water lily")
     train, test = listed(dataset, "train"), listed(dataset, "test")
     assert [name for _, name in train] == [n for n in dataset.class_names for _ in range(30)]
-    assert [name for _, name in test] == [*["close-up face"] * 3, "crocodile head",
-                                          *["water lily"] * 2]  # fmt: skip
+    assert [name for _, name in test] == [
+        *["close-up face"] * 3,
+        "crocodile head",
+        *["water lily"] * 2,
+    ]
     everything = [path for path, _ in train + test]
     assert len(set(everything)) == 96 and not any("BACKGROUND" in path for path in everything)
 
