@@ -75,12 +75,11 @@ def test_zero_shot_accuracy_is_that_of_a_direct_computation(real, clip_folder, w
     for split, name in (("test", "top1"), ("extra_test", "extra_top1")):
         samples = dataset.samples(split)
         images = clip.embed_images(np.asarray(read_image(sample)) for sample in samples)
-        scores = [
-            images
-            @ clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0)
-            / np.linalg.norm(clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0))
+        texts = [
+            clip.embed_texts([text.format(name) for text in TEMPLATES]).mean(0)
             for name in dataset.class_names
         ]
+        scores = [images @ mean / np.linalg.norm(mean) for mean in texts]
         correct = np.argmax(scores, axis=0) == [sample.label for sample in samples]
         assert metrics["clip_zero_shot"]["0"]["s0"][name] == pytest.approx(
             100 * correct.mean(), abs=1e-4
@@ -100,10 +99,11 @@ def test_results_are_read_as_finetunes_and_are_the_same_again(real, clip_folder,
     # 10 and 20 images in batches of 4, two epochs.
     assert [run.gradient_steps for run in runs] == [0, 6, 6, 10, 10]
     assert [run.num_train for run in runs] == [0, 10, 10, 20, 20]
-    made = {path: path.stat().st_mtime_ns for path in work.rglob("features.npy")}
+    made = {path: path.stat().st_mtime_ns for path in work.rglob("embeddings.npy")}
+    assert made
     _run(real, clip_folder, tmp_path / "b")
     assert hash_folder(tmp_path / "a") == hash_folder(tmp_path / "b")
-    assert made == {path: path.stat().st_mtime_ns for path in work.rglob("features.npy")}
+    assert made == {path: path.stat().st_mtime_ns for path in work.rglob("embeddings.npy")}
 
 
 def _write_set(tmp_path):
@@ -174,4 +174,4 @@ def test_without_a_clip_the_results_are_empty(real, work, tmp_path, capsys):
     write_json(tmp_path / "clip" / "absent.json", {"upstream.clip": None})
     assert _run(real, tmp_path / "clip", tmp_path) == {}
     assert read_json(tmp_path / "results" / "index.json")["num_runs"] == 0
-    assert "upstream.clip is null, so there is no zero-shot row" in capsys.readouterr().out
+    assert "upstream.clip" in capsys.readouterr().out

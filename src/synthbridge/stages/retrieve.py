@@ -418,12 +418,17 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
     parser.add_argument("--num-blocks", type=int, required=True)
-    args = vars(parser.parse_args(arguments))
-    args["blocks"] = block_folders(args["blocks"], args.pop("num_blocks"))
+    args = parser.parse_args(arguments)
     sections = Sections()
-    params = RetrieveParams(
-        retrieved=sections.read(RetrievedSettings, f"retrieved.{args.pop('set')}"),
-        images_per_block=sections.read(int, "generate.images_per_block"),
-        classes_per_shard=sections.read(int, "generate.classes_per_shard"),
+    retrieve(
+        RetrieveParams(
+            retrieved=sections.read(RetrievedSettings, f"retrieved.{args.set}"),
+            images_per_block=sections.read(int, "generate.images_per_block"),
+            classes_per_shard=sections.read(int, "generate.classes_per_shard"),
+        ),
+        real=args.real,
+        pool=args.pool,
+        clip=args.clip,
+        blocks=block_folders(args.blocks, args.num_blocks),
+        record=args.record,
     )
-    retrieve(params, **args)
