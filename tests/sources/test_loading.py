@@ -3,12 +3,7 @@ import shutil
 import pytest
 
 from own_data import class_folders, fill, settings
-from synthbridge.data.settings import Source
 from synthbridge.sources.loading import SOURCES, load_dataset
-
-
-def test_settings_name_every_source():
-    assert sorted(Source.__args__) == sorted(SOURCES)
 
 
 @pytest.mark.parametrize("source", sorted(set(SOURCES) - {"digits"}))

@@ -146,10 +146,10 @@ def test_each_arm_starts_where_it_says(shots, real, clip_folder, work, tmp_path)
     block, seed = _write_set(tmp_path), 1
     _run(real, clip_folder, tmp_path, blocks=[block])
     tuner = Tuner(PARAMS, read_dataset(real), clip_folder, torch.device("cpu"))
-    synthetic = tuner.source(synthetic_samples([block], seed), 8)
-    shown = tuner.source(tuner.dataset.train_samples(shots, seed), 4)
+    synthetic = tuner.images(synthetic_samples([block], seed), 8)
+    shown = tuner.images(tuner.dataset.train_samples(shots, seed), 4)
     assert (len(synthetic.labels), len(shown.labels)) == (20, 10 * shots)
-    test = tuner.source(tuner.dataset.samples("test"), 1).features
+    test = tuner.images(tuner.dataset.samples("test"), 1).features
     tuning = PARAMS.tuning
     # Bridged takes 6 + 6 steps at one shot and 6 + 10 at two; epochs of 3 and 5 steps: four both.
     longer = tuning.model_copy(update={"num_epochs": 4})

@@ -404,7 +404,7 @@ def _say_holes(found: RetrievedImages) -> None:
     short = {name: len(hits.kept) for name, hits in found.by_class() if len(hits.kept) < wanted}
     empty = [name for name, count in short.items() if not count]
     if empty:
-        say(f"  no image for {', '.join(empty)}; the others go on (queries gives other words)")
+        say(f"  no image for {', '.join(empty)} (queries gives other words); the others have some")
     fewer = [f"{name} {count}" for name, count in short.items() if count]
     if fewer:
         say(f"  fewer than {wanted} images for some classes: {', '.join(fewer)}")
