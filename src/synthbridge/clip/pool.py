@@ -4,7 +4,7 @@ shards   *.tar; a sample is KEY.jpg (jpeg, png, webp) with KEY.txt, or with "cap
 files    images with metadata.csv or metadata.jsonl (file_name, and caption or text) in the folder,
          or each with its caption beside it: NAME.jpg, NAME.txt
 
-Only names, captions and places are read here, an image not before it is asked for.
+Listing reads names, captions and places; an image is read when it is asked for.
 """
 
 import csv

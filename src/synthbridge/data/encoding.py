@@ -1,9 +1,9 @@
 """From any image file to what a shard holds: an upright JPEG or PNG with 8 bits a channel.
 
 A JPEG or PNG that every reader decodes alike passes byte for byte; so does a grey one, since every
-reader makes three equal channels of it. All else is encoded anew: as PNG where the file was
-lossless, so that no artefact comes in; as JPEG of quality 95 without chroma subsampling where it
-was lossy, since a PNG would spend several times the bytes on noise that is already there.
+reader makes three equal channels of it. Everything else is encoded anew: as PNG if the file was
+lossless, so that it gains no artefact; as JPEG of quality 95 without chroma subsampling if it was
+lossy, since a PNG would spend several times the bytes on noise that is already there.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Decode every image once before anything is written: what is broken, and what occurs twice.
 
 A fault is found while it is cheap. A test image that was trained on measures memory: two images
-are copies if their upright 8-bit RGB pixels are the same. So a picture saved again without its
-metadata, or as another lossless format, is found, as by its bytes it would not be; a JPEG that was
-compressed again is not.
+are copies if their upright 8-bit RGB pixels are the same. This finds a picture that was saved again
+without its metadata, or in another lossless format, which comparing files would miss. It does not
+find a JPEG that was compressed again.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Stage `examine`: a set beside the real images, in CLIP's image space, before anything trains.
 
 Which of its images train (the CLIP filter), which look like test images (leakage), and how far the
-set as a whole lies from the real training images (the gap). Test images are read here to be found
-again, and for nothing else: nothing is chosen by them.
+set as a whole lies from the real training images (the gap). Test images are read only to find
+them again in the set; no choice depends on them.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Stage `retrieve`: images of a pool become a set, as the images of a generated set do.
 
-The pool is listed once, its images (or those that captions found) are embedded by CLIP, the best
-of each class are kept, and their ranks are cut into the same blocks as a generated set's images.
+The pool is listed once. CLIP embeds its images, or only those that captions found. The best of each
+class are kept, and their ranks are cut into the same blocks as the images of a generated set.
 """
 
 import argparse

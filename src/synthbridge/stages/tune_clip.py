@@ -1,9 +1,9 @@
 """Stage `tune_clip`: zero-shot CLIP, and a linear classifier tuned on its frozen features.
 
-Another model than the backbone, beside which the report sets it apart. Without a synthetic set:
-clip_zero_shot, which sees no image, and clip_vanilla, tuned on the real shots. With a set:
+CLIP is another model than the backbone, so the report shows these arms apart. Without a synthetic
+set: clip_zero_shot, which sees no image, and clip_vanilla, tuned on the real shots. With a set:
 clip_mixed (both in one step) and clip_bridged (synthetic images first, then real ones), and as
-controls clip_synthetic_only and clip_vanilla_equal_steps, for as many steps as clip_bridged.
+controls clip_synthetic_only and clip_vanilla_equal_steps, tuned for as many steps as clip_bridged.
 """
 
 import argparse
