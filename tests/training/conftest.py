@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from timm.models import save_for_hf
 
 from synthbridge.training.images import Augmentation, Normalisation
-from synthbridge.training.loop import Recipe
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 

@@ -117,8 +117,14 @@ def test_images_at_an_index_are_those_of_indexing():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 
     def load(limit):
-        return load_images(list(pixels), [0] * 5, lambda image, _: image, size=8,
-                           device=torch.device("cpu"), memory_limit=limit)  # fmt: skip
+        return load_images(
+            list(pixels),
+            [0] * 5,
+            lambda image, _: image,
+            size=8,
+            device=torch.device("cpu"),
+            memory_limit=limit,
+        )
 
     index = torch.tensor([4, 0, 4])
     whole, on_demand = load(10**6), load(0)
