@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from quarters import make_images
+from quarters import make_images, training_settings
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.images import Augmentation, Normalisation
 from synthbridge.training.loop import Leg, predict, train
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.recipe import Recipe
-from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import form_team
 
 
@@ -21,19 +20,7 @@ def main(backbone: Path, out: Path) -> None:
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     team = form_team(accelerator, num_runs=1)
-    settings = TrainingSettings(
-        batch_size=5,
-        momentum=0.9,
-        weight_decay=5e-4,
-        image_size=16,
-        resize_size=16,
-        min_crop_area=0.8,
-        max_stretch=1.1,
-        augment=True,
-        normalisation="backbone",
-        start="backbone",
-        frozen_norm="eval",
-    )
+    settings = training_settings(batch_size=5)
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.25,) * 3), Augmentation(0.8, 1.1, False))
     model = load_backbone(backbone, num_classes=4, seed=0)
     images = make_images(13)
