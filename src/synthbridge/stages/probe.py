@@ -99,10 +99,10 @@ def _models(folder: Path) -> list[Path]:
 
 
 def _rounded(row: Row) -> Row:
-    """Round a row's value to six significant digits: what sums in single precision bear.
+    """Round a row's value to six significant digits: sums in single precision bear no more.
 
-    The further ones depend on the CPU model, whose libraries add in another order. With them the
-    file, and all that DVC hashes after it, would differ from machine to machine.
+    The further ones depend on the CPU model, for which libraries add in another order, and would
+    make the file, which DVC hashes, another one on another machine.
     """
     return {**row, "value": float(f"{row['value']:.6g}")}
 
