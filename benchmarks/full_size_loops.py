@@ -117,9 +117,9 @@ def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str
     """Time `train` with its loader, on images in memory: weights in float32, autocast on a GPU."""
     from synthbridge.core.processes import start_accelerator
     from synthbridge.training.classifier import load_backbone
-    from synthbridge.training.loop import train
+    from synthbridge.training.loop import Leg, train
+    from synthbridge.training.recipe import make_recipe
     from synthbridge.training.team import Team
-    from synthbridge.training.trainings import make_recipe
 
     settings = training_settings(batch)
     recipe = make_recipe(settings, folder / name, flip=False)
@@ -131,10 +131,8 @@ def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str
         )
 
         def run() -> None:
-            curve = train(
-                model, images, recipe, num_steps=scale.training_steps, learning_rate=RATE,
-                mixup=0.0, seed=0, team=team,
-            )  # fmt: skip
+            leg = Leg(num_steps=scale.training_steps, learning_rate=RATE, seed=0)
+            curve = train(model, images, recipe, leg, team)
             assert np.isfinite(curve.train_loss).all()
 
         num_images = scale.training_steps * batch

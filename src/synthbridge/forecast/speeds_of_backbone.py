@@ -14,11 +14,11 @@ from synthbridge.forecast.stopwatch import least_seconds, seconds_of_one, smooth
 from synthbridge.params import Params
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.features import extract_features, fixed_feature_accuracies
-from synthbridge.training.heads import fresh_head
-from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Recipe, predict, train
+from synthbridge.training.heads import HeadRecipe, fresh_head
+from synthbridge.training.images import ImageSet, load_samples
+from synthbridge.training.loop import Leg, predict, train
+from synthbridge.training.recipe import Recipe, make_recipe
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import load_samples, make_recipe
 
 NUM_CLASSES, NUM_IMAGES = 10, 512
 
@@ -58,8 +58,8 @@ def _seconds_of_step(
     recipe = replace(recipe, settings=recipe.settings.model_copy(update={"batch_size": batch}))
 
     def take(num_steps: int) -> object:
-        return train(model, images, recipe, num_steps=num_steps, learning_rate=1e-4, mixup=0.0,
-                     seed=0, team=team)  # fmt: skip
+        leg = Leg(num_steps=num_steps, learning_rate=1e-4, seed=0)
+        return train(model, images, recipe, leg, team)
 
     return seconds_of_one(take, 4, 12)[0]
 
@@ -90,12 +90,16 @@ def _seconds_of_probing(
         logme(table.cpu().numpy(), labels, NUM_CLASSES)
         splits = ("train", "validation", "test")
         start = fresh_head(table.shape[1], NUM_CLASSES, 0).to(table.device)
+        rates, num_epochs = params.real_leg.learning_rates, params.probe.num_epochs
+        heads = HeadRecipe(recipe.settings, rates, num_epochs)
         for _ in range(2):  # a new head, and the model's own
             fixed_feature_accuracies(
-                [dict.fromkeys(splits, table)], dict.fromkeys(splits, half.labels), [start],
-                recipe.settings, learning_rates=params.real_leg.learning_rates,
-                num_epochs=params.probe.num_epochs, seeds=[0],
-            )  # fmt: skip
+                [dict.fromkeys(splits, table)],
+                dict.fromkeys(splits, half.labels),
+                [start],
+                heads,
+                seeds=[0],
+            )
 
     return least_seconds(run, 1) / NUM_IMAGES
 
