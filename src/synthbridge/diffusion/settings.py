@@ -14,7 +14,6 @@ Sampler = Literal["ddpm", "dpm++"]
 PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
-Shots = int | Literal["full"] | None
 
 
 class InversionSettings(Settings):
@@ -79,7 +78,7 @@ class SyntheticSettings(Settings):
     # Real images a class that the set may see: its words are learned from them, its images start
     # from them, or its class names are chosen by them. A number, 'full' (not to start from), or
     # null (the set sees none).
-    shots: Shots
+    shots: int | Literal["full"] | None
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
     # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
