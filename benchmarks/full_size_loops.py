@@ -21,7 +21,7 @@ from scales import Product
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
-from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.sampling import check_images, sample_images
@@ -69,10 +69,11 @@ def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, 
     samples = dataset.train_samples(1, 0)
     images = np.stack([read_square(sample, model.image_size) for sample in samples])
     labels = [sample.label for sample in samples]
+    lesson = Lesson(images, labels, dataset.class_names, flip=False)
     settings = inversion_settings(scale, batch)
 
     def run() -> None:
-        learned = invert_style(model, settings, images, labels, dataset.class_names, flip=False)
+        learned = invert_style(model, settings, lesson)
         assert np.isfinite(learned.losses).all()
         assert learned.vectors.isfinite().all()
 

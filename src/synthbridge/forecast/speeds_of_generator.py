@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from synthbridge.data.shards import encode_jpeg, write_shard
-from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import cache_latents
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.sampling import sample_images
@@ -75,14 +75,18 @@ def _seconds_of_writing(images: np.ndarray, params: Params) -> float:
 
 
 def _measure_inversion(params: Params, model: TextToImage, images: np.ndarray) -> dict[str, float]:
-    labels = [index % NUM_CLASSES for index in range(len(images))]
-    names = [f"thing {index}" for index in range(NUM_CLASSES)]
+    lesson = Lesson(
+        images=images,
+        labels=[index % NUM_CLASSES for index in range(len(images))],
+        class_names=[f"thing {index}" for index in range(NUM_CLASSES)],
+        flip=False,
+    )
     batch = min(params.invert.batch_size, len(images))
 
     def learn(num_steps: int) -> object:
         changes = {"num_steps": num_steps, "batch_size": batch}
         settings = params.invert.model_copy(update=changes)
-        return invert_style(model, settings, images, labels, names, flip=False)
+        return invert_style(model, settings, lesson)
 
     step, _ = seconds_of_one(learn, 20, 40)  # both read the loss at fixed noise eleven times
     encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
