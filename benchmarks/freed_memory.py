@@ -17,9 +17,9 @@ from training import BACKBONE, SETTINGS
 
 from synthbridge.running.memory import keep_freed_memory
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.loop import train
+from synthbridge.training.loop import Leg, train
+from synthbridge.training.recipe import make_recipe
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import make_recipe
 
 STEPS, NUM_IMAGES, NUM_CLASSES = 60, 1280, 10
 
@@ -37,11 +37,8 @@ def train_once() -> None:
         load_backbone(BACKBONE, num_classes=NUM_CLASSES, seed=0),
         random_images(NUM_IMAGES, SETTINGS.resize_size, NUM_CLASSES, team.device),
         make_recipe(SETTINGS, BACKBONE, flip=True),
-        num_steps=STEPS,
-        learning_rate=0.01,
-        mixup=0.0,
-        seed=0,
-        team=team,
+        Leg(num_steps=STEPS, learning_rate=0.01, seed=0),
+        team,
     )
 
 

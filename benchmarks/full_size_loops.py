@@ -21,7 +21,7 @@ from scales import Product
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
-from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.sampling import check_images, sample_images
@@ -69,10 +69,11 @@ def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, 
     samples = dataset.train_samples(1, 0)
     images = np.stack([read_square(sample, model.image_size) for sample in samples])
     labels = [sample.label for sample in samples]
+    lesson = Lesson(images, labels, dataset.class_names, flip=False)
     settings = inversion_settings(scale, batch)
 
     def run() -> None:
-        learned = invert_style(model, settings, images, labels, dataset.class_names, flip=False)
+        learned = invert_style(model, settings, lesson)
         assert np.isfinite(learned.losses).all()
         assert learned.vectors.isfinite().all()
 
@@ -122,9 +123,9 @@ def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str
     """Time `train` with its loader, on images in memory: weights in float32, autocast on a GPU."""
     from synthbridge.core.processes import start_accelerator
     from synthbridge.training.classifier import load_backbone
-    from synthbridge.training.loop import train
+    from synthbridge.training.loop import Leg, train
+    from synthbridge.training.recipe import make_recipe
     from synthbridge.training.team import Team
-    from synthbridge.training.trainings import make_recipe
 
     settings = training_settings(batch)
     recipe = make_recipe(settings, folder / name, flip=False)
@@ -136,16 +137,8 @@ def time_training(folder: Path, scale: Scale, batch: int, name: str) -> dict[str
         )
 
         def run() -> None:
-            curve = train(
-                model,
-                images,
-                recipe,
-                num_steps=scale.training_steps,
-                learning_rate=RATE,
-                mixup=0.0,
-                seed=0,
-                team=team,
-            )
+            leg = Leg(num_steps=scale.training_steps, learning_rate=RATE, seed=0)
+            curve = train(model, images, recipe, leg, team)
             assert np.isfinite(curve.train_loss).all()
 
         num_images = scale.training_steps * batch

@@ -119,26 +119,21 @@ def run_invert(folder: Path, scale: Scale) -> None:
 def run_generate(folder: Path, scale: Scale) -> None:
     """Draw the synthetic set, which has one block."""
     from synthbridge.stages.generate import generate
-    from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
+    from synthbridge.stages.plan import PlanInputs, PlanParams, plan
 
-    block = folder / "plan/b0.json"
-    params = CandidateParams(
+    params = PlanParams(
         dataset="noise",
         source="folder",
         synthetic=synthetic_settings(scale),
         placeholder=inversion_settings(scale, 1).placeholder,
+        images_per_block=scale.images_per_class,
     )
     read = ("real", "styles", "clip", "generator", "prompts")  # no CLIP and no lists: DSI's prompt
-    plan(
-        params,
-        images_per_block=scale.images_per_class,
-        blocks=[block],
-        paths=CandidatePaths(*(folder / name for name in read)),
-        names=folder / "plan/names.json",
-    )
+    inputs = PlanInputs(*(folder / name for name in read))
+    plan(params, inputs, out=folder / "plan", num_blocks=1)
     generate(
         sampling_settings(scale),
-        plan=block,
+        plan=folder / "plan/b0.json",
         style=folder / "styles",
         generator=folder / "generator",
         out=folder / "block",

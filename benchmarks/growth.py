@@ -29,7 +29,8 @@ from accelerate import Accelerator
 
 from synthbridge.prompts.templates import template_prompts
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation
-from synthbridge.training.loop import Recipe, draw_inputs, draw_step
+from synthbridge.training.loop import draw_inputs, draw_step
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from synthbridge.training.heads import fresh_head, train_heads
+from synthbridge.training.heads import HeadRecipe, fresh_head, train_heads
 from synthbridge.training.loop import steps
 from synthbridge.training.schedule import cosine_rate, num_batches
 from synthbridge.training.settings import TrainingSettings
@@ -79,15 +79,9 @@ class Job:
         )
 
     def _train(self, runs, rates) -> Tensor:
-        return train_heads(
-            [self.features for _ in runs],
-            self.labels,
-            [self.starts[run] for run in runs],
-            SETTINGS,
-            learning_rates=rates,
-            num_epochs=self.scale.num_epochs,
-            seeds=[SEEDS[run] for run in runs],
-        )
+        features, starts = [self.features for _ in runs], [self.starts[run] for run in runs]
+        recipe = HeadRecipe(SETTINGS, rates, self.scale.num_epochs)
+        return train_heads(features, self.labels, starts, recipe, [SEEDS[run] for run in runs])
 
     def _train_layer(self, run: int, rate: float) -> Tensor:
         start = self.starts[run]

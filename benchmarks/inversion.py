@@ -32,7 +32,7 @@ from torch.nn.functional import mse_loss
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
-from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.schedule import noise_levels
@@ -139,10 +139,11 @@ def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, 
         samples_per_class=1,
         seed=0,
     )
+    lesson = Lesson(images, labels, dataset.class_names, flip=False)
     recipe = Recipe(world.generator, scale, images, labels, dataset.class_names)
 
     def learn(model: TextToImage) -> None:
-        learned = invert_style(model, settings, images, labels, dataset.class_names, flip=False)
+        learned = invert_style(model, settings, lesson)
         assert np.isfinite(learned.losses).all()
 
     compiled = cache(model.compiled)

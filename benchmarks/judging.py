@@ -15,9 +15,10 @@ from synthbridge.data.real import PreparedDataset
 from synthbridge.data.shards import Sample
 from synthbridge.params import Params
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.loop import predict, train
+from synthbridge.training.images import load_samples
+from synthbridge.training.loop import Leg, predict, train
+from synthbridge.training.recipe import make_recipe
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import load_samples, make_recipe
 
 DATA = Path("data")
 REAL, BACKBONE = DATA / "real/digits", DATA / "upstream/backbone"
@@ -39,16 +40,13 @@ class Judge:
         """Train a stage-one model on the images; return its accuracy on real ones, in percent."""
         settings = self.params.stage_one["plain"]
         model = load_backbone(BACKBONE, num_classes=self.num_classes, seed=seed)
-        train(
-            model,
-            self._load(samples),
-            self.recipe,
+        leg = Leg(
             num_steps=settings.num_steps,
             learning_rate=settings.learning_rate,
-            mixup=settings.mixup,
             seed=seed,
-            team=self.team,
+            mixup=settings.mixup,
         )
+        train(model, self._load(samples), self.recipe, leg, self.team)
         answers = predict(model, self.images, self.recipe, self.team).argmax(1)
         return 100 * float((answers == self.labels).mean())
 

@@ -29,7 +29,8 @@ from usual_training import load_folder, write_folder
 
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import Augmentation, ImageSet, Normalisation, load_images
-from synthbridge.training.loop import Recipe, draw_inputs, draw_step, train
+from synthbridge.training.loop import Leg, draw_inputs, draw_step, train
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
@@ -92,16 +93,8 @@ def main() -> None:
 
         def run() -> None:
             model.load_state_dict(start)  # a fitted model's tiny gradients would take other times
-            train(
-                model,
-                images,
-                recipe,
-                num_steps=STEPS,
-                learning_rate=RATE,
-                mixup=0.0,
-                seed=0,
-                team=team,
-            )
+            leg = Leg(num_steps=STEPS, learning_rate=RATE, seed=0)
+            train(model, images, recipe, leg, team)
 
         def run_on_one_batch() -> None:
             with one_fixed_batch(batch, targets):

@@ -27,10 +27,10 @@ from synthbridge.core.processes import start_accelerator
 from synthbridge.data.shards import index_shard, read_square, write_shard
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.images import load_images
-from synthbridge.training.loop import draw_inputs, draw_step, train
+from synthbridge.training.loop import Leg, draw_inputs, draw_step, train
+from synthbridge.training.recipe import make_recipe
 from synthbridge.training.schedule import num_batches
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import make_recipe
 
 NUM_CLASSES = 10
 END_TO_END = "resnet18"  # the network of T2
@@ -90,16 +90,8 @@ def time_loader(name: str, folder: Path, scale: Scale, team: Team, rounds: int) 
     batch, labels, *_ = draw_inputs(images, drawn, recipe, mixup=0.0, team=team)
 
     def run() -> None:
-        train(
-            model,
-            images,
-            recipe,
-            num_steps=scale.num_steps,
-            learning_rate=RATE,
-            mixup=0.0,
-            seed=0,
-            team=team,
-        )
+        leg = Leg(num_steps=scale.num_steps, learning_rate=RATE, seed=0)
+        train(model, images, recipe, leg, team)
 
     def run_on_one_batch() -> None:
         with one_fixed_batch(batch, labels):
@@ -135,16 +127,8 @@ def time_end_to_end(folder: Path, scale: Scale, team: Team, rounds: int) -> dict
                 device=team.device,
                 memory_limit=2**31,
             )
-            train(
-                model,
-                images,
-                recipe,
-                num_steps=num_steps,
-                learning_rate=RATE,
-                mixup=0.0,
-                seed=0,
-                team=team,
-            )
+            leg = Leg(num_steps=num_steps, learning_rate=RATE, seed=0)
+            train(model, images, recipe, leg, team)
 
         seconds = measure.take_turns(
             {

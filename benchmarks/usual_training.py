@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from synthbridge.training.loop import Recipe
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.team import Team
 
 

@@ -1,6 +1,8 @@
-"""Small photographs and data sets in folders, for the tests of one's own data."""
+"""Small photographs, and data sets of them in folders and tars."""
 
 import io
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +44,16 @@ def class_folders(folder: Path, count: int = 4, first_seed: int = 0) -> Path:
     for number, name in enumerate(CLASSES):
         fill(folder / name, count, first_seed + 100 * number)
     return folder
+
+
+def write_tar(path: Path, members: Iterable[tuple[str, bytes | None]]) -> Path:
+    """Write a tar of names and contents, in their order; a content of None makes a folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type = tarfile.DIRTYPE
+            info.size = len(content or b"")
+            tar.addfile(info, io.BytesIO(content or b""))
+    return path

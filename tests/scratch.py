@@ -69,9 +69,14 @@ class Scratch:
     def run(self, *command: str, ok: bool = True, **environment: str) -> str:
         """Run a command in the clone and return all it printed; fail unless it ends as said."""
         result = subprocess.run(
-            command, cwd=self.folder, env=self.environment(**environment), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
-        )  # fmt: skip
+            command,
+            cwd=self.folder,
+            env=self.environment(**environment),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=900,
+        )
         assert (result.returncode == 0) == ok, f"{' '.join(command)}:\n{result.stdout}"
         return result.stdout
 

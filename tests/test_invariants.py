@@ -279,10 +279,13 @@ def test_a_killed_stage_goes_on_where_it_was(stage, scratch, tmp_path):
     whole = copy_scratch(scratch, tmp_path / "whole")
     before = set(_progress_made(scratch, stage))
     process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", target], cwd=scratch.folder,
-        env=scratch.environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "dvc", "repro", target],
+        cwd=scratch.folder,
+        env=scratch.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
     while not set(_progress_made(scratch, stage)) - before:
         assert time.monotonic() < deadline and process.poll() is None
@@ -312,11 +315,26 @@ def test_a_full_disk_leaves_nothing_half_written(scratch):
     out = scratch.folder / "data/sets/digits/template/b0"
     before = scratch.units("generate")
     result = subprocess.run(
-        [sys.executable, "src", "generate", "--plan", "data/plan/digits/template/b0.json",
-         "--style", "data/styles/digits/template", "--generator", "data/upstream/generator",
-         "--out", "new"], cwd=scratch.folder, env=scratch.environment(), preexec_fn=limit,
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "src",
+            "generate",
+            "--plan",
+            "data/plan/digits/template/b0.json",
+            "--style",
+            "data/styles/digits/template",
+            "--generator",
+            "data/upstream/generator",
+            "--out",
+            "new",
+        ],
+        cwd=scratch.folder,
+        env=scratch.environment(),
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 1
     assert "generate: [Errno 27] File too large" in result.stderr
     assert scratch.units("generate") == before
@@ -329,12 +347,21 @@ def test_a_truncated_shard_stops_the_run_and_is_named(scratch):
     shard.write_bytes(shard.read_bytes()[:3000])
     before = hash_folder(scratch.folder / "data/stage_one/digits/template")
     printed = scratch.run(
-        sys.executable, "src", "bridge", "--real", "data/real/digits",
-        "--backbone", "data/upstream/backbone",
-        "--blocks", "data/sets/digits/template", "--num-blocks", "1",
-        "--out", "data/stage_one/digits/template",
+        sys.executable,
+        "src",
+        "bridge",
+        "--real",
+        "data/real/digits",
+        "--backbone",
+        "data/upstream/backbone",
+        "--blocks",
+        "data/sets/digits/template",
+        "--num-blocks",
+        "1",
+        "--out",
+        "data/stage_one/digits/template",
         ok=False,
-    )  # fmt: skip
+    )
     assert "template/b0/all-00000.tar is not a whole tar" in printed
     assert hash_folder(scratch.folder / "data/stage_one/digits/template") == before
 

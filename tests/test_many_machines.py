@@ -30,9 +30,13 @@ NUM_UNITS = 6  # two stage-one models, three seeds
 def world(tmp_path_factory):
     """A clone with all that `bridge` reads: digits stand for the synthetic images, too."""
     scratch = clone_working_tree(tmp_path_factory.mktemp("world") / "clone")
-    scratch.change({
-        "seeds": [0, 1, 2], "stage_one.plain.num_steps": 40, "stage_one.mixup.num_steps": 40,
-    })  # fmt: skip
+    scratch.change(
+        {
+            "seeds": [0, 1, 2],
+            "stage_one.plain.num_steps": 40,
+            "stage_one.mixup.num_steps": 40,
+        }
+    )
     digits = "--dataset digits --raw data/raw/digits --out data/real/digits"
     scratch.run(sys.executable, "src", "prepare", *digits.split())
     train = next((scratch.folder / "data/real/digits").glob("train*.tar"))
@@ -55,10 +59,13 @@ class Bridge:
         inputs = "--real data/real/digits --backbone backbone --blocks set --num-blocks 1 --out"
         return subprocess.Popen(
             [sys.executable, "src", "bridge", *inputs.split(), str(self.out)],
-            cwd=self.world.folder, text=True, start_new_session=True,
+            cwd=self.world.folder,
+            text=True,
+            start_new_session=True,
             env=self.world.environment(SYNTHBRIDGE_WORK=str(self.work), **environment),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def run(self, **environment: str) -> str:
         """Run to a good end; returns what it printed."""
@@ -162,8 +169,20 @@ def _two_nodes():
     try:
         for name in names:
             ip("netns", "add", name)
-        ip("-n", names[0], "link", "add", "cable", "type", "veth",
-           "peer", "name", "cable", "netns", names[1])  # fmt: skip
+        ip(
+            "-n",
+            names[0],
+            "link",
+            "add",
+            "cable",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable",
+            "netns",
+            names[1],
+        )
         for number, name in enumerate(names):
             ip("-n", name, "address", "add", f"10.77.0.{number + 1}/24", "dev", "cable")
             ip("-n", name, "link", "set", "cable", "up")
@@ -192,9 +211,11 @@ def test_two_nodes_make_the_same_bytes(bridge, of_one_process, tmp_path):
         srun.write_text(SRUN.format(name=names[0].removesuffix("0")))
         run = bridge.start(
             SYNTHBRIDGE_LAUNCHER=f"sh {srun} sh machines/node.sh",
-            HEAD_NODE="10.77.0.1", SLURM_NNODES="2", SLURM_GPUS_ON_NODE="1",
+            HEAD_NODE="10.77.0.1",
+            SLURM_NNODES="2",
+            SLURM_GPUS_ON_NODE="1",
             GLOO_SOCKET_IFNAME="cable",
-        )  # fmt: skip
+        )
         try:
             printed = run.communicate(timeout=300)[0]
         finally:
@@ -210,9 +231,9 @@ def test_two_nodes_make_the_same_bytes(bridge, of_one_process, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "num_machines", "num_processes"), [("one_gpu", 1, 1), ("eight_gpus", 1, 8),
-                                                ("two_nodes", 2, 16)]
-)  # fmt: skip
+    ("name", "num_machines", "num_processes"),
+    [("one_gpu", 1, 1), ("eight_gpus", 1, 8), ("two_nodes", 2, 16)],
+)
 def test_accelerate_reads_its_files(name, num_machines, num_processes):
     config = load_config_from_file(str(MACHINES / f"{name}.yaml"))
     assert (config.num_machines, config.num_processes) == (num_machines, num_processes)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.pool import write_caption
 from synthbridge.upstream.tokenizer import train_tokenizer
 
 

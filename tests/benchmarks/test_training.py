@@ -14,7 +14,8 @@ from usual_training import epochs_of, train_plainly, write_folder
 
 from synthbridge.data.shards import index_shard, read_image_bytes
 from synthbridge.training.images import ImageSet, Normalisation, WholeView
-from synthbridge.training.loop import Recipe, train
+from synthbridge.training.loop import Leg, train
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
@@ -97,9 +98,9 @@ def test_the_loop_on_one_fixed_batch_sees_nothing_else(team, monkeypatch):
 
     monkeypatch.setattr(WholeView, "draw", refuse)
     with one_fixed_batch(inputs, labels):
-        train(model, images, recipe, num_steps=2, learning_rate=0.1, mixup=0.0, seed=0, team=team)
+        train(model, images, recipe, Leg(num_steps=2, learning_rate=0.1, seed=0), team)
     assert [batch is inputs for batch in seen] == [True, True]
     seen.clear()
     monkeypatch.undo()
-    train(model, images, recipe, num_steps=1, learning_rate=0.1, mixup=0.0, seed=0, team=team)
+    train(model, images, recipe, Leg(num_steps=1, learning_rate=0.1, seed=0), team)
     assert torch.equal(seen[0], torch.full((3, 3, 2, 2), -1.0))  # its own images, black ones

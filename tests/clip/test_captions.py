@@ -28,9 +28,7 @@ def test_a_phrase_is_found_as_a_search_word_by_word_finds_it(catalogue):
 
 def test_each_word_of_a_class_finds_and_the_first_is_named(catalogue):
     made = catalogue(["a nought", "number 0", "zero", "Zero or nought", "none"])
-    assert made.find(["zero", "nought", "0"], None) == {
-        0: "nought", 1: "0", 2: "zero", 3: "zero"
-    }  # fmt: skip
+    assert made.find(["zero", "nought", "0"], None) == {0: "nought", 1: "0", 2: "zero", 3: "zero"}
 
 
 @pytest.mark.parametrize("phrase", ['"', 'a" OR "b', "*", "NOT b", "caption:b", "", "b AND c"])

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from synthbridge.clip.embedding import BATCH_SIZE, load_clip
-from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.pool import write_caption
 from synthbridge.upstream.tokenizer import train_tokenizer
 
 CPU = torch.device("cpu")

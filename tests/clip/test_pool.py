@@ -1,12 +1,11 @@
 import csv
-import io
 import json
-import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from own_data import write_tar
 from synthbridge.clip.pool import list_images, read_bytes, read_pixels
 from synthbridge.data.shards import encode_png
 from synthbridge.upstream.pool import read_pool, write_pool_shard
@@ -17,15 +16,6 @@ def _png(shade):
     return encode_png(np.full((4, 6, 3), shade, np.uint8))
 
 
-def write_tar(path, members):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-
-
 def write_files(folder, files):
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,13 +24,16 @@ def write_files(folder, files):
 
 def test_shards_with_captions_as_text_or_in_a_record(tmp_path):
     record = json.dumps({"caption": "from the\n record", "url": "x"}).encode()
-    write_tar(tmp_path / "b/1.tar", {"k2.jpg": _png(2), "k2.json": record, "k1.png": _png(1),
-                                     "k1.txt": b"a  text", "k1.json": b"{}"})  # fmt: skip
-    write_tar(tmp_path / "a.tar", {"dir.1/k.JPEG": _png(3), "dir.1/k.json": b"no json"})
+    first = [("k1.png", _png(1)), ("k1.txt", b"a  text"), ("k1.json", b"{}")]
+    second = [("k2.jpg", _png(2)), ("k2.json", record)]
+    write_tar(tmp_path / "b/1.tar", [*second, *first])
+    write_tar(tmp_path / "a.tar", [("dir.1/k.JPEG", _png(3)), ("dir.1/k.json", b"no json")])
     images = list(list_images(tmp_path))
     assert [(image.key, image.caption) for image in images] == [
-        ("a.tar/dir.1/k", ""), ("b/1.tar/k1", "a text"), ("b/1.tar/k2", "from the record")
-    ]  # fmt: skip
+        ("a.tar/dir.1/k", ""),
+        ("b/1.tar/k1", "a text"),
+        ("b/1.tar/k2", "from the record"),
+    ]
     assert [read_bytes(tmp_path, image) for image in images] == [_png(3), _png(1), _png(2)]
     assert (read_pixels(tmp_path, images[1]) == 1).all()
 
@@ -57,8 +50,8 @@ def test_it_reads_what_the_miniature_pool_holds(tmp_path):
 
 
 def test_images_with_their_captions_beside_them(tmp_path):
-    write_files(tmp_path, {"x/b.webp": _png(1), "x/b.txt": b"a bee", "a.PNG": _png(2),
-                           "notes.txt": b"no caption of an image"})  # fmt: skip
+    write_files(tmp_path, {"x/b.webp": _png(1), "x/b.txt": b"a bee", "a.PNG": _png(2)})
+    write_files(tmp_path, {"notes.txt": b"no caption of an image"})
     found = [(image.key, image.caption) for image in list_images(tmp_path)]
     assert found == [("a.PNG", ""), ("x/b.webp", "a bee")]
 
@@ -112,9 +105,22 @@ def test_what_is_no_pool_of_captioned_images_is_refused(tmp_path, files, sentenc
 
 
 def test_shards_without_captions_are_refused(tmp_path):
-    write_tar(tmp_path / "a.tar", {"k.png": _png(1), "k.json": b'{"caption": null}'})
+    write_tar(tmp_path / "a.tar", [("k.png", _png(1)), ("k.json", b'{"caption": null}')])
     with pytest.raises(ValueError, match="holds 1 images and no caption of any"):
         list(list_images(tmp_path))
+
+
+def test_a_shard_cut_between_two_samples_is_refused(tmp_path):
+    path = write_tar(tmp_path / "a.tar", [("k.png", _png(1)), ("k.txt", b"a bee")])
+    path.write_bytes(path.read_bytes().rstrip(b"\0") + bytes(507))  # to the end of the last file
+    with pytest.raises(ValueError, match=r"a\.tar is not a whole tar .*, or take it out of the po"):
+        list(list_images(tmp_path))
+
+
+def test_a_shard_may_be_empty_where_others_are_not(tmp_path):
+    write_tar(tmp_path / "a.tar", [])
+    write_tar(tmp_path / "b.tar", [("k.png", _png(1)), ("k.txt", b"a bee")])
+    assert [image.key for image in list_images(tmp_path)] == ["b.tar/k"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from synthbridge.clip.retrieval import Hit, choose_images
+from synthbridge.clip.retrieval import Hit, Search, choose_images
+from synthbridge.clip.settings import RetrievedSettings
 
 ACROSS, UP = np.eye(2, dtype=np.float32)  # the texts of two classes
 NO_TEST = np.empty((0, 2), np.float32)
@@ -13,10 +14,17 @@ def _at(*degrees):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def _choose(found, rows, vectors, test=NO_TEST, *, share=1.0, cap=99, above=0.999, texts=None):
-    texts = texts or [ACROSS[None], UP[None]]
-    return choose_images(found, rows, vectors, texts, test, duplicates_above=above,
-                         keep_fraction=share, cap=cap)  # fmt: skip
+def _choose(found, rows, vectors, test=NO_TEST, *, fraction=1.0, cap=99, above=0.999, texts=None):
+    settings = RetrievedSettings(
+        search="caption",
+        candidates=None,
+        keep_fraction=fraction,
+        cap=cap,
+        duplicates_above=above,
+        images_per_class=1,
+    )
+    search = Search(found, rows, vectors, texts or [ACROSS[None], UP[None]])
+    return choose_images(search, test, settings)
 
 
 def _cos(degrees):
@@ -26,8 +34,10 @@ def _cos(degrees):
 def test_the_best_stand_first_and_each_image_goes_to_the_class_that_it_matches_best():
     found = [{2: "a", 5: "b", 9: "a"}, {5: "c", 9: "c"}]
     (first, second), _ = _choose(found, [2, 5, 9], _at(30, 50, 10))
-    assert first.kept == [Hit(9, pytest.approx(_cos(10), abs=2e-6), "a"),
-                          Hit(2, pytest.approx(_cos(30), abs=2e-6), "a")]  # fmt: skip
+    assert first.kept == [
+        Hit(9, pytest.approx(_cos(10), abs=2e-6), "a"),
+        Hit(2, pytest.approx(_cos(30), abs=2e-6), "a"),
+    ]
     assert second.kept == [Hit(5, pytest.approx(_cos(40), abs=2e-6), "c")]
     assert (first.num_found, first.num_elsewhere) == (3, 1)
     assert (second.num_found, second.num_elsewhere) == (2, 1)
@@ -49,13 +59,12 @@ def test_a_class_with_different_words_keeps_the_images_that_it_matches_best():
 
 
 @pytest.mark.parametrize(
-    ("share", "cap", "kept"),
+    ("fraction", "cap", "kept"),
     [(0.3, 99, 3), (0.31, 99, 4), (0.7, 99, 7), (1.0, 99, 10), (1.0, 4, 4), (0.01, 99, 1)],
 )
-def test_the_best_share_is_kept_up_to_the_cap(share, cap, kept):
-    vectors = _at(*range(10, 20))
-    (first, second), _ = _choose([dict.fromkeys(range(10), "a"), {}], list(range(10)), vectors,
-                                 share=share, cap=cap)  # fmt: skip
+def test_the_best_fraction_is_kept_up_to_the_cap(fraction, cap, kept):
+    found, vectors = [dict.fromkeys(range(10), "a"), {}], _at(*range(10, 20))
+    (first, second), _ = _choose(found, list(range(10)), vectors, fraction=fraction, cap=cap)
     assert [hit.row for hit in first.kept] == list(range(kept))
     assert second.kept == [] and second.num_found == 0
 
@@ -66,9 +75,8 @@ def test_equals_stand_in_the_order_of_the_pool():
 
 
 def test_near_duplicates_of_test_go_before_the_cut():
-    test = _at(10.5, 80)
-    (first, _), pairs = _choose([dict.fromkeys(range(4), "a"), {}], list(range(4)),
-                                _at(10, 20, 30, 40), test, share=0.5)  # fmt: skip
+    found, vectors, test = [dict.fromkeys(range(4), "a"), {}], _at(10, 20, 30, 40), _at(10.5, 80)
+    (first, _), pairs = _choose(found, list(range(4)), vectors, test, fraction=0.5)
     assert [hit.row for hit in first.kept] == [1, 2]  # half of the three that are left, upwards
     assert first.num_duplicates == 1
     assert [(pair.query, pair.reference) for pair in pairs] == [(0, 0)]

@@ -8,7 +8,7 @@ from tiny_clip import save_tiny_clip
 
 from synthbridge.clip.embedding import load_clip
 from synthbridge.clip.settings import ClipTuningSettings
-from synthbridge.clip.tuning import Source, probabilities, tune, zero_shot_weights
+from synthbridge.clip.tuning import TuningImages, probabilities, tune, zero_shot_weights
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's, arXiv:1711.05101
 
@@ -19,8 +19,15 @@ def clip_folder(tmp_path_factory):
 
 
 def settings(**changes):
-    values = {"sets": [], "num_epochs": 1, "learning_rate": 0.1, "weight_decay": 0.1,
-              "real_batch_size": 4, "synthetic_batch_size": 8, **changes}  # fmt: skip
+    values = {
+        "sets": [],
+        "num_epochs": 1,
+        "learning_rate": 0.1,
+        "weight_decay": 0.1,
+        "real_batch_size": 4,
+        "synthetic_batch_size": 8,
+        **changes,
+    }
     return ClipTuningSettings.model_validate(values)
 
 
@@ -56,7 +63,7 @@ def adamw(weights, gradients, rate, decay):
     return weights
 
 
-def test_steps_on_two_sources_are_those_of_adamw_on_the_sum_of_the_losses():
+def test_steps_on_two_kinds_of_images_are_those_of_adamw_on_the_sum_of_the_losses():
     real, synthetic = draw(4, seed=0), draw(8, seed=1)
     start = np.random.default_rng(2).normal(size=(3, 5)) * 8
     rates = [0.1 * 0.5 * (1 + math.cos(math.pi * step / 3)) for step in range(3)]
@@ -65,21 +72,22 @@ def test_steps_on_two_sources_are_those_of_adamw_on_the_sum_of_the_losses():
         return sum(gradient(weights, x.double().numpy(), y.numpy()) for x, y in (synthetic, real))
 
     expected = adamw(start, slope, rates, decay=0.1)
-    sources = [Source(*synthetic, 8), Source(*real, 4)]  # whole batches: their order is nothing
-    tuned = tune(torch.from_numpy(start).float(), sources, settings(num_epochs=3), seed=0)
+    # Whole batches: the order of the images changes nothing.
+    images = [TuningImages(*synthetic, 8), TuningImages(*real, 4)]
+    tuned = tune(torch.from_numpy(start).float(), images, settings(num_epochs=3), seed=0)
     np.testing.assert_allclose(tuned.weights.numpy(), expected, rtol=1e-4, atol=1e-5)
     assert tuned.gradient_steps == 3 and len(tuned.train_loss) == 3
 
 
-def test_an_epoch_is_one_pass_through_the_first_source_and_drops_nothing():
-    first, second = draw(10, seed=0), draw(3, seed=1)
+def test_an_epoch_is_one_pass_through_the_first_images_and_drops_nothing():
+    images = [TuningImages(*draw(10, seed=0), 4), TuningImages(*draw(3, seed=1), 2)]
     start = torch.zeros(3, 5)
-    tuned = tune(start, [Source(*first, 4), Source(*second, 2)], settings(num_epochs=2), seed=0)
+    tuned = tune(start, images, settings(num_epochs=2), seed=0)
     assert tuned.gradient_steps == 6
     assert not start.any() and tuned.weights.any()  # the start stays as it is
-    again = tune(start, [Source(*first, 4), Source(*second, 2)], settings(num_epochs=2), seed=0)
+    again = tune(start, images, settings(num_epochs=2), seed=0)
     assert torch.equal(tuned.weights, again.weights)
-    other = tune(start, [Source(*first, 4), Source(*second, 2)], settings(num_epochs=2), seed=1)
+    other = tune(start, images, settings(num_epochs=2), seed=1)
     assert not torch.equal(tuned.weights, other.weights)
 
 
@@ -87,7 +95,7 @@ def test_long_tuning_without_decay_finds_what_scikit_learn_finds():
     """Multinomial regression with classes that overlap has one optimum, up to a shift a feature."""
     features, labels = draw(300, seed=3, noise=2.0)
     long = settings(num_epochs=400, weight_decay=0.0)
-    tuned = tune(torch.zeros(3, 5), [Source(features, labels, 300)], long, seed=0)
+    tuned = tune(torch.zeros(3, 5), [TuningImages(features, labels, 300)], long, seed=0)
     reference = LogisticRegression(C=1e6, fit_intercept=False, max_iter=5000, tol=1e-8)
     expected = reference.fit(features.numpy(), labels.numpy()).predict_proba(features.numpy())
     assert np.abs(probabilities(tuned.weights, features) - expected).max() < 0.02

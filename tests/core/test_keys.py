@@ -98,7 +98,7 @@ def test_a_function_that_is_imported_late_changes_the_key(package):
 
 
 def test_a_default_in_a_settings_class_changes_the_key(package):
-    maker = "synthbridge.stages.bridge:_train"
+    maker = "synthbridge.stages.bridge:StageOneTrainer"
     before = key_in(package, maker)
     settings = package / "training/settings.py"
     edit(settings, "mixup: float = Field(default=0.0, ge=0)", "mixup: float = Field(default=0.1)")

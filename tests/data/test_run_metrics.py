@@ -1,8 +1,15 @@
 from synthbridge.core.files import read_json
 from synthbridge.data.run_metrics import write_probe_metrics, write_run_metrics
 
-RECORD = {"arm": "bridged", "shots": 4, "seed": 1, "top1": 0.87654321, "mean_per_class": 0.5,
-          "gradient_steps": 130, "curve": {}}  # fmt: skip
+RECORD = {
+    "arm": "bridged",
+    "shots": 4,
+    "seed": 1,
+    "top1": 0.87654321,
+    "mean_per_class": 0.5,
+    "gradient_steps": 130,
+    "curve": {},
+}
 
 
 def test_records_become_percent_by_arm_shots_and_seed(tmp_path):
@@ -19,8 +26,10 @@ def test_a_rate_selected_on_test_marks_its_accuracies(tmp_path):
     write_run_metrics(tmp_path / "a.json", [{**RECORD, "selected_on": "test"}])
     names = read_json(tmp_path / "a.json")["bridged"]["4"]["s1"]
     assert set(names) == {
-        "top1_selected_on_test", "mean_per_class_selected_on_test", "gradient_steps",
-    }  # fmt: skip
+        "top1_selected_on_test",
+        "mean_per_class_selected_on_test",
+        "gradient_steps",
+    }
 
 
 def test_probes_stand_by_set_model_and_measure(tmp_path):

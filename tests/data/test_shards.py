@@ -23,8 +23,11 @@ def _samples(count=3):
         image = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
         record = {"b": index, "a": "ä"}
         yield {
-            "__key__": f"k{index:03d}", "png": encode_png(image), "cls": index, "json": record,
-        }  # fmt: skip
+            "__key__": f"k{index:03d}",
+            "png": encode_png(image),
+            "cls": index,
+            "json": record,
+        }
 
 
 def test_round_trip_and_same_bytes_twice(tmp_path):

@@ -1,4 +1,4 @@
-"""Class tokens: each learns as if alone, from its own images; a killed run goes on exactly."""
+"""Class tokens: each learns as if alone, from its own images; a killed run resumes exactly."""
 
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from diffusers import DDPMScheduler
 
 from synthbridge.diffusion import learning
 from synthbridge.diffusion.class_tokens import invert_classes, name_vectors
-from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
+from synthbridge.diffusion.learning import Checkpoint
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import class_placeholder, class_prompt
 from synthbridge.diffusion.settings import InversionSettings
@@ -30,8 +31,15 @@ SETTINGS = InversionSettings(
 )
 
 
-def invert(generator: TextToImage, settings: InversionSettings = SETTINGS, **options):
-    return invert_classes(generator, settings, IMAGES, LABELS, NAMES, flip=False, **options)
+LESSON = Lesson(IMAGES, LABELS, NAMES, flip=False)
+
+
+def invert(
+    generator: TextToImage,
+    settings: InversionSettings = SETTINGS,
+    checkpoint: Checkpoint | None = None,
+):
+    return invert_classes(generator, settings, LESSON, checkpoint)
 
 
 def invert_naively(generator: TextToImage) -> tuple[torch.Tensor, list[float]]:
@@ -49,9 +57,13 @@ def invert_naively(generator: TextToImage) -> tuple[torch.Tensor, list[float]]:
     losses = []
     for step in range(SETTINGS.num_steps):
         draw = draw_batch(
-            cache=cache, balance=ClassBalance(LABELS, NAMES), batch_size=2, num_timesteps=1000,
-            seed=5, step=step,
-        )  # fmt: skip
+            cache=cache,
+            balance=ClassBalance(LABELS, NAMES),
+            batch_size=2,
+            num_timesteps=1000,
+            seed=5,
+            step=step,
+        )
         prompts = [class_prompt(list(words)[label]) for label in draw.classes]
         tokens = generator.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
         text = generator.text_encoder(tokens).last_hidden_state
@@ -105,17 +117,17 @@ def test_as_many_images_and_steps_as_the_style_token(
     monkeypatch.setattr("synthbridge.diffusion.inversion.draw_batch", watch)
     invert(generator)
     ours, seen[:] = list(seen), []
-    invert_style(generator, SETTINGS, IMAGES, LABELS, NAMES, flip=False)
+    invert_style(generator, SETTINGS, LESSON)
     assert [step for step, _ in ours] == [step for step, _ in seen]
     for (_, a), (_, b) in zip(ours, seen, strict=True):
         assert torch.equal(a.classes, b.classes) and torch.equal(a.latents, b.latents)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(
+def test_a_killed_run_resumes_bit_for_bit(
     generator: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     whole = invert(generator)
-    checkpoint = tmp_path / "run.safetensors"
+    checkpoint = Checkpoint(tmp_path / "run.safetensors", num_steps=1)
     save, saved = learning._save_run, []
 
     def die_after_three(run, path, key):
@@ -126,9 +138,9 @@ def test_a_killed_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(learning, "_save_run", die_after_three)
     with pytest.raises(KeyboardInterrupt):
-        invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
+        invert(generator, checkpoint=checkpoint)
     monkeypatch.undo()
-    resumed = invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
+    resumed = invert(generator, checkpoint=checkpoint)
     assert torch.equal(resumed.vectors, whole.vectors)
     assert resumed.losses == whole.losses
     assert resumed.fixed_noise_losses == whole.fixed_noise_losses

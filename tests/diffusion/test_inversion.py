@@ -1,5 +1,6 @@
-"""Style inversion: a naive reference's steps, nothing else moves, a killed run goes on exactly."""
+"""Style inversion: a naive reference's steps, nothing else moves, a killed run resumes exactly."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ from diffusers import DDPMScheduler
 
 from synthbridge.diffusion.inversion import (
     DenoisingObjective,
+    Lesson,
     initial_vector,
     invert_style,
     style_objective,
 )
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
+from synthbridge.diffusion.learning import Checkpoint
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.settings import InversionSettings
@@ -33,8 +36,15 @@ SETTINGS = InversionSettings(
 )
 
 
-def invert(generator: TextToImage, settings: InversionSettings = SETTINGS, **options):
-    return invert_style(generator, settings, IMAGES, LABELS, NAMES, flip=True, **options)
+LESSON = Lesson(IMAGES, LABELS, NAMES, flip=True)
+
+
+def invert(
+    generator: TextToImage,
+    settings: InversionSettings = SETTINGS,
+    checkpoint: Checkpoint | None = None,
+):
+    return invert_style(generator, settings, LESSON, checkpoint)
 
 
 def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor, list[float]]:
@@ -127,11 +137,11 @@ def test_nothing_but_the_vector_moves(generator: TextToImage):
     assert len(generator.tokenizer) == words
 
 
-def test_a_killed_run_goes_on_bit_for_bit(
+def test_a_killed_run_resumes_bit_for_bit(
     generator: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     whole = invert(generator)
-    checkpoint = tmp_path / "run.safetensors"
+    checkpoint = Checkpoint(tmp_path / "run.safetensors", num_steps=1)
     real_loss, calls = DenoisingObjective.loss, []
 
     def die_in_the_middle(self, vector, draw):
@@ -142,26 +152,43 @@ def test_a_killed_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(DenoisingObjective, "loss", die_in_the_middle)
     with pytest.raises(KeyboardInterrupt):
-        invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
+        invert(generator, checkpoint=checkpoint)
     monkeypatch.undo()
-    assert checkpoint.exists()
-    resumed = invert(generator, checkpoint=checkpoint, steps_per_checkpoint=1)
+    assert checkpoint.path.exists()
+    resumed = invert(generator, checkpoint=checkpoint)
     assert torch.equal(resumed.vectors, whole.vectors)
     assert resumed.losses == whole.losses
     assert resumed.fixed_noise_losses == whole.fixed_noise_losses
 
 
-def test_a_checkpoint_of_another_run_is_refused(generator: TextToImage, tmp_path: Path):
-    checkpoint = tmp_path / "run.safetensors"
-    invert(generator, checkpoint=checkpoint, steps_per_checkpoint=12)
-    other = SETTINGS.model_copy(update={"learning_rate": 0.01})
+@pytest.mark.parametrize(
+    ("settings", "lesson"),
+    [
+        ({"learning_rate": 0.01}, {}),
+        ({"initial_word": "photo"}, {}),
+        ({}, {"images": 255 - IMAGES}),
+        ({}, {"labels": LABELS[::-1].copy()}),
+        ({}, {"class_names": ("cat", "style", "dog")}),
+        ({}, {"flip": False}),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(
+    generator: TextToImage, tmp_path: Path, settings: dict, lesson: dict
+):
+    checkpoint = Checkpoint(tmp_path / "run.safetensors", num_steps=12)
+    invert(generator, checkpoint=checkpoint)
     with pytest.raises(ValueError, match="is a checkpoint of another style inversion"):
-        invert(generator, other, checkpoint=checkpoint)
+        invert_style(
+            generator,
+            SETTINGS.model_copy(update=settings),
+            replace(LESSON, **lesson),
+            checkpoint,
+        )
 
 
 def test_a_damaged_checkpoint_is_refused(generator: TextToImage, tmp_path: Path):
-    checkpoint = tmp_path / "run.safetensors"
-    checkpoint.write_bytes(b"\0" * 100)
+    checkpoint = Checkpoint(tmp_path / "run.safetensors")
+    checkpoint.path.write_bytes(b"\0" * 100)
     with pytest.raises(ValueError, match="is no whole checkpoint"):
         invert(generator, checkpoint=checkpoint)
 

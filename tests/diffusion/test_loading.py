@@ -85,9 +85,14 @@ def pair(folder: Path) -> tuple[TextToImage, TextToImage]:
 
 def draw(generator: TextToImage, *prompts: str) -> np.ndarray:
     batches = sample_images(
-        generator, prompts, range(len(prompts)), sampler="dpm++", num_steps=5, guidance_scale=3.5,
+        generator,
+        prompts,
+        range(len(prompts)),
+        sampler="dpm++",
+        num_steps=5,
+        guidance_scale=3.5,
         batch_size=4,
-    )  # fmt: skip
+    )
     return np.concatenate(list(batches)).astype(int)
 
 

@@ -89,17 +89,18 @@ def test_guidance_on_part_of_the_steps_as_diffusers_pipeline_with_a_callback(
 
     pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
     expected = pipeline(
-        PROMPTS, num_inference_steps=10, guidance_scale=3.5, output_type="latent",
+        PROMPTS,
+        num_inference_steps=10,
+        guidance_scale=3.5,
+        output_type="latent",
         generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
         callback_on_step_end=stop_guidance,
         callback_on_step_end_tensor_inputs=["prompt_embeds"],
-    ).images  # fmt: skip
+    ).images
     text = encode_prompts(generator, ["", *PROMPTS])
     steps = make_steps(sampler, 10, generator.scheduler_config)
-    latents = denoise(
-        generator, text, torch.arange(1, 5), SEEDS,
-        steps=steps, guidance_scale=3.5, guided_fraction=0.6,
-    )  # fmt: skip
+    guided = {"guidance_scale": 3.5, "guided_fraction": 0.6}
+    latents = denoise(generator, text, torch.arange(1, 5), SEEDS, steps=steps, **guided)
     torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -120,8 +121,8 @@ def test_same_batch_same_bytes(generator: TextToImage):
 def test_an_image_can_be_drawn_again_alone(generator: TextToImage, sampler: str):
     together = draw(generator, sampler=sampler).astype(int)
     for index in range(len(PROMPTS)):
-        alone = draw(generator, PROMPTS[index : index + 1], SEEDS[index : index + 1],
-                     sampler=sampler)  # fmt: skip
+        only = slice(index, index + 1)
+        alone = draw(generator, PROMPTS[only], SEEDS[only], sampler=sampler)
         assert np.abs(alone[0] - together[index]).max() <= 1
 
 

@@ -1,8 +1,6 @@
-from collections import Counter
-
 import numpy as np
 import pytest
-from evidence.simulated import simulate_runs
+from evidence.simulated import GAINS, REAL_GAINS, simulate_clip, simulate_runs
 
 from synthbridge.evidence.comparisons import (
     compare_runs,
@@ -19,17 +17,27 @@ from synthbridge.evidence.statistics import Interval
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("final")
     simulate_runs(folder)
-    return read_runs([folder])
+    return read_runs([folder], "digits")
 
 
 def test_pairs_every_arm_with_vanilla_and_the_primary_one_with_its_control(runs, settings):
     comparisons = compare_runs(runs, settings)
-    counts = Counter((row.arm, row.reference) for row in comparisons)
-    assert counts["vanilla_equal_steps", "vanilla"] == 3
-    assert counts["bridged_pp", "vanilla"] == 6
-    assert counts["bridged", "vanilla_equal_steps"] == 6
-    assert ("vanilla", "vanilla") not in counts
-    assert len(comparisons) == 3 * (2 + 2 * 6 + 2)
+    own = {("real", arm, "vanilla") for arm in REAL_GAINS if arm != "vanilla"}
+    for method in ("dsi", "template"):
+        own |= {(method, arm, "vanilla") for arm in GAINS}
+        own.add((method, settings.primary_arm, "vanilla_equal_steps"))
+    expected = [(*pair, shots) for pair in own for shots in (1, 4, "full")]
+    found = [(row.method, row.arm, row.reference, row.shots) for row in comparisons]
+    assert len(found) == len(expected) and set(found) == set(expected)
+
+
+def test_arms_on_clip_are_compared_with_clip_alone_and_change_no_other(runs, settings, tmp_path):
+    simulate_clip(tmp_path, runs[0].labels, shots=(1, "full"), seeds=(0, 1))
+    both = [*runs, *read_runs([tmp_path], "digits")]
+    comparisons = compare_runs(both, settings)
+    on_clip = [row for row in comparisons if row.arm.startswith("clip_")]
+    assert {(row.arm, row.reference) for row in on_clip} == {("clip_mixed", "clip_vanilla")}
+    assert [row for row in comparisons if row not in on_clip] == compare_runs(runs, settings)
 
 
 def test_a_difference_is_that_of_the_means(runs, settings):
@@ -92,7 +100,7 @@ def test_words():
     assert words == "+0.0 [\N{MINUS SIGN}1.3,\N{NO-BREAK SPACE}+12.3]"
 
 
-def test_a_retrieved_source_is_called_so(runs, settings):
+def test_retrieved_images_are_called_so(runs, settings):
     assert images_words("dsi", ["retrieved"]) == "dsi images"
     assert images_words("retrieved", ["retrieved"]) == "retrieved images"
     assert images_words("pool", {"pool": ""}) == "retrieved images (pool)"

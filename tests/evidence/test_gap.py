@@ -72,19 +72,20 @@ def test_kid_is_drawn_by_its_seed_alone():
 
 def test_neighbour_fractions_agree_with_brute_force():
     real, other, k = draw(8, n=60, d=3), draw(9, n=40, d=3, shift=0.8), 3
-    radii = [
-        NearestNeighbors(n_neighbors=k + 1).fit(x).kneighbors(x)[0][:, k] for x in (real, other)
-    ]
-    inside_real = [[np.linalg.norm(y - x) <= r for x, r in zip(real, radii[0], strict=True)]
-                   for y in other]  # fmt: skip
-    inside_other = [[np.linalg.norm(x - y) <= r for y, r in zip(other, radii[1], strict=True)]
-                    for x in real]  # fmt: skip
-    shares = neighbour_fractions(real, other, k)
-    assert shares["precision"] == pytest.approx(np.any(inside_real, axis=1).mean())
-    assert shares["recall"] == pytest.approx(np.any(inside_other, axis=1).mean())
-    assert shares["density"] == pytest.approx(np.sum(inside_real) / (k * len(other)))
-    assert shares["coverage"] == pytest.approx(np.any(inside_real, axis=0).mean())
-    assert 0 < shares["precision"] < 1 and 0 < shares["coverage"] < 1
+
+    def inside(points, centres):
+        """Tell for each point which centres have it within reach of their k-th neighbour."""
+        radii = NearestNeighbors(n_neighbors=k + 1).fit(centres).kneighbors(centres)[0][:, k]
+        balls = list(zip(centres, radii, strict=True))
+        return [[np.linalg.norm(point - x) <= radius for x, radius in balls] for point in points]
+
+    inside_real, inside_other = inside(other, real), inside(real, other)
+    fractions = neighbour_fractions(real, other, k)
+    assert fractions["precision"] == pytest.approx(np.any(inside_real, axis=1).mean())
+    assert fractions["recall"] == pytest.approx(np.any(inside_other, axis=1).mean())
+    assert fractions["density"] == pytest.approx(np.sum(inside_real) / (k * len(other)))
+    assert fractions["coverage"] == pytest.approx(np.any(inside_real, axis=0).mean())
+    assert 0 < fractions["precision"] < 1 and 0 < fractions["coverage"] < 1
 
 
 def test_a_set_far_away_and_the_set_itself():

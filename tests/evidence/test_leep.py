@@ -57,12 +57,12 @@ def test_perfect_head_scores_zero_and_uninformative_one_minus_log_classes():
     assert leep(np.full((50, 8), 1 / 8), labels, 5) == pytest.approx(-math.log(5))
 
 
-def test_permuting_source_classes_changes_nothing():
+def test_permuting_the_models_own_classes_changes_nothing():
     probabilities, labels = draw(0)
     assert leep(probabilities[:, ::-1], labels, 4) == pytest.approx(leep(probabilities, labels, 4))
 
 
-def test_source_classes_without_mass_and_float32_are_harmless():
+def test_own_classes_without_mass_and_float32_are_harmless():
     probabilities, labels = draw(1)
     padded = np.concatenate([probabilities, np.zeros((60, 3))], axis=1).astype(np.float32)
     assert leep(padded, labels, 4) == pytest.approx(leep(probabilities, labels, 4), abs=1e-6)

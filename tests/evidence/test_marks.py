@@ -2,31 +2,32 @@
 
 import csv
 import json
-import re
 
 import pytest
-from evidence.simulated import simulate_probe, simulate_runs, simulate_style
+from evidence.reading_pages import Page
+from evidence.simulated import simulate_clip, simulate_probe, simulate_runs, simulate_style
 
 from synthbridge.evidence.marks import COLUMN, TABLES, WARNING
 from synthbridge.evidence.results import read_runs
 from synthbridge.stages.report import report
 
 CLEAN = ("probe", "style_loss")  # they know no learning rate of real legs
+MARK = f"{WARNING.capitalize()}."
 
 
-def _report(settings, folder, **marked):
-    """Report on two data sets; `marked` tells which have rates selected on test."""
-    for dataset in ("digits", "pets"):
-        record = {"selected_on": "test"} if marked.get(dataset) else {}
-        simulate_runs(folder / "final", dataset=dataset, num_test=80, shots=[1, 4], seeds=[0, 1],
-                      methods=["dsi"], **record)  # fmt: skip
-        simulate_probe(folder / f"probe/{dataset}.json", dataset=dataset)
-        simulate_style(folder / f"styles/{dataset}/dsi_4", ["s0"])
+def _report(settings, folder, *, marked):
+    """Report on simulated runs; `marked` says that their rates were selected on test."""
+    record = {"selected_on": "test"} if marked else {}
+    small = {"num_test": 80, "shots": [1, 4], "seeds": [0, 1], "methods": ["dsi"]}
+    simulate_runs(folder / "final", **small, **record)
+    simulate_probe(folder / "probe.json")
+    simulate_style(folder / "style", ["s0"])
     report(
         settings,
+        dataset="digits",
         final=[folder / "final"],
-        probe=[folder / "probe"],
-        styles=[folder / "styles"],
+        probe=folder / "probe.json",
+        styles={"dsi_4": folder / "style"},
         out=folder / "metrics",
     )
     return folder / "metrics"
@@ -38,20 +39,20 @@ def _rows(path):
 
 
 @pytest.fixture(scope="module")
-def both(settings, tmp_path_factory):
-    return _report(settings, tmp_path_factory.mktemp("both"), digits=True, pets=True)
+def marked(settings, tmp_path_factory):
+    return _report(settings, tmp_path_factory.mktemp("marked"), marked=True)
 
 
 @pytest.fixture(scope="module")
-def neither(settings, tmp_path_factory):
-    return _report(settings, tmp_path_factory.mktemp("neither"))
+def unmarked(settings, tmp_path_factory):
+    return _report(settings, tmp_path_factory.mktemp("unmarked"), marked=False)
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_row_is_marked(name, both, neither):
-    marked, clean = _rows(both / f"{name}.csv"), _rows(neither / f"{name}.csv")
-    assert len(marked) == len(clean) > 0
-    for row, other in zip(marked, clean, strict=True):
+def test_every_row_is_marked(name, marked, unmarked):
+    rows, clean = _rows(marked / f"{name}.csv"), _rows(unmarked / f"{name}.csv")
+    assert len(rows) == len(clean) > 0
+    for row, other in zip(rows, clean, strict=True):
         assert row.pop(COLUMN) == "test"
         if "series" in row:
             assert row.pop("series") == f"{other.pop('series')} ({WARNING})"
@@ -61,56 +62,62 @@ def test_every_row_is_marked(name, both, neither):
 
 
 @pytest.mark.parametrize("name", CLEAN)
-def test_numbers_made_without_that_rate_are_not_marked(name, both, neither):
+def test_numbers_made_without_that_rate_are_not_marked(name, marked, unmarked):
     path = f"{name}.csv"
-    assert (both / path).read_bytes() == (neither / path).read_bytes()
-    assert {path.stem for path in both.glob("*.csv")} == {*TABLES, *CLEAN}
+    assert (marked / path).read_bytes() == (unmarked / path).read_bytes()
+    assert {path.stem for path in marked.glob("*.csv")} == {*TABLES, *CLEAN}
 
 
-def test_the_summary_keeps_marked_numbers_under_names_of_their_own(both, neither):
+def test_the_summary_keeps_marked_numbers_under_names_of_their_own(marked, unmarked):
     """So that `dvc metrics diff` never sets them beside others."""
-    marked = json.loads((both / "summary.json").read_text())["digits"]
-    clean = json.loads((neither / "summary.json").read_text())["digits"]
+    numbers = json.loads((marked / "summary.json").read_text())["digits"]
+    clean = json.loads((unmarked / "summary.json").read_text())["digits"]
     for name in ("accuracy", "difference"):
-        assert marked.pop(f"{name}_selected_on_test") == clean.pop(name)
+        assert numbers.pop(f"{name}_selected_on_test") == clean.pop(name)
     fixed = {"fixed_feature_accuracy", "fixed_feature_own_head_accuracy"}
-    assert marked == clean and set(clean) == {"leep", "leep_random_head", "logme"} | fixed
+    assert numbers == clean and set(clean) == {"leep", "leep_random_head", "logme"} | fixed
 
 
-def test_the_page_says_so_at_its_top_in_each_verdict_and_over_each_table_and_plot(both):
-    page = (both / "report.html").read_text()
-    top = page.index("were selected on test images (<code>real_leg.select_on: test</code>)")
-    assert "The learning rates of digits, pets\n" in page[:top] and top < page.index("<h2>")
-    assert "(learning rates selected on test images)</title>" in page
-    sentences = re.findall(r"<p>(With \w+ images on \w+, .*?)</p>", page)
-    assert len(sentences) == 2 and all(WARNING in sentence for sentence in sentences)
-    over = f'<p class="mark">{WARNING.capitalize()}.</p>\n'
-    tables = re.findall(r"(.*\n)(?:<div class=\"wide\">\n)<table>\n<thead><tr><th>(\w+)", page)
-    marked = [line == over for line, first_column in tables if first_column == "images"]
-    assert len(marked) == 8 and all(marked)
-    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert sum(WARNING.capitalize() in plot for plot in plots) == 6  # of 8: not the style losses
-    assert "never on test images" not in page
+def _depends_on_the_rate(table):
+    """Tell a table with numbers of final models: it names their arm."""
+    return "arm" in table.header
 
 
-def test_held_out_selection_leaves_no_mark(neither):
-    for path in (*neither.glob("*.csv"), neither / "summary.json", neither / "report.html"):
+def test_the_page_says_so_at_its_top_in_each_verdict_and_over_each_table_and_plot(marked):
+    page = Page(marked / "report.html")
+    assert "(learning rates selected on test images)" in page.title
+    _, heading, top = next(part for part in page.paragraphs if part[0] == "mark")
+    assert heading == page.headings[0] and "were selected on test images" in top
+    verdicts = [text for _, _, text in page.paragraphs if text.startswith("With dsi images on ")]
+    assert verdicts and all(WARNING in text for text in verdicts)
+    depend = [table for table in page.tables if _depends_on_the_rate(table)]
+    assert depend and all(table.above == MARK for table in depend)
+    assert all(table.above != MARK for table in page.tables if table not in depend)
+    for figure in page.figures:
+        assert (WARNING.capitalize() in figure.text) == (figure.heading != "Style inversion")
+    assert "never on test images" not in page.text
+
+
+def test_held_out_selection_leaves_no_mark(unmarked):
+    for path in (*unmarked.glob("*.csv"), unmarked / "summary.json", unmarked / "report.html"):
         text = path.read_text()
         assert WARNING not in text.lower() and "selected_on" not in text, path
-    page = (neither / "report.html").read_text()
-    assert "never on test images" in page and 'class="mark"' not in page and ".mark" not in page
+    page = Page(unmarked / "report.html")
+    assert "never on test images" in page.text_below("What was trained")
+    assert not [part for part in page.paragraphs if part[0] == "mark"]
+    assert ".mark" not in page.source
 
 
-def test_only_the_data_set_that_it_holds_for_is_marked(settings, tmp_path):
-    metrics = _report(settings, tmp_path, pets=True)
-    marks = {(row["dataset"], row[COLUMN]) for row in _rows(metrics / "accuracy.csv")}
-    assert marks == {("digits", "validation"), ("pets", "test")}
-    summary = json.loads((metrics / "summary.json").read_text())
-    assert "accuracy" in summary["digits"] and "accuracy_selected_on_test" in summary["pets"]
-    page = (metrics / "report.html").read_text()
-    digits, pets = page.split("<h2>pets</h2>")
-    assert 'class="mark">Learning' not in digits and 'class="mark">Learning' in pets
-    assert "The learning rates of pets\n" in digits
+def test_the_stated_rate_of_arms_on_clip_bears_no_mark(settings, tmp_path):
+    folder = tmp_path / "final"
+    ones = {"shots": (1, "full"), "seeds": (1, 2)}
+    simulate_runs(folder, **ones, num_test=80, selected_on="test")
+    simulate_clip(folder / "clip", read_runs([folder], "digits")[0].labels, **ones)
+    report(settings, dataset="digits", final=[folder], out=tmp_path / "metrics")
+    marks = {row["arm"]: row[COLUMN] for row in _rows(tmp_path / "metrics/accuracy.csv")}
+    assert marks["clip_vanilla"] == "none" and marks["bridged"] == "test"
+    summary = json.loads((tmp_path / "metrics/summary.json").read_text())["digits"]
+    assert set(summary["accuracy"]["real"]) == {"clip_zero_shot", "clip_vanilla"}
 
 
 def test_two_ways_on_one_data_set_are_refused(tmp_path):
@@ -118,4 +125,4 @@ def test_two_ways_on_one_data_set_are_refused(tmp_path):
     path = tmp_path / "digits/real/vanilla_fc_reinit/1-s0.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "selected_on": "test"}))
     with pytest.raises(ValueError, match="some runs on digits have a learning rate selected on te"):
-        read_runs([tmp_path])
+        read_runs([tmp_path], "digits")

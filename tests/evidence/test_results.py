@@ -2,14 +2,16 @@ import json
 
 import numpy as np
 import pytest
-from evidence.simulated import simulate_runs
+from evidence.simulated import Cell, simulate_runs
 
 from synthbridge.evidence.results import arm_key, read_runs, shots_key
+
+ONES = {"shots": [1, "full"], "seeds": [0, 1], "num_test": 60}
 
 
 @pytest.fixture
 def final(tmp_path):
-    simulate_runs(tmp_path / "final", shots=[1, "full"], seeds=[0, 1], num_test=60)
+    simulate_runs(tmp_path / "final", **ONES)
     return tmp_path / "final"
 
 
@@ -18,20 +20,20 @@ def edit(path, **changes):
     path.write_text(json.dumps(record))
 
 
-def test_reads_every_run_in_order(final):
-    runs = read_runs([final])
-    assert len(runs) == (3 + 2 * 6) * 2 * 2
-    assert [run.arm for run in runs[:12:4]] == [
-        "vanilla", "vanilla_equal_steps", "vanilla_fc_reinit",
-    ]  # fmt: skip
-    assert [(run.shots, run.seed) for run in runs[:4]] == [
-        (1, 0), (1, 1), ("full", 0), ("full", 1),
-    ]  # fmt: skip
+def test_reads_every_run_in_order(tmp_path):
+    written = simulate_runs(tmp_path, **ONES)
+    runs = read_runs([tmp_path], "digits")
+    read = [Cell(run.dataset, run.method, run.set, run.arm, run.shots, run.seed) for run in runs]
+    assert len(read) == len(written) and set(read) == written
+    arms = list(dict.fromkeys(run.arm for run in runs))
+    assert arms[:3] == ["vanilla", "vanilla_equal_steps", "vanilla_fc_reinit"]
+    vanilla = [(run.shots, run.seed) for run in runs if run.arm == "vanilla"]
+    assert vanilla == [(1, 0), (1, 1), ("full", 0), ("full", 1)]
     assert runs[-1].arm == "synthetic_only"
 
 
 def test_values_become_percent(final):
-    run = read_runs([final])[0]
+    run = read_runs([final], "digits")[0]
     path = final / "digits/real/vanilla/1-s0"
     arrays = np.load(path.with_suffix(".npz"))
     correct = arrays["probabilities"].argmax(1) == arrays["labels"]
@@ -44,15 +46,16 @@ def test_values_become_percent(final):
 
 
 def test_folders_given_twice_count_once(final):
-    assert len(read_runs([final, final / "digits/real"])) == len(read_runs([final]))
+    assert len(read_runs([final, final / "digits/real"], "digits")) == len(
+        read_runs([final], "digits")
+    )
 
 
 def test_shots_and_arms_have_an_order():
     assert sorted(["full", 16, 2, 1], key=shots_key) == [1, 2, 16, "full"]
     arms = ["synthetic_only", "mixed", "vanilla_equal_steps", "bridged", "vanilla_fc", "vanilla"]
-    assert sorted(arms, key=arm_key) == [
-        "vanilla", "vanilla_equal_steps", "vanilla_fc", "bridged", "mixed", "synthetic_only",
-    ]  # fmt: skip
+    in_order = ["vanilla", "vanilla_equal_steps", "vanilla_fc", "bridged", "mixed"]
+    assert sorted(arms, key=arm_key) == [*in_order, "synthetic_only"]
 
 
 def break_nothing_there(final):
@@ -114,6 +117,10 @@ def break_other_test_images(final):
     np.savez(path, **arrays)
 
 
+def break_other_data_set(final):
+    edit(final / "digits/real/vanilla/1-s0.json", dataset="pets")
+
+
 def break_one_run_lost(final):
     (final / "digits/real/index.json").write_text('{"num_runs": 13}')
 
@@ -132,6 +139,7 @@ def break_one_run_lost(final):
         (break_accuracy_is_nan, "top1 nan"),
         (break_two_alike, "two runs of arm 'vanilla'"),
         (break_other_test_images, "tested on other images"),
+        (break_other_data_set, "was run on pets, but this report is of digits"),
         (break_one_run_lost, "holds 12 runs of 13"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -139,10 +147,10 @@ def break_one_run_lost(final):
 def test_refuses_in_one_sentence(final, damage, message):
     damage(final)
     with pytest.raises(ValueError, match=message) as refusal:
-        read_runs([final])
+        read_runs([final], "digits")
     assert "\n" not in str(refusal.value)
 
 
 def test_refuses_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="nowhere does not exist"):
-        read_runs([tmp_path / "nowhere"])
+        read_runs([tmp_path / "nowhere"], "digits")

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from evidence.simulated import simulate_probe, simulate_runs, simulate_style
+from evidence.simulated import simulate_clip, simulate_probe, simulate_runs, simulate_style
 
 from synthbridge.evidence.comparisons import compare_runs
 from synthbridge.evidence.readings import read_probes, read_style_losses
@@ -26,12 +26,13 @@ from synthbridge.evidence.tables import (
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("final")
     simulate_runs(folder, shots=[1, "full"], num_test=100)
-    return read_runs([folder])
+    return read_runs([folder], "digits")
 
 
 def test_a_row_a_run(runs):
     table = results_table(runs)
-    assert len(table) == len(runs) == 15 * 2 * 3
+    cells = table[["method", "arm", "shots", "seed"]].to_numpy().tolist()
+    assert cells == [[run.method, run.arm, run.shots, run.seed] for run in runs]
     first = table.iloc[0]
     assert (first["arm"], first["shots"], first["seed"]) == ("vanilla", 1, 0)
     assert first["held_out_accuracy"] == pytest.approx(80.0)
@@ -51,6 +52,20 @@ def test_one_seed_has_no_spread(runs):
     assert table["top1_spread"].isna().all()
 
 
+def test_zero_shot_clip_stands_at_every_shot_count_without_spread(runs, tmp_path):
+    simulate_clip(tmp_path, runs[0].labels, shots=(1, "full"), seeds=(0, 1))
+    on_clip = read_runs([tmp_path], "digits")
+    table = accuracy_table([*runs, *on_clip])
+    rows = table[table["arm"] == "clip_zero_shot"]
+    (run,) = [run for run in on_clip if run.arm == "clip_zero_shot"]
+    assert rows["shots"].tolist() == [1, "full"]
+    assert rows["top1"].tolist() == [run.top1, run.top1]
+    assert rows["top1_spread"].isna().all()
+    assert set(rows["model"]) == {"CLIP"}
+    assert 0 not in table["shots"].tolist()
+    assert (results_table(on_clip)["shots"] == 0).sum() == 1
+
+
 def test_convergence_is_the_mean_over_seeds(runs):
     table = convergence_table(runs, "bridged_pp")
     assert set(table["arm"]) == {"vanilla", "vanilla_equal_steps", "bridged", "bridged_pp"}
@@ -65,8 +80,8 @@ def test_convergence_without_curves_is_empty(runs):
 
 
 def test_smoothing_keeps_a_constant_and_calms_noise(tmp_path):
-    simulate_style(tmp_path / "dsi_4", ["s0"])
-    table = smooth_losses(read_style_losses([tmp_path], ["digits"]))
+    simulate_style(tmp_path, ["s0"])
+    table = smooth_losses(read_style_losses({"dsi_4": tmp_path}, "digits"))
     assert table["smoothed"][50:].std() < 0.5 * table["loss"][50:].std()
     assert table["smoothed"].notna().all()
     flat = smooth_losses(table.assign(loss=0.3))
@@ -75,28 +90,27 @@ def test_smoothing_keeps_a_constant_and_calms_noise(tmp_path):
 
 def test_probe_table(tmp_path):
     simulate_probe(tmp_path / "digits.json")
-    table = probe_table(read_probes([tmp_path]))
+    table = probe_table(read_probes([tmp_path], "digits"))
     upstream = table[(table["model"] == "upstream") & (table["measure"] == "leep")].iloc[0]
     assert upstream["mean"] == -1.9
     assert math.isnan(upstream["spread"])
     plain = table[(table["set"] == "dsi_4") & (table["measure"] == "leep")].iloc[0]
     assert plain["mean"] == pytest.approx(-0.89)
     assert plain["spread"] == pytest.approx(0.01)
-    assert probe_table(read_probes([])).empty
+    assert probe_table(read_probes([], "digits")).empty
 
 
 def test_summary_holds_plain_numbers(runs, settings, tmp_path):
     simulate_probe(tmp_path / "digits.json")
     accuracy, comparisons = accuracy_table(runs), compare_runs(runs, settings)
-    tree = summary(accuracy, comparisons, probe_table(read_probes([tmp_path])), settings)
+    tree = summary(accuracy, comparisons, probe_table(read_probes([tmp_path], "digits")), settings)
     assert json.loads(json.dumps(tree, allow_nan=False)) == tree
     digits = tree["digits"]
     assert digits["accuracy"]["real"]["vanilla"]["1"] == round(accuracy["top1"][0], 2)
     gain = digits["difference"]["dsi"]["bridged_minus_vanilla"]["1"]
     assert set(gain) == {"points", "low", "high", "num_seeds", "verdict"}
-    assert set(digits["difference"]["dsi"]) == {
-        "bridged_minus_vanilla", "bridged_minus_vanilla_equal_steps",
-    }  # fmt: skip
+    references = ("vanilla", "vanilla_equal_steps")
+    assert set(digits["difference"]["dsi"]) == {f"bridged_minus_{name}" for name in references}
     assert digits["leep"] == {"upstream": -1.9, "plain_template": -1.39, "plain_dsi_4": -0.89}
 
 

@@ -21,11 +21,21 @@ def _compose(name="cat", kind="contextual", lists=LISTS, called=None, superclass
 
 
 def test_every_phrase_is_as_frequent_as_another():
-    words = Counter(word.strip(",") for prompt in _compose() for word in prompt.split())
-    assert words["cat"] == len(set(_compose())) == len(_compose())
-    assert len(_compose()) > 60  # of 140 that there are; a hundred are drawn
-    places = [words[f"place{i}"] for i in range(10)]
-    assert min(places) >= 5 and max(places) <= NUM_CANDIDATES // 10
+    numbers = {"place": 30, "light": 7, "weather": 11}
+    fields = {name: [f"{name}{i}" for i in range(num)] for name, num in numbers.items()}
+    patterns = ["a {class} {place}, {light}, {weather}", "the {class}, {light} {place} {weather}"]
+    prompts = _compose(lists=PromptLists(fields=fields, contextual=patterns))
+    assert len(prompts) == NUM_CANDIDATES  # of 4,620 that there are none came twice
+    words = Counter(word.strip(",") for prompt in prompts for word in prompt.split())
+    assert words["cat"] == NUM_CANDIDATES and words["a"] == words["the"] == NUM_CANDIDATES / 2
+    for name, phrases in fields.items():
+        times = [words[phrase] for phrase in phrases]
+        assert sum(times) == NUM_CANDIDATES and max(times) - min(times) <= 1, name
+
+
+def test_no_prompt_comes_twice():
+    prompts = _compose()  # a hundred are drawn of 140 that there are
+    assert len(set(prompts)) == len(prompts) < NUM_CANDIDATES
 
 
 def test_prompts_hang_on_the_class_alone():

@@ -72,9 +72,14 @@ def test_a_sense_is_short_and_need_be_no_phrase():
 
 @pytest.mark.parametrize(
     "line",
-    ["3. a cat on a sofa.", "- a cat on a sofa", '"a cat  on a sofa"', "(12) a cat on a sofa",
-     "\u2022 \u201ca cat on a sofa\u201d"],
-)  # fmt: skip
+    [
+        "3. a cat on a sofa.",
+        "- a cat on a sofa",
+        '"a cat  on a sofa"',
+        "(12) a cat on a sofa",
+        "\u2022 \u201ca cat on a sofa\u201d",
+    ],
+)
 def test_marks_of_lists_are_taken_off(line):
     assert clean_line(line) == "a cat on a sofa"
 

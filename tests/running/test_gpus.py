@@ -26,13 +26,18 @@ Path(sys.argv[1], f"{os.getpid()}.partial").rename(Path(sys.argv[1], f"{os.getpi
 
 def _start(folder, seconds, *, each, visible="0,1", program=RUN):
     environment = {
-        **os.environ, "PYTHONPATH": str(Path(gpus.__file__).parents[2]), "TMPDIR": str(folder),
-        "CUDA_VISIBLE_DEVICES": visible, "SYNTHBRIDGE_GPUS_EACH": str(each),
-    }  # fmt: skip
+        **os.environ,
+        "PYTHONPATH": str(Path(gpus.__file__).parents[2]),
+        "TMPDIR": str(folder),
+        "CUDA_VISIBLE_DEVICES": visible,
+        "SYNTHBRIDGE_GPUS_EACH": str(each),
+    }
     return subprocess.Popen(
         [sys.executable, "-c", program, str(folder), str(seconds)],
-        env=environment, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _readings(folder):

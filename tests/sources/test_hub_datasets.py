@@ -129,11 +129,17 @@ for image in (*dataset.train, *dataset.validation, *dataset.test):
 """
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-        "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(raw.parent / "home"),
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(raw.parent / "home"),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")]),
-    }  # fmt: skip
-    return subprocess.run([sys.executable, "-c", script, str(raw)], env=environment,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    }
+    return subprocess.run(
+        [sys.executable, "-c", script, str(raw)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_data_set_is_streamed_from_the_hub_at_its_commit(tmp_path):

@@ -1,22 +1,10 @@
-import io
 import json
-import tarfile
 
 import pytest
 
-from own_data import CLASSES, encoded, photo, settings
+from own_data import CLASSES, encoded, photo, settings, write_tar
 from synthbridge.data.shards import write_shard
 from synthbridge.sources.tars import load_tars
-
-
-def _write(path, members):
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
 
 
 def _members(labels, kind="cls", first_seed=0):
@@ -28,10 +16,10 @@ def _members(labels, kind="cls", first_seed=0):
 
 def test_shards_with_splits_and_indices(tmp_path):
     raw = tmp_path / "mine"
-    _write(raw / "train-00000.tar", _members("0120"))
-    _write(raw / "train-00001.tar", _members("122", first_seed=100))
-    _write(raw / "val-00000.tar", _members("012", first_seed=200))
-    _write(raw / "test_00000.tar", _members("210", first_seed=300))
+    write_tar(raw / "train-00000.tar", _members("0120"))
+    write_tar(raw / "train-00001.tar", _members("122", first_seed=100))
+    write_tar(raw / "val-00000.tar", _members("012", first_seed=200))
+    write_tar(raw / "test_00000.tar", _members("210", first_seed=300))
     # The order of the file, not of the alphabet: an index counts its lines.
     (raw / "classes.txt").write_text("rook\nhouse_sparrow\nAmericanCrow\n")
     dataset = load_tars(settings(), raw)
@@ -53,7 +41,7 @@ def test_shards_with_splits_and_indices(tmp_path):
 )
 def test_one_tar_with_names(tmp_path, kind, label):
     labels = [label.format(name) for name in CLASSES * 3]
-    _write(tmp_path / "mine" / "birds.tar", _members(labels, kind))
+    write_tar(tmp_path / "mine" / "birds.tar", _members(labels, kind))
     dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
     assert dataset.class_keys == CLASSES
     assert len(dataset.train) == 6 and len(dataset.test) == 3
@@ -62,7 +50,7 @@ def test_one_tar_with_names(tmp_path, kind, label):
 def test_indices_named_by_names_yaml_stay_in_their_order(tmp_path):
     raw = tmp_path / "mine"
     labels = [json.dumps({"label": index}) for index in range(12)] * 3
-    _write(raw / "birds.tar", _members(labels, "json"))
+    write_tar(raw / "birds.tar", _members(labels, "json"))
     names = [f'"{index}": {chr(97 + index)} bird\n' for index in range(12)]
     (raw / "names.yaml").write_text("".join(names))
     dataset = load_tars(settings(test_per_class=1), raw)
@@ -102,7 +90,7 @@ def test_shards_that_we_wrote_can_be_read(tmp_path):
     ],
 )
 def test_a_wrong_sample_is_named(tmp_path, members, sentence):
-    _write(tmp_path / "mine" / "birds.tar", members)
+    write_tar(tmp_path / "mine" / "birds.tar", members)
     (tmp_path / "mine" / "classes.txt").write_text("\n".join(CLASSES))
     with pytest.raises(ValueError, match=sentence):
         load_tars(settings(test_per_class=1), tmp_path / "mine")
@@ -110,7 +98,7 @@ def test_a_wrong_sample_is_named(tmp_path, members, sentence):
 
 @pytest.mark.parametrize("keep", [0, 700, 4000, -1024])
 def test_a_cut_tar_is_named(tmp_path, keep):
-    path = _write(tmp_path / "mine" / "birds.tar", _members(CLASSES * 3))
+    path = write_tar(tmp_path / "mine" / "birds.tar", _members(CLASSES * 3))
     content = path.read_bytes().rstrip(b"\0") + bytes(1024)
     path.write_bytes(content[:keep])
     with pytest.raises(ValueError, match=r"birds\.tar is not a whole tar .*; copy it again"):
@@ -123,8 +111,8 @@ def test_other_faults_of_a_folder_of_tars(tmp_path):
     (raw / "birds.tar.gz").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"holds no \.tar; unpack birds\.tar\.gz to \.tar"):
         load_tars(settings(), raw)
-    _write(raw / "train-0.tar", _members(CLASSES))
-    _write(raw / "more.tar", _members(CLASSES))
+    write_tar(raw / "train-0.tar", _members(CLASSES))
+    write_tar(raw / "more.tar", _members(CLASSES))
     with pytest.raises(ValueError, match=r"more\.tar names no split, but others do"):
         load_tars(settings(), raw)
     (raw / "more.tar").unlink()

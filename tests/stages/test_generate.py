@@ -1,3 +1,6 @@
+from pathlib import Path
+
+from synthbridge.data.block_plan import BlockPlan
 from synthbridge.data.synthetic import PlannedShard, StartImages
 from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.prompts.templates import template_prompts
@@ -18,11 +21,21 @@ NAMES = ("cat", "dog")
 PROMPTS = [template_prompts(name) for name in NAMES]
 
 
-def _images(subset="all", start=0, stop=4, starts=None, **prompts):
-    plan = {"class_names": NAMES, "start": start, "stop": stop, "styles": {subset: None}}
+def _plan(prompts, subset="all", start=0, stop=4):
+    return BlockPlan(
+        start=start,
+        stop=stop,
+        class_names=NAMES,
+        guidance_scale=3.5,
+        styles={subset: None},
+        prompts=prompts,
+    )
+
+
+def _images(subset="all", start=0, stop=4, starts=None, prompts=None):
+    plan = _plan(prompts or {"all": PROMPTS}, subset, start, stop)
     shard = PlannedShard(subset, 0, (0, 1), start, stop)
-    block = Block({**plan, **(prompts or {"prompts": PROMPTS})}, "")
-    return plan_images(PARAMS, block, shard, starts)
+    return plan_images(PARAMS, plan, shard, starts)
 
 
 def test_every_image_has_its_own_seed_and_it_stays_with_its_index():
@@ -42,22 +55,27 @@ def test_each_image_draws_one_of_its_classs_prompts():
     assert all(image.prompt in PROMPTS[image.label] for image in images)
     assert len({image.prompt.replace("dog", "cat") for image in images}) > 10
     one_each = [["A cat in the style of <style>"], ["A dog in the style of <style>"]]
-    for image in _images(prompts=one_each):
+    for image in _images(prompts={"all": one_each}):
         assert image.prompt == one_each[image.label][0]
 
 
 def test_a_subset_may_have_prompts_of_its_own():
     plans = {"s0": [["crane bird"], ["dog"]], "s1": [["construction crane"], ["dog"]]}
     for subset, first in (("s0", "crane bird"), ("s1", "construction crane")):
-        images = _images(subset, prompts_by_subset=plans)
+        images = _images(subset, prompts=plans)
         assert {image.prompt for image in images} == {first, "dog"}
 
 
 def test_a_unit_is_keyed_by_the_prompts_of_its_own_classes():
     def key(prompts, labels=(0,)):
-        plan = {"class_names": NAMES, "guidance_scale": 3.5, "prompts": prompts,
-                "styles": {"all": None}}  # fmt: skip
-        return _key(PARAMS, Block(plan, "hash"), PlannedShard("all", 0, labels, 0, 4))
+        block = Block(
+            plan=_plan({"all": prompts}),
+            sampling=PARAMS,
+            style=Path("style"),
+            generator=Path("generator"),
+            generator_hash="hash",
+        )
+        return _key(block, PlannedShard("all", 0, labels, 0, 4))
 
     assert key([["a cat"], ["a dog"]]) == key([["a cat"], ["my dog"]])
     assert key([["a cat"], ["a dog"]]) != key([["my cat"], ["a dog"]])

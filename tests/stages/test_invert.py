@@ -1,11 +1,13 @@
 """Stages `invert`, `plan` and `generate` on an untrained miniature: who sees which real image."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from synthbridge.core.files import hash_folder, read_json, write_json
@@ -14,13 +16,14 @@ from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
-from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
+from synthbridge.stages.plan import PlanInputs, PlanParams, plan
 from synthbridge.upstream import generator as miniature
-from synthbridge.upstream.captions import write_caption
 from synthbridge.upstream.clip import make_clip, save_clip
+from synthbridge.upstream.pool import write_caption
 from synthbridge.upstream.tokenizer import train_tokenizer
 
 NAMES = ("seven", "eight")
+SEEDS = [0, 1]
 INVERT = InversionSettings(
     placeholder="<style>",
     initial_word="style",
@@ -49,16 +52,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     captions = [
-        write_caption(name, ("bold",), style_fraction=0.5, rng=rng) for name in NAMES for _ in "abcdef"
+        write_caption(name, ("bold",), style_fraction=0.5, rng=rng)
+        for name in NAMES
+        for _ in "abcdef"
     ]
     clip = folder / "clip"
     save_clip(make_clip(train_tokenizer(captions, clip), seed=0), clip)
     text_encoder, tokenizer = miniature.load_text_tower(clip)
     unet = miniature.make_unet(text_encoder.config.hidden_size, 0)
-    miniature.save_generator(
-        folder / "generator", miniature.make_vae(0), unet, miniature.make_scheduler(),
-        text_encoder, tokenizer,
-    )  # fmt: skip
+    models = (miniature.make_vae(0), unet, miniature.make_scheduler(), text_encoder, tokenizer)
+    miniature.save_generator(folder / "generator", *models)
     images = rng.integers(0, 256, (8, 20, 16, 3), dtype=np.uint8)
     samples = [
         {"__key__": f"k{i}", "png": encode_png(images[i]), "cls": i % 2, "json": {"name": f"{i}"}}
@@ -86,7 +89,7 @@ def _invert(
 ) -> Path:
     """Run the stage; `changes` are of `invert` in params.yaml."""
     inversion = INVERT.model_copy(update=changes)
-    params = InvertParams(inversion, GENERATE, SyntheticSettings(**settings), [0, 1])
+    params = InvertParams(inversion, GENERATE, SyntheticSettings(**settings), SEEDS)
     inputs = {"real": folder / "real", "generator": folder / "generator", "clip": folder / clip}
     invert(params, **inputs, out=out / "style")
     return out / "style"
@@ -98,24 +101,23 @@ def _draw(folder: Path, out: Path, settings: dict[str, Any], **changes: Any) -> 
     `changes` are of both `invert` and `generate` in params.yaml.
     """
     style = _invert(folder, out, settings, **changes)
-    plan(
-        CandidateParams(
-            dataset="birds",
-            source="folder",
-            synthetic=SyntheticSettings(**settings),
-            placeholder="<style>",
-        ),
+    params = PlanParams(
+        dataset="birds",
+        source="folder",
+        synthetic=SyntheticSettings(**settings),
+        placeholder="<style>",
         images_per_block=3,
-        paths=CandidatePaths(
-            folder / "real", style, folder / "clip", folder / "generator", folder / "prompts"
-        ),
-        names=out / "names.json",
-        blocks=[out / "b0.json"],
     )
+    generator = folder / "generator"
+    inputs = PlanInputs(folder / "real", style, folder / "clip", generator, folder / "prompts")
+    plan(params, inputs, out=out, num_blocks=1)
     generate(
-        GENERATE.model_copy(update=changes), plan=out / "b0.json", style=style,
-        generator=folder / "generator", out=out / "b0",
-    )  # fmt: skip
+        GENERATE.model_copy(update=changes),
+        plan=out / "b0.json",
+        style=style,
+        generator=generator,
+        out=out / "b0",
+    )
     return {
         subset: index_shards(out / "b0", f"{subset}-*.tar")
         for subset in read_json(style / "index.json")
@@ -149,7 +151,7 @@ def test_finished_subsets_are_not_made_again(folder: Path, tmp_path: Path, work:
     settings = {**GUIDED, "prompts": "class_tokens"}
     first = _invert(folder, tmp_path / "first", settings)
     made = {path: path.stat().st_mtime_ns for path in work.glob("invert/??/*")}
-    assert len(made) == 2
+    assert len(made) == len(SEEDS)  # a subset each
     shutil.rmtree(next(iter(made)))  # as if killed before the second
     second = _invert(folder, tmp_path / "second", settings)
     assert hash_folder(first) == hash_folder(second)
@@ -181,13 +183,49 @@ def test_all_real_images_are_not_copied(folder: Path, tmp_path: Path, work: Path
     assert (style / "all.safetensors").is_file() and not (style / "all.tar").exists()
 
 
-def test_the_unet_is_compiled_where_the_params_say_so(
-    folder: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class CompiledUNet(torch.nn.Module):
+    """Stands for what torch's compiler makes of a UNet: the same numbers, and it counts."""
+
+    def __init__(self, unet: torch.nn.Module):
+        super().__init__()
+        self.unet, self.num_calls = unet, 0
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.unet, name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.num_calls += 1
+        return self.unet(*args, **kwargs)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[CompiledUNet]:
+    """Every compiled UNet, without a compiler."""
+    made: list[CompiledUNet] = []
+
+    def compile_unet(model: TextToImage) -> TextToImage:
+        made.append(CompiledUNet(model.unet))
+        return replace(model, unet=made[-1])
+
+    monkeypatch.setattr(TextToImage, "compiled", compile_unet)
+    return made
+
+
+def test_the_compiled_unet_learns_and_draws_where_the_params_say_so(
+    folder: Path, work: Path, tmp_path: Path, compiled: list[CompiledUNet]
 ):
-    compiled = []
-    monkeypatch.setattr(TextToImage, "compiled", lambda model: compiled.append(model) or model)
     learned = {**TEMPLATE, "prompts": "dsi", "shots": 2}
-    _draw(folder, tmp_path / "plain", learned)
+    plain = _draw(folder, tmp_path / "plain", learned)
     assert not compiled
-    _draw(folder, tmp_path / "compiled", learned, compile=True)  # made anew: keyed by it
-    assert len(compiled) == 3  # a style token for each of two seeds, and one drawing
+    # All is made anew, since the keys hold it, and by the compiled UNets.
+    drawn = _draw(folder, tmp_path / "compiled", learned, compile=True)
+    *learners, drawer = compiled
+    num_readings = 3  # of two steps: before the first, and after each
+    assert [unet.num_calls for unet in learners] == [INVERT.num_steps + num_readings] * len(SEEDS)
+    num_batches = sum(len(samples) for samples in drawn.values()) // GENERATE.images_per_block
+    assert drawer.num_calls == num_batches * GENERATE.num_steps
+    for subset, samples in drawn.items():
+        assert [sample.record for sample in samples] == [one.record for one in plain[subset]]

@@ -7,7 +7,7 @@ from synthbridge.core.files import read_json, write_json
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.diffusion.settings import SyntheticSettings
 from synthbridge.prompts.templates import template_prompts
-from synthbridge.stages.plan import CandidateParams, CandidatePaths, plan
+from synthbridge.stages.plan import PlanInputs, PlanParams, plan
 from synthbridge.upstream.clip import make_clip, save_clip
 from synthbridge.upstream.tokenizer import train_tokenizer
 
@@ -29,21 +29,16 @@ def run_plan(tmp_path, source="folder", **changes):
     if not (tmp_path / "style").exists():
         write_json(tmp_path / "style/index.json", {"all": None})
     (tmp_path / "prompts").mkdir(exist_ok=True)
-    blocks = [tmp_path / f"b{number}.json" for number in range(3)]
     folders = (tmp_path / name for name in ("real", "style", "clip", "generator", "prompts"))
-    plan(
-        CandidateParams(
-            dataset="birds",
-            source=source,
-            synthetic=SyntheticSettings(**{**SETTINGS, **changes}),
-            placeholder="<style>",
-        ),
+    params = PlanParams(
+        dataset="birds",
+        source=source,
+        synthetic=SyntheticSettings(**{**SETTINGS, **changes}),
+        placeholder="<style>",
         images_per_block=2,
-        paths=CandidatePaths(*folders),
-        names=tmp_path / "names.json",
-        blocks=blocks,
     )
-    return [read_json(block) for block in blocks]
+    plan(params, PlanInputs(*folders), out=tmp_path, num_blocks=3)
+    return [read_json(tmp_path / f"b{number}.json") for number in range(3)]
 
 
 def test_blocks_are_ranges_and_empty_ones_say_nothing_else(tmp_path):

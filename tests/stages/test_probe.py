@@ -1,22 +1,21 @@
 import numpy as np
 import pytest
-import timm
 import torch
 from accelerate import Accelerator
-from timm.models import save_for_hf
 
-from quarters import make_images
-from synthbridge.core.files import write_json
+from quarters import make_images, training_settings, write_backbone, write_dataset
+from synthbridge.core.files import read_json, write_json
 from synthbridge.data.real import read_dataset
-from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.stages.probe import Prober, probe_backbone, probe_stage_one
+from synthbridge.data.synthetic import NamedSet
+from synthbridge.stages import probe as stage
+from synthbridge.stages.probe import ProbeParams, Prober, probe, probe_backbone, probe_stage_one
 from synthbridge.training.accuracy import top1
-from synthbridge.training.classifier import load_backbone, save_classifier, seeded
+from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.cues import one_cue_sets
-from synthbridge.training.loop import predict, train
-from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.loop import Leg, predict, train
+from synthbridge.training.recipe import make_recipe
+from synthbridge.training.settings import ProbeSettings
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import make_recipe
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +27,14 @@ def team():
 def world(tmp_path_factory, team):
     """A data set, a backbone, and a stage-one model that reads it, of other statistics."""
     root = tmp_path_factory.mktemp("world")
-    for split in ("train", "validation", "test"):
-        images = make_images(24, seed=len(split))
-        write_shard(root / f"real/{split}-00000.tar", [
-            {"__key__": f"{i}", "png": encode_png(image.permute(1, 2, 0).numpy()),
-             "cls": int(label), "json": {"name": f"{split}{i}"}}
-            for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True))
-        ])  # fmt: skip
-    facts = {"class_names": list("abcd"), "image_size": 16, "flip": False}
-    write_json(root / "real/dataset.json", facts)
-    write_json(root / "real/few_shot.json", [])
-    config = {"mean": [0.5] * 3, "std": [0.25] * 3, "num_classes": 5, "input_size": [3, 16, 16]}
-    with seeded(0):
-        backbone = timm.create_model("test_resnet", num_classes=5)
-    save_for_hf(backbone, str(root / "backbone"), model_config={"pretrained_cfg": config},
-                safe_serialization=True)  # fmt: skip
-    settings = TrainingSettings(
-        batch_size=8, momentum=0.9, weight_decay=0.0, image_size=16, resize_size=16,
-        min_crop_area=0.8, max_stretch=1.1, augment=False, normalisation="real",
-        start="backbone", frozen_norm="eval",
-    )  # fmt: skip
+    splits = ("train", "validation", "test")
+    write_dataset(root / "real", {split: make_images(24, seed=len(split)) for split in splits})
+    write_backbone(root / "backbone")
+    settings = training_settings(weight_decay=0.0, augment=False, normalisation="real")
     recipe = make_recipe(settings, root / "backbone", flip=False)
     model = load_backbone(root / "backbone", num_classes=4, seed=0)
-    train(model, make_images(24, seed=5), recipe, num_steps=40, learning_rate=0.05, mixup=0.0,
-          seed=0, team=team)  # fmt: skip
+    leg = Leg(num_steps=40, learning_rate=0.05, seed=0)
+    train(model, make_images(24, seed=5), recipe, leg, team)
     save_classifier(model, root / "one/plain/s0.safetensors")
     statistics = {"mean": [0.5] * 3, "std": [0.25] * 3}
     write_json(root / "one/plain/s0.json", {"normalisation": statistics})
@@ -106,3 +89,35 @@ def test_the_backbone_has_a_spread_over_seeds(world, team):
     fixed = {row["seed"]: row["value"] for row in rows if row["measure"].startswith("fixed")}
     assert set(fixed) == {0, 1, 2} and all(0 <= value <= 1 for value in fixed.values())
     assert {row["seed"] for row in rows if row["measure"] == "leep"} == {None}
+
+
+def _probe(world, out):
+    root, recipe, _ = world
+    params = ProbeParams(
+        probe=ProbeSettings(cues=False, num_epochs=2),
+        training=recipe.settings,
+        learning_rates=[0.1],
+        seeds=[0, 1],
+        sets={"one": NamedSet("one", None)},
+    )
+    probe(
+        params,
+        dataset="quarters",
+        real=root / "real",
+        backbone=root / "backbone",
+        stage_one=[root / "one"],
+        out=out / "rows.json",
+        metrics=out / "metrics.json",
+    )
+    return [(out / name).read_bytes() for name in ("rows.json", "metrics.json")]
+
+
+def test_the_last_digits_of_another_cpu_give_the_same_file(world, tmp_path, monkeypatch):
+    here = _probe(world, tmp_path / "here")
+    for name in ("leep", "logme"):
+        measure = getattr(stage, name)
+        monkeypatch.setattr(stage, name, lambda *given, own=measure: own(*given) * (1 + 1e-13))
+    assert _probe(world, tmp_path / "there") == here
+    rows = read_json(tmp_path / "here/rows.json")
+    measures = {row["measure"] for row in rows if row["model"] == "plain"}
+    assert {"leep", "logme", "fixed_feature_accuracy"} <= measures

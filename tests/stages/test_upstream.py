@@ -1,5 +1,7 @@
 """The stage in one process, on a tiny setting; several processes: tests/test_invariants.py."""
 
+import shutil
+
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -10,9 +12,8 @@ from synthbridge.core.files import hash_folder, read_json
 from synthbridge.diffusion.loading import load_text_to_image
 from synthbridge.stages import upstream as stage
 from synthbridge.training.classifier import load_backbone, read_normalisation
-from synthbridge.upstream.clip import scale_pixels
 from synthbridge.upstream.generator import encode_images
-from synthbridge.upstream.pool import read_pool
+from synthbridge.upstream.pool import read_pool, scale_pixels
 from synthbridge.upstream.settings import UpstreamSettings
 from upstream.hub_on_loopback import COMMIT, Repository, serve
 
@@ -68,12 +69,54 @@ def test_it_repeats_itself_and_takes_what_is_there(made, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
     stage.upstream(SETTINGS, out=tmp_path / "again")
     assert _hashes(tmp_path / "again") == _hashes(out)
-    units = {path: path.stat().st_mtime_ns for path in work.glob("upstream/*/*")}
-    assert len(units) == 6  # two shards, CLIP, the VAE, the generator, the backbone
+    before = _times(work)
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(work))
     stage.upstream(SETTINGS, out=tmp_path / "third")
     assert _hashes(tmp_path / "third") == _hashes(out)
-    assert {path: path.stat().st_mtime_ns for path in work.glob("upstream/*/*")} == units
+    assert _times(work) == before
+
+
+def _times(work):
+    """When each unit was made."""
+    return {path.name: path.stat().st_mtime_ns for path in work.glob("upstream/*/*")}
+
+
+@pytest.mark.parametrize("kind", ["shard", "vae", *MODELS])
+def test_a_unit_that_is_gone_is_made_again_and_no_other(made, kind, tmp_path, monkeypatch):
+    out, work = made
+    copy = shutil.copytree(work, tmp_path / "work")
+    before = _times(copy)
+    (gone,) = (path for path in copy.glob("upstream/*/*") if _kind(path, out) == kind)
+    shutil.rmtree(gone)
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(copy))
+    stage.upstream(SETTINGS, out=tmp_path / "again")
+    assert _hashes(tmp_path / "again") == _hashes(out)
+    after = _times(copy)
+    assert {name for name in after if after[name] != before.get(name)} == {gone.name}
+
+
+def _kind(unit, out):
+    """What a unit is: one of two shards, the VAE, or the model that is published."""
+    if (unit / "00001.tar").exists():
+        return "shard"
+    published = {hash_folder(out / name): name for name in MODELS}
+    of_pool = "shard 0" if (unit / "00000.tar").exists() else "vae"
+    return published.get(hash_folder(unit), of_pool)
+
+
+def test_what_is_null_is_absent_and_the_rest_is_made(made, tmp_path, monkeypatch):
+    out, work = made
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(work))
+    before = _times(work)
+    nothing = {"pool": None, "clip": None, "generator": None}
+    settings = UpstreamSettings.model_validate({**SETTINGS.model_dump(), **nothing})
+    stage.upstream(settings, out=tmp_path / "out")
+    for name in nothing:
+        absent = tmp_path / "out" / name
+        assert [path.name for path in absent.iterdir()] == ["absent.json"]
+        assert read_json(absent / "absent.json") == {f"upstream.{name}": None}
+    assert hash_folder(tmp_path / "out" / "backbone") == hash_folder(out / "backbone")
+    assert _times(work) == before
 
 
 def test_an_unknown_backbone_is_refused_before_any_work(tmp_path, monkeypatch):
@@ -104,10 +147,7 @@ def test_hub_models_come_through_the_pipeline_and_a_colleague_asks_no_hub(made, 
         hub.repositories["a/generator"] = Repository(served / "generator")
         hub.repositories["timm/resnet18.a1_in1k"] = Repository(served / "backbone")
         environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
-        printed = scratch.dvc("repro", "upstream", SYNTHBRIDGE_PROCESSES="2", **environment)
-    for name in ("clip from the hub's a/clip", "generator from the hub's a/generator",
-                 "backbone from the hub's resnet18"):  # fmt: skip
-        assert name in printed
+        scratch.dvc("repro", "upstream", SYNTHBRIDGE_PROCESSES="2", **environment)
     out = scratch.folder / "data" / "upstream"
     for name in ("clip", "generator", "backbone"):
         assert hash_folder(out / name) == hash_folder(served / name)

@@ -3,9 +3,16 @@ import torch
 from timm import create_model
 
 from quarters import make_images
-from synthbridge.training.arms import ArmData, check_arms, describe_legs, leg_seeds, train_arm
+from synthbridge.training.arms import (
+    ArmData,
+    ArmTraining,
+    check_arms,
+    describe_legs,
+    leg_seeds,
+    train_arm,
+)
 from synthbridge.training.classifier import load_backbone, unit_names
-from synthbridge.training.loop import DivergedError, train
+from synthbridge.training.loop import DivergedError, Leg, train
 from synthbridge.training.settings import LegSettings, RealLegSettings, StageOneSettings
 
 STAGE_ONE = {"plain": StageOneSettings(num_steps=7, learning_rate=0.1, mixup=0.0)}
@@ -17,11 +24,8 @@ def data():
 
 
 def _run(legs, data, backbone, recipe, team, rate=0.05):
-    return train_arm(
-        [LegSettings(**leg) for leg in legs],
-        load_backbone(backbone, num_classes=4, seed=0),
-        data,
-        recipe,
+    arm = ArmTraining(
+        legs=[LegSettings(**leg) for leg in legs],
         learning_rate=rate,
         real_leg=RealLegSettings(
             learning_rates=[rate], select_on="validation", num_epochs=3, num_epochs_few_shot=5
@@ -29,8 +33,8 @@ def _run(legs, data, backbone, recipe, team, rate=0.05):
         stage_one=STAGE_ONE,
         is_few_shot=True,
         seed=0,
-        team=team,
     )
+    return train_arm(arm, load_backbone(backbone, num_classes=4, seed=0), data, recipe, team)
 
 
 def test_steps_are_counted_over_all_legs(data, backbone, recipe, team):
@@ -75,8 +79,8 @@ def test_a_synthetic_leg_is_training_on_the_synthetic_images_alone(data, backbon
     trained = _run([{"train_on": "synthetic"}], data, backbone, recipe, team)
     assert (trained.num_train, trained.gradient_steps) == (18, 10)
     direct = load_backbone(backbone, num_classes=4, seed=0)
-    train(direct, data.synthetic, recipe, num_steps=10, learning_rate=0.05, mixup=0.0,
-          seed=leg_seeds(0, 1)[0], team=team)  # fmt: skip
+    leg = Leg(num_steps=10, learning_rate=0.05, seed=leg_seeds(0, 1)[0])
+    train(direct, data.synthetic, recipe, leg, team)
     weights = direct.state_dict()
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, weights[name]), name

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from quarters import make_images
 from synthbridge.training.auxiliary_norm import AuxiliaryNorm, join_norms, route, separate_norms
 from synthbridge.training.classifier import freeze_units, load_backbone, set_train_mode
-from synthbridge.training.loop import draw_inputs, draw_step, leg_steps, train
+from synthbridge.training.loop import Leg, draw_inputs, draw_step, leg_steps, train
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.schedule import cosine_rate
 
@@ -131,8 +131,8 @@ def test_training_is_that_of_two_networks_which_share_all_but_their_norms(backbo
         optimizer.param_groups[0]["lr"] = cosine_rate(0.05, step, 3)
         optimizer.step()
     assert len(ratios) > 1 and min(min(ratio) for ratio in ratios) > 1
-    train(model, images, recipe, num_steps=3, learning_rate=0.05, mixup=0.0, seed=3, team=team,
-          mixture=mixture)  # fmt: skip
+    leg = Leg(num_steps=3, learning_rate=0.05, seed=3, mixture=mixture)
+    train(model, images, recipe, leg, team)
     for name, tensor in real.state_dict().items():
         assert torch.allclose(model.state_dict()[name], tensor, atol=1e-7), name
 

@@ -33,9 +33,11 @@ def test_a_fresh_head_is_drawn_as_a_linear_of_torch(architecture, tmp_path):
     """timm's own for a new MobileNet is ten times larger: the loss begins at 7 of 12 classes."""
     config = {"mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 5, "input_size": [3, 160, 160]}
     save_for_hf(
-        create_model(architecture, num_classes=5), str(tmp_path),
-        model_config={"pretrained_cfg": config}, safe_serialization=True,
-    )  # fmt: skip
+        create_model(architecture, num_classes=5),
+        str(tmp_path),
+        model_config={"pretrained_cfg": config},
+        safe_serialization=True,
+    )
     head = load_backbone(tmp_path, num_classes=3, seed=1).get_classifier()
     with seeded(1):
         expected = torch.nn.Linear(head.in_features, 3)

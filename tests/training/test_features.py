@@ -4,7 +4,7 @@ import torch
 from quarters import make_images
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.features import extract_features, fixed_feature_accuracies
-from synthbridge.training.heads import fresh_head
+from synthbridge.training.heads import HeadRecipe, fresh_head
 from synthbridge.training.images import centre_crop
 
 
@@ -24,10 +24,9 @@ def _measure(features, labels, settings, rates=(0.1, 0.01)):
     labels = {split: torch.from_numpy(y) for split, y in labels.items()}
     seeds = (0, 1)
     width = features["train"].shape[1]
-    return fixed_feature_accuracies(
-        [features] * 2, labels, [fresh_head(width, 2, seed) for seed in seeds], settings,
-        learning_rates=rates, num_epochs=20, seeds=seeds,
-    )  # fmt: skip
+    starts = [fresh_head(width, 2, seed) for seed in seeds]
+    recipe = HeadRecipe(settings, rates, num_epochs=20)
+    return fixed_feature_accuracies([features] * 2, labels, starts, recipe, seeds)
 
 
 def test_linear_heads_read_separable_features_and_no_noise(recipe):

@@ -5,7 +5,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from synthbridge.training.classifier import load_backbone, renew_head
-from synthbridge.training.heads import fresh_head, head_accuracies, linear_head, train_heads
+from synthbridge.training.heads import (
+    HeadRecipe,
+    fresh_head,
+    head_accuracies,
+    linear_head,
+    train_heads,
+)
 from synthbridge.training.loop import steps
 from synthbridge.training.schedule import cosine_rate
 
@@ -21,10 +27,7 @@ LABELS = torch.arange(30) % 3
 
 def _train(features, seeds, rates, settings, starts=None):
     starts = starts or [fresh_head(6, 3, seed) for seed in seeds]
-    return train_heads(
-        features, LABELS, starts, settings,
-        learning_rates=rates, num_epochs=NUM_EPOCHS, seeds=seeds,
-    )  # fmt: skip
+    return train_heads(features, LABELS, starts, HeadRecipe(settings, rates, NUM_EPOCHS), seeds)
 
 
 @pytest.mark.parametrize("are_shared", [True, False])

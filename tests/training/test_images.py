@@ -3,6 +3,8 @@ import pytest
 import torch
 from torchvision.transforms import functional as tv
 
+from quarters import make_images, write_images
+from synthbridge.data.shards import index_shard
 from synthbridge.training.images import (
     Augmentation,
     DecodedOnDemand,
@@ -13,6 +15,7 @@ from synthbridge.training.images import (
     crop,
     decoding_threads,
     load_images,
+    load_samples,
     measure_normalisation,
 )
 
@@ -117,14 +120,32 @@ def test_images_at_an_index_are_those_of_indexing():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 
     def load(limit):
-        return load_images(list(pixels), [0] * 5, lambda image, _: image, size=8,
-                           device=torch.device("cpu"), memory_limit=limit)  # fmt: skip
+        return load_images(
+            list(pixels),
+            [0] * 5,
+            lambda image, _: image,
+            size=8,
+            device=torch.device("cpu"),
+            memory_limit=limit,
+        )
 
     index = torch.tensor([4, 0, 4])
     whole, on_demand = load(10**6), load(0)
     assert isinstance(on_demand.images, DecodedOnDemand)
     assert torch.equal(whole.at(index), whole.images[index])
     assert torch.equal(on_demand.at(index), whole.at(index))
+
+
+def test_samples_above_the_cache_stay_in_their_shard(tmp_path, monkeypatch):
+    images = make_images(6)
+    write_images(tmp_path / "train.tar", images)
+    samples = index_shard(tmp_path / "train.tar")
+    whole = load_samples(samples, 16, torch.device("cpu"))
+    assert torch.equal(whole.images, images.images) and torch.equal(whole.labels, images.labels)
+    monkeypatch.setenv("SYNTHBRIDGE_CACHE_GIB", "0")
+    in_shard = load_samples(samples, 16, torch.device("cpu"))
+    assert isinstance(in_shard.images, DecodedOnDemand)
+    assert torch.equal(in_shard.at(torch.arange(6)), images.images)
 
 
 def test_a_process_beside_a_gpu_decodes_with_its_part_of_the_cores(monkeypatch):

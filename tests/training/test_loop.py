@@ -6,13 +6,21 @@ from torch import nn
 from quarters import make_images
 from synthbridge.training import loop
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.loop import DivergedError, draw_inputs, draw_step, predict, steps, train
+from synthbridge.training.loop import (
+    DivergedError,
+    Leg,
+    draw_inputs,
+    draw_step,
+    predict,
+    steps,
+    train,
+)
 from synthbridge.training.schedule import cosine_rate
 
 
 def _train(model, images, recipe, team, **changes):
-    options = {"num_steps": 6, "learning_rate": 0.05, "mixup": 0.0, "seed": 3, **changes}
-    return train(model, images, recipe, team=team, **options)
+    leg = Leg(**{"num_steps": 6, "learning_rate": 0.05, "seed": 3, **changes})
+    return train(model, images, recipe, leg, team)
 
 
 def test_steps_are_whole_epochs_cut_at_the_end():

@@ -5,31 +5,32 @@ from torch import nn
 from torch.nn import functional as F
 
 from quarters import make_images
-from synthbridge.training.loop import draw_inputs, draw_step, leg_steps, steps, train
+from synthbridge.training.loop import Leg, draw_inputs, draw_step, leg_steps, steps, train
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.schedule import cosine_rate
 
 
 @pytest.mark.parametrize(
-    ("num_real", "num_synthetic", "part", "expected"),
+    ("num_real", "num_synthetic", "fraction", "expected"),
     [(10, 90, 0.5, 32), (90, 10, 0.25, 16), (3, 200, 0.9, 58), (4, 6, 0.5, 5), (9, 9, 0.001, 1)],
 )
-def test_every_batch_has_the_share(num_real, num_synthetic, part, expected):
-    mixture, total = Mixture(num_real, synthetic_fraction=part), num_real + num_synthetic
+def test_every_batch_has_the_fraction(num_real, num_synthetic, fraction, expected):
+    mixture, total = Mixture(num_real, synthetic_fraction=fraction), num_real + num_synthetic
     batches = list(mixture.steps(total, 64, seed=0, num_steps=30))
     assert len(batches) == 30
     drawn = np.concatenate([batch for batch, _ in batches])
     assert {int((batch >= num_real).sum()) for batch, _ in batches} == {expected}
     assert {len(batch) for batch, _ in batches} == {min(64, total)}
     # Every image of a source comes once before any of it comes again.
-    for source, count in ((drawn[drawn < num_real], num_real),
-                          (drawn[drawn >= num_real], num_synthetic)):  # fmt: skip
+    real = (drawn[drawn < num_real], num_real)
+    synthetic = (drawn[drawn >= num_real], num_synthetic)
+    for source, count in (real, synthetic):
         whole = source[: len(source) // count * count].reshape(-1, count)
         assert all(len(set(turn)) == count for turn in whole)
         assert max(np.bincount(source, minlength=total)) - len(whole) in (0, 1)
 
 
-def test_the_order_follows_the_seed_and_an_epoch_is_as_long_as_without_a_share():
+def test_the_order_follows_the_seed_and_an_epoch_is_as_long_as_without_a_fraction():
     mixture = Mixture(20, synthetic_fraction=0.5)
     first, same, other = (
         [(batch.tolist(), ends) for batch, ends in mixture.steps(100, 32, seed, num_steps=10)]
@@ -40,7 +41,7 @@ def test_the_order_follows_the_seed_and_an_epoch_is_as_long_as_without_a_share()
     assert [ends for _, ends in first] == plain
 
 
-def test_without_a_share_batches_are_those_of_plain_concatenation():
+def test_without_a_fraction_batches_are_those_of_plain_concatenation():
     plain = [batch.tolist() for batch, _ in steps(30, 8, 5, 9)]
     assert plain == [b.tolist() for b, _ in leg_steps(30, 8, 5, 9, Mixture(10))]
     apart = [b.tolist() for b, _ in leg_steps(30, 8, 5, 9, Mixture(10, auxiliary_norm=True))]
@@ -48,12 +49,12 @@ def test_without_a_share_batches_are_those_of_plain_concatenation():
 
 
 @pytest.mark.parametrize("real_part", [0.8, 0.5, 0.2])
-def test_weight_and_share_are_datadreams_parts(team, real_part):
+def test_weight_and_fraction_are_datadreams_parts(team, real_part):
     """a CE(real) + (1 - a) CE(synthetic), each a mean, at a = (1 - s) / (1 - s + s w)."""
     losses = torch.rand(64, generator=torch.Generator().manual_seed(0))
-    share = 0.25
-    weight = (1 - real_part) / real_part * (1 - share) / share
-    mixture = Mixture(100, synthetic_fraction=share, synthetic_weight=weight)
+    fraction = 0.25
+    weight = (1 - real_part) / real_part * (1 - fraction) / fraction
+    mixture = Mixture(100, synthetic_fraction=fraction, synthetic_weight=weight)
     batch, _ = next(mixture.steps(400, 64, seed=0, num_steps=1))
     weights = mixture.weigh(batch, team)
     assert weights is not None
@@ -78,8 +79,8 @@ def test_training_weighs_each_image(recipe, team):
             for p, v, gradient in zip((weight, bias), velocity, gradients, strict=True):
                 v.mul_(0.9).add_(gradient + 5e-4 * p)
                 p.sub_(cosine_rate(0.05, step, 6) * v)
-    train(model, images, recipe, num_steps=6, learning_rate=0.05, mixup=0.0, seed=3, team=team,
-          mixture=mixture)  # fmt: skip
+    leg = Leg(num_steps=6, learning_rate=0.05, seed=3, mixture=mixture)
+    train(model, images, recipe, leg, team)
     assert torch.allclose(model[1].weight, weight, atol=1e-6)
     assert torch.allclose(model[1].bias, bias, atol=1e-6)
 
@@ -88,6 +89,6 @@ def test_a_weight_of_one_changes_no_byte(recipe, team):
     models = [nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
     for model, mixture in zip(models, (None, Mixture(5)), strict=True):
-        train(model, make_images(12), recipe, num_steps=4, learning_rate=0.05, mixup=0.0, seed=0,
-              team=team, mixture=mixture)  # fmt: skip
+        leg = Leg(num_steps=4, learning_rate=0.05, seed=0, mixture=mixture)
+        train(model, make_images(12), recipe, leg, team)
     assert torch.equal(models[0][1].weight, models[1][1].weight)

@@ -17,8 +17,9 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 
 def _launch(count, backbone, out):
     out.mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-               f"--nproc_per_node={count}", str(SCRIPT), str(backbone), str(out)]  # fmt: skip
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    program = [str(SCRIPT), str(backbone), str(out)]
+    command = [*launcher, f"--nproc_per_node={count}", *program]
     paths = os.pathsep.join(path for path in sys.path if path)  # src and tests among them
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

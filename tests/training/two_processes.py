@@ -6,53 +6,31 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from quarters import make_images
+from quarters import make_images, training_settings
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.images import Augmentation, Normalisation
-from synthbridge.training.loop import Recipe, predict, train
+from synthbridge.training.loop import Leg, predict, train
 from synthbridge.training.mixture import Mixture
-from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.team import form_team
 
 
 def main(backbone: Path, out: Path) -> None:
-    """Train six steps with mixup on 13 images, batches of at most 5, and an
-    epoch on a mixture with norms apart; save the weights.
-    """
+    """Train with mixup and, anew, with norms apart: 13 images in batches of at most 5."""
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     team = form_team(accelerator, num_runs=1)
-    settings = TrainingSettings(
-        batch_size=5,
-        momentum=0.9,
-        weight_decay=5e-4,
-        image_size=16,
-        resize_size=16,
-        min_crop_area=0.8,
-        max_stretch=1.1,
-        augment=True,
-        normalisation="backbone",
-        start="backbone",
-        frozen_norm="eval",
-    )
+    settings = training_settings(batch_size=5)
     recipe = Recipe(settings, Normalisation((0.5,) * 3, (0.25,) * 3), Augmentation(0.8, 1.1, False))
     model = load_backbone(backbone, num_classes=4, seed=0)
     images = make_images(13)
-    curve = train(
-        model,
-        images,
-        recipe,
-        num_steps=6,
-        learning_rate=0.005,
-        mixup=0.2,
-        seed=1,
-        team=team,
-    )
+    leg = Leg(num_steps=6, learning_rate=0.005, seed=1, mixup=0.2)
+    curve = train(model, images, recipe, leg, team)
     mixed = load_backbone(backbone, num_classes=4, seed=0)
     # Two real images of 13: batches, and parts of a process, without one or with a single one.
     mixture = Mixture(num_real=2, synthetic_weight=0.5, auxiliary_norm=True)
-    train(mixed, images, recipe, num_steps=3, learning_rate=0.005, mixup=0.0, seed=1, team=team,
-          mixture=mixture)  # fmt: skip
+    leg = Leg(num_steps=3, learning_rate=0.005, seed=1, mixture=mixture)
+    train(mixed, images, recipe, leg, team)
     probabilities = predict(model, images, recipe, team)
     if team.rank == 0:
         (out / "size").write_text(f"{team.size}")

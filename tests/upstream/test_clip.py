@@ -6,8 +6,8 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from synthbridge.upstream.clip import make_clip, save_clip, scale_pixels, tokenize, train_clip
-from synthbridge.upstream.pool import Pool
+from synthbridge.upstream.clip import make_clip, save_clip, tokenize, train_clip
+from synthbridge.upstream.pool import Pool, scale_pixels
 from synthbridge.upstream.settings import ClipSettings
 
 SETTINGS = ClipSettings(num_steps=12, batch_size=32, learning_rate=2e-3, seed=1)

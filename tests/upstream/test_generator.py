@@ -6,8 +6,8 @@ from diffusers import StableDiffusionPipeline
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
-from synthbridge.upstream.clip import scale_pixels
 from synthbridge.upstream.generator import (
+    CaptionedLatents,
     Latents,
     encode_captions,
     encode_images,
@@ -19,8 +19,8 @@ from synthbridge.upstream.generator import (
     train_unet,
     train_vae,
 )
-from synthbridge.upstream.pool import Pool
-from synthbridge.upstream.settings import MiniatureTraining
+from synthbridge.upstream.pool import Pool, scale_pixels
+from synthbridge.upstream.settings import GeneratorSettings, MiniatureTraining
 
 SHORT = MiniatureTraining(num_steps=3, batch_size=8, learning_rate=2e-3)
 
@@ -78,7 +78,8 @@ def test_first_loss_is_the_noise_prediction_error():
     texts = torch.where(kept.view(-1, 1, 1), states[rows[chosen]], states[0])
     with torch.no_grad():
         expected = F.mse_loss(unet(noisy, times, texts).sample, noise).item()
-    steps = train_unet(unet, scheduler, latents, states, rows, SHORT, caption_dropout=0.5, seed=9)
+    settings = GeneratorSettings(vae=SHORT, unet=SHORT, caption_dropout=0.5, seed=9)
+    steps = train_unet(unet, scheduler, CaptionedLatents(latents, states, rows), settings)
     assert next(steps) == pytest.approx(expected, rel=1e-4)
 
 

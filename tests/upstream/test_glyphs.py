@@ -17,13 +17,17 @@ def contrast(glyph: Glyph) -> int:
     return int(glyph.pixels.max()) - int(glyph.pixels.min())
 
 
-def border(glyph: Glyph) -> float:
-    pixels = glyph.pixels.astype(float)
+def grey(pixels: np.ndarray) -> float:
+    """The background's grey: the median of the border."""
     return float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
 
 
+def border(glyph: Glyph) -> float:
+    return grey(glyph.pixels.astype(float))
+
+
 def mean_ink(glyphs: list[Glyph]) -> float:
-    """Mean coverage: how far the pixels are from the paper, as a share of the contrast."""
+    """Mean coverage: how far the pixels are from the paper, as a fraction of the contrast."""
     return float(np.mean([np.abs(g.pixels - border(g)).mean() / contrast(g) for g in glyphs]))
 
 
@@ -66,3 +70,24 @@ def test_every_font_has_a_different_shape_for_each_digit_and_letter():
         shapes = {(bytes(mask), mask.size) for mask in map(font.getmask, characters)}
         # A font without them would draw its one missing-glyph box; O and 0 may be alike.
         assert len(shapes) >= len(characters) - 2, name
+
+
+def test_words_say_what_was_done(eights: list[Glyph]):
+    def mean(measure, word):
+        chosen = [measure(g.pixels.astype(float)) for g in eights if word in g.words]
+        return np.mean(chosen)
+
+    assert mean(grey, "chalk") < 40 < 215 < mean(grey, "ink")
+    assert mean(np.ptp, "faded") < 90 < mean(np.ptp, "chalk")
+
+    def spread(pixels):  # rows that hold ink
+        return (np.abs(pixels - grey(pixels)).max(1) > 40).sum()
+
+    assert mean(spread, "small") + 3 < mean(spread, "large")
+
+    def finest(pixels):  # what the eye loses when four pixels become one
+        blocks = pixels.reshape(8, 2, 8, 2).mean((1, 3)).repeat(2, 0).repeat(2, 1)
+        return np.abs(pixels - blocks).mean() / np.ptp(pixels)
+
+    crisp = [glyph for glyph in eights if not {"blurry", "coarse"} & set(glyph.words)]
+    assert mean(finest, "coarse") < 0.8 * np.mean([finest(g.pixels.astype(float)) for g in crisp])

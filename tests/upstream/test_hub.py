@@ -63,9 +63,12 @@ class Fetcher:
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         command = [sys.executable, str(Path(__file__).with_name("fetch.py")), *arguments]
         return subprocess.Popen(
-            [*command, str(self.folder / "out")], env={**self.environment, **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [*command, str(self.folder / "out")],
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def __call__(
         self, part: str = "generator", name: str = NAME, revision: str = COMMIT, **environment: str
@@ -98,9 +101,13 @@ def fetch(hub: Hub, tmp_path: Path) -> Fetcher:
 
 def test_what_is_fetched_is_what_was_served(hub: Hub, fetch: Fetcher, copy: Path, generator: Path):
     for extra in (
-        "README.md", "v1-5.ckpt", "unet/diffusion_pytorch_model.bin", "pipeline.py",
-        "unet/diffusion_pytorch_model.fp16.safetensors", "safety_checker/model.safetensors",
-    ):  # fmt: skip
+        "README.md",
+        "v1-5.ckpt",
+        "unet/diffusion_pytorch_model.bin",
+        "pipeline.py",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "safety_checker/model.safetensors",
+    ):
         (copy / extra).parent.mkdir(exist_ok=True)
         (copy / extra).write_text("not for us")
     hub.repositories[NAME] = Repository(copy)
@@ -113,7 +120,7 @@ def test_what_is_fetched_is_what_was_served(hub: Hub, fetch: Fetcher, copy: Path
     assert len(hub.asked) == asked
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(hub: Hub, fetch: Fetcher, copy: Path):
+def test_a_cut_download_resumes_where_it_broke(hub: Hub, fetch: Fetcher, copy: Path):
     save_file({"weight": torch.arange(3_000_000.0)}, copy / UNET)  # 12 MB: pieces are of 10 MiB
     hub.repositories[NAME] = Repository(copy, cut_once={UNET: 11_000_000})
     assert hash_folder(fetch()) == hash_folder(copy)
@@ -121,7 +128,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(hub: Hub, fetch: Fetcher, c
     assert starts == [f"{NAME} {UNET} 0", f"{NAME} {UNET} {10 * 2**20}"]
 
 
-def test_a_killed_download_goes_on(hub: Hub, fetch: Fetcher, generator: Path):
+def test_a_killed_download_resumes(hub: Hub, fetch: Fetcher, generator: Path):
     hub.repositories[NAME] = Repository(generator, stalls={UNET})
     process = fetch.start("generator", NAME, COMMIT)
     assert hub.stalling.wait(60)
@@ -196,9 +203,12 @@ def test_no_network_is_a_sentence(fetch: Fetcher):
 
 def test_a_proxy_is_used(hub: Hub, fetch: Fetcher):
     sentence = fetch.refused(
-        HF_ENDPOINT="http://nowhere.invalid", HTTP_PROXY="http://127.0.0.1:9",
-        http_proxy="http://127.0.0.1:9", no_proxy="", NO_PROXY="",
-    )  # fmt: skip
+        HF_ENDPOINT="http://nowhere.invalid",
+        HTTP_PROXY="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
+        no_proxy="",
+        NO_PROXY="",
+    )
     assert "http://nowhere.invalid did not give" in sentence and "refused" in sentence.lower()
 
 
@@ -239,23 +249,27 @@ def test_a_pickle_by_another_name_is_refused(hub: Hub, fetch: Fetcher, copy: Pat
     ("config", "changes", "sentence"),
     [
         (
-            "model_index.json", {"_class_name": "StableDiffusionXLPipeline"},
+            "model_index.json",
+            {"_class_name": "StableDiffusionXLPipeline"},
             "is a StableDiffusionXLPipeline, which is not supported; choose a Stable Diffusion",
         ),
         (
-            "model_index.json", {"_class_name": "FluxPipeline"},
+            "model_index.json",
+            {"_class_name": "FluxPipeline"},
             "is a FluxPipeline, which is not supported",
         ),
         (
-            "scheduler/scheduler_config.json", {"prediction_type": "v_prediction"},
+            "scheduler/scheduler_config.json",
+            {"prediction_type": "v_prediction"},
             "predicts v_prediction, not the noise (epsilon); choose a Stable Diffusion",
         ),
         (
-            "unet/config.json", {"in_channels": 9},
+            "unet/config.json",
+            {"in_channels": 9},
             "draws from 9 channels and its VAE gives 4: it needs more than a prompt",
         ),
     ],
-)  # fmt: skip
+)
 def test_other_generators_are_refused_by_name(
     config: str, changes: dict, sentence: str, hub: Hub, fetch: Fetcher, copy: Path
 ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from synthbridge.upstream.backbone import hub_repository, make_backbone, save_backbone
+from synthbridge.upstream.backbone import make_backbone, save_backbone
 from synthbridge.upstream.layouts import check_backbone, check_clip
 
 
@@ -40,12 +40,3 @@ def test_a_clip_without_a_tokenizer_is_refused(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(ValueError, match="a/b has no tokenizer; choose a CLIP that has one"):
         check_clip(tmp_path, "a/b")
-
-
-def test_timm_names_are_hub_repositories():
-    assert hub_repository("resnet50.a1_in1k") == "timm/resnet50.a1_in1k"
-    assert hub_repository("someone/model") == "someone/model"
-    with pytest.raises(ValueError, match=r"timm knows no such weights of resnet50.*a1_in1k, a1h"):
-        hub_repository("resnet50.a9_in1k")
-    with pytest.raises(ValueError, match=r"hub is 'resnet_of_mine', which timm does not have"):
-        hub_repository("resnet_of_mine.a1_in1k")

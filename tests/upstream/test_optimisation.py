@@ -1,6 +1,6 @@
 import torch
 
-from synthbridge.upstream.optimisation import make_optimiser
+from synthbridge.upstream.optimisation import make_optimiser, take_steps
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing():
@@ -13,3 +13,9 @@ def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing():
         schedule.step()
     assert max(rates) == rates[14] == 2e-3  # 15 % of the steps
     assert rates[0] < 1e-4 and rates[-1] < 1e-6
+
+
+def test_all_steps_are_taken():
+    taken = []
+    take_steps((taken.append(step) or 0.5 for step in range(3)), 3, "training")
+    assert taken == [0, 1, 2]

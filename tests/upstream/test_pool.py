@@ -2,18 +2,20 @@ import numpy as np
 import pytest
 
 from synthbridge.prompts.templates import TEMPLATES
-from synthbridge.upstream.captions import write_caption
-from synthbridge.upstream.glyphs import IMAGE_SIZE, STYLE_WORDS, draw_glyph
+from synthbridge.upstream.glyphs import IMAGE_SIZE
 from synthbridge.upstream.pool import (
     CLASS_NAMES,
     count_shards,
     draw_sample,
     read_pool,
+    write_caption,
     write_pool_shard,
 )
 from synthbridge.upstream.settings import PoolSettings
 
 SETTINGS = PoolSettings(num_images=60, images_per_shard=25, style_fraction=0.7, seed=0)
+WORDS = ("large", "bold", "slanted", "handwritten", "chalk")
+START = "A three photo in the style of "
 
 
 @pytest.fixture(scope="module")
@@ -55,32 +57,28 @@ def test_style_fraction():
     assert abs(np.mean(["in the style of bold" in caption for caption in captions]) - 0.7) < 0.04
 
 
-def _glyphs(count=400):
-    return [draw_glyph("8", np.random.default_rng([1, index])) for index in range(count)]
+def write_many(words: tuple[str, ...], style_fraction: float) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [
+        write_caption("three", words, style_fraction=style_fraction, rng=rng) for _ in range(300)
+    ]
 
 
-def test_words_say_what_was_done():
-    glyphs = _glyphs()
-    assert {word for glyph in glyphs for word in glyph.words} == set(STYLE_WORDS)
+def test_styled_captions_name_one_to_four_different_words_that_apply():
+    counts = set()
+    for caption in write_many(WORDS, 1.0):
+        assert caption.startswith(START)
+        named = caption.removeprefix(START).split()
+        assert set(named) <= set(WORDS) and len(set(named)) == len(named)
+        counts.add(len(named))
+    assert counts == {1, 2, 3, 4}
 
-    def mean(measure, word):
-        chosen = [measure(g.pixels.astype(float)) for g in glyphs if word in g.words]
-        return np.mean(chosen)
 
-    def border(pixels):  # the background's grey
-        return np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]))
+def test_other_captions_use_the_templates():
+    assert set(write_many(WORDS, 0.0)) == {template.format("three") for template in TEMPLATES}
+    assert all("style" not in caption for caption in write_many((), 1.0))
 
-    assert mean(border, "chalk") < 40 < 215 < mean(border, "ink")
-    assert mean(np.ptp, "faded") < 90 < mean(np.ptp, "chalk")
 
-    def spread(pixels):  # rows that hold ink
-        return (np.abs(pixels - border(pixels)).max(1) > 40).sum()
-
-    assert mean(spread, "small") + 3 < mean(spread, "large")
-
-    def finest(pixels):  # what the eye loses when four pixels become one
-        blocks = pixels.reshape(8, 2, 8, 2).mean((1, 3)).repeat(2, 0).repeat(2, 1)
-        return np.abs(pixels - blocks).mean() / np.ptp(pixels)
-
-    crisp = [glyph for glyph in glyphs if not {"blurry", "coarse"} & set(glyph.words)]
-    assert mean(finest, "coarse") < 0.8 * np.mean([finest(g.pixels.astype(float)) for g in crisp])
+def test_fraction_of_styled_captions():
+    styled = sum(caption.startswith(START) for caption in write_many(WORDS, 0.7))
+    assert 180 <= styled <= 240  # 210 expected of 300, standard deviation 8

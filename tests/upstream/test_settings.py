@@ -24,7 +24,10 @@ def make_values(**changes: Any) -> dict[str, Any]:
     ("changes", "sentence"),
     [
         ({"num_images": 0}, "pool.num_images is 0; it should be greater than 0"),
-        ({"style_fraction": 1.5}, "pool.style_fraction is 1.5; it should be less than or equal to 1"),
+        (
+            {"style_fraction": 1.5},
+            "pool.style_fraction is 1.5; it should be less than or equal to 1",
+        ),
         ({"seed": "1"}, "pool.seed is '1'; it should be a valid integer"),
         ({"colour": True}, "pool.colour is not a known key; choose from images_per_shard"),
     ],
@@ -42,9 +45,15 @@ def test_nested_values_are_named():
 
 
 FILE = {
-    "file": "a.safetensors", "sha256": None, "model": "resnet18", "model_args": {},
-    "num_classes": 10, "input_size": 224, "mean": [0.5] * 3, "std": [0.5] * 3,
-}  # fmt: skip
+    "file": "a.safetensors",
+    "sha256": None,
+    "model": "resnet18",
+    "model_args": {},
+    "num_classes": 10,
+    "input_size": 224,
+    "mean": [0.5] * 3,
+    "std": [0.5] * 3,
+}
 
 
 def check_upstream(**changes: Any) -> UpstreamSettings:

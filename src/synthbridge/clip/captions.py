@@ -43,9 +43,10 @@ class Catalogue:
 
     def num_captions(self) -> int:
         """Count the images that have a caption."""
-        return self.database.execute("SELECT count(*) FROM images WHERE caption != ''").fetchone()[
-            0
-        ]
+        (number,) = self.database.execute(
+            "SELECT count(*) FROM images WHERE caption != ''"
+        ).fetchone()
+        return number
 
     def image(self, row: int) -> PoolImage:
         """Return one image."""

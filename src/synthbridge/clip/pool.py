@@ -4,13 +4,12 @@ shards   *.tar; a sample is KEY.jpg (jpeg, png, webp) with KEY.txt, or with "cap
 files    images with metadata.csv or metadata.jsonl (file_name, and caption or text) in the folder,
          or each with its caption beside it: NAME.jpg, NAME.txt
 
-Only names, captions and places are read here, an image not before it is asked for.
+Listing reads names, captions and places; an image is read when it is asked for.
 """
 
 import csv
 import io
 import json
-import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+from synthbridge.data.tars import IMAGE_EXTENSIONS, read_range, read_tar
+
 METADATA = ("metadata.csv", "metadata.jsonl")
 WAY_OUT = (
     "put KEY.txt beside KEY.jpg in its shards or folders, or metadata.csv (file_name, caption) "
@@ -63,29 +63,12 @@ def list_images(folder: Path) -> Iterator[PoolImage]:
 def _in_shards(folder: Path, shards: Iterable[Path]) -> Iterator[PoolImage]:
     for shard in shards:
         name = shard.relative_to(folder).as_posix()
-        images: dict[str, tuple[int, int]] = {}
-        captions: dict[str, str] = {}
-        try:
-            with tarfile.open(shard, "r:") as tar:
-                for member in tar:
-                    key, extension = _split_name(member.name)
-                    if extension in IMAGE_EXTENSIONS:
-                        images[key] = member.offset_data, member.size
-                    elif extension in ("txt", "json") and (file := tar.extractfile(member)):
-                        captions[key] = _caption_of(extension, file.read()) or captions.get(key, "")
-        except tarfile.TarError as error:
-            raise ValueError(
-                f"{shard} is not a whole tar ({error}); copy it again, or take it out of the pool"
-            ) from None
-        for key, place in sorted(images.items()):
-            yield PoolImage(f"{name}/{key}", captions.get(key, ""), name, *place)
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    """Split as WebDataset does: at the first point of the last part."""
-    parents, _, last = name.rpartition("/")
-    stem, _, extension = last.partition(".")
-    return f"{parents}/{stem}" if parents else stem, extension.lower()
+        samples = read_tar(shard, ("txt", "json"), "copy it again, or take it out of the pool")
+        for key, sample in sorted(samples.items()):
+            captions = [_caption_of(kind, content) for kind, content in sample.texts.items()]
+            caption = next((text for text in reversed(captions) if text), "")
+            for place in sample.images[-1:]:
+                yield PoolImage(f"{name}/{key}", caption, name, *place)
 
 
 def _caption_of(extension: str, content: bytes) -> str:
@@ -148,9 +131,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
 
 def read_bytes(folder: Path, image: PoolImage) -> bytes:
     """Read the encoded image from the pool in `folder`."""
-    with (folder / image.file).open("rb") as file:
-        file.seek(image.offset)
-        return file.read(image.size)
+    return read_range(folder / image.file, image.offset, image.size)
 
 
 def read_pixels(folder: Path, image: PoolImage) -> np.ndarray:

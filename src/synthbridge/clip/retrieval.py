@@ -12,6 +12,7 @@ import numpy as np
 
 from synthbridge.clip.class_scores import count_kept, unit_mean
 from synthbridge.clip.near_duplicates import Pair, near_duplicates
+from synthbridge.clip.settings import RetrievedSettings
 
 
 @dataclass(frozen=True)
@@ -34,50 +35,47 @@ class ClassHits:
     num_duplicates: int  # of the rest, show the same as a test image
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a search of a pool found for all classes."""
+
+    found: Sequence[Mapping[int, str]]  # for each class, by the image's row, what found it
+    rows: Sequence[int]  # of all images found, ascending
+    vectors: np.ndarray  # (N, D) their unit vectors; zeros where an image cannot be read
+    texts: Sequence[np.ndarray]  # for each class (T, D), the unit vectors of its texts
+
+
 def choose_images(
-    found: Sequence[Mapping[int, str]],
-    rows: Sequence[int],
-    vectors: np.ndarray,
-    texts: Sequence[np.ndarray],
-    test: np.ndarray,
-    *,
-    duplicates_above: float,
-    keep_fraction: float,
-    cap: int,
+    search: Search, test: np.ndarray, settings: RetrievedSettings
 ) -> tuple[list[ClassHits], list[Pair]]:
     """Choose the images of every class.
 
     Args:
-        found: for each class the query that found an image, by the image's row.
-        rows: of all images found, ascending.
-        vectors: (N, D) their unit vectors; zeros where an image cannot be read.
-        texts: for each class the unit vectors (T, D) of its texts.
+        search: the images found.
         test: (M, D) unit vectors of the real test images.
-        duplicates_above: the cosine above which an image shows the same as a test image.
-        keep_fraction: of each class's images, the best that are kept.
-        cap: and at most so many.
+        settings: how alike a near-duplicate is, and how many images are kept.
 
     Returns:
-        A result a class, and the pairs of an image (index into `rows`) and a test image that show
-        the same, the most alike first.
+        A result a class, and the pairs of an image (index into `search.rows`) and a test image
+        that show the same, the most alike first.
     """
-    similarities = [_cosines_with_mean(of_class, rows, vectors, texts[label])
-                    for label, of_class in enumerate(found)]  # fmt: skip
+    rows, vectors = search.rows, search.vectors
+    similarities = [_cosines_with_mean(search, label) for label in range(len(search.found))]
     best: dict[int, tuple[float, int]] = {}  # row -> its similarity to its class, that class
     for label, of_class in enumerate(similarities):
         for row, similarity in of_class.items():
             if row not in best or similarity > best[row][0]:
                 best[row] = similarity, label
-    pairs = near_duplicates(vectors, test, duplicates_above)
+    pairs = near_duplicates(vectors, test, settings.duplicates_above)
     duplicates = {rows[pair.query] for pair in pairs}
     unreadable = {row for row, vector in zip(rows, vectors, strict=True) if not vector.any()}
     results = []
-    for label, of_class in enumerate(found):
+    for label, of_class in enumerate(search.found):
         own = [row for row in of_class if best[row][1] == label]
         whole = [row for row in own if row not in unreadable]
         fresh = [row for row in whole if row not in duplicates]
         fresh.sort(key=lambda row: (-best[row][0], row))
-        kept = fresh[: count_kept(len(fresh), keep_fraction, cap)]
+        kept = fresh[: count_kept(len(fresh), settings.keep_fraction, settings.cap)]
         results.append(
             ClassHits(
                 kept=[Hit(row, best[row][0], of_class[row]) for row in kept],
@@ -90,11 +88,10 @@ def choose_images(
     return results, pairs
 
 
-def _cosines_with_mean(
-    found: Mapping[int, str], rows: Sequence[int], vectors: np.ndarray, texts: np.ndarray
-) -> dict[int, float]:
-    """Return the cosine of each image found with the mean of a class's texts, by row."""
-    mine = np.fromiter(sorted(found), np.int64)
-    own = vectors[np.searchsorted(rows, mine)].astype(np.float64)
-    cosines = (own @ unit_mean(texts)).round(6)  # so that the order of the sums decides no rank
+def _cosines_with_mean(search: Search, label: int) -> dict[int, float]:
+    """Return the cosine of each image found for a class with the mean of its texts, by row."""
+    mine = np.fromiter(sorted(search.found[label]), np.int64)
+    own = search.vectors[np.searchsorted(search.rows, mine)].astype(np.float64)
+    cosines = own @ unit_mean(search.texts[label])
+    cosines = cosines.round(6)  # so that the order of the sums decides no rank
     return dict(zip(mine.tolist(), cosines.tolist(), strict=True))

@@ -24,7 +24,7 @@ LARGEST_GRADIENT = 1.0  # its norm is clipped here
 
 
 @dataclass(frozen=True)
-class Source:
+class TuningImages:
     """Images to tune on, as CLIP sees them, and how many of them a step takes."""
 
     features: Tensor  # (N, D) float32, unit vectors
@@ -43,7 +43,7 @@ class Tuned:
 
     weights: Tensor  # (C, D): logits are features @ weights.T
     gradient_steps: int = 0
-    # A value an epoch, over the batches of all sources as they were trained on.
+    # A value an epoch, over the batches of all images as they were trained on.
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
 
@@ -68,15 +68,15 @@ def probabilities(weights: Tensor, features: Tensor) -> np.ndarray:
 
 
 def tune(
-    weights: Tensor, sources: Sequence[Source], settings: ClipTuningSettings, *, seed: int
+    weights: Tensor, images: Sequence[TuningImages], settings: ClipTuningSettings, *, seed: int
 ) -> Tuned:
-    """Tune a classifier on one source, or on several at once: the sum of their mean losses.
+    """Tune a classifier on one kind of images, or on two at once: the sum of their mean losses.
 
-    An epoch is one pass through the first source; the others go round as often as that takes.
+    An epoch is one pass through the first kind; the other goes round as often as that takes.
 
     Args:
         weights: (C, D) to start from, left as they are.
-        sources: at most one of real and one of synthetic images.
+        images: real ones, synthetic ones, or both.
         settings: of the optimiser.
         seed: draws the order of the images.
     """
@@ -84,10 +84,10 @@ def tune(
     optimizer = torch.optim.AdamW(
         [weights], lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    steps_per_epoch = sources[0].steps_per_epoch
+    steps_per_epoch = images[0].steps_per_epoch
     num_steps = settings.num_epochs * steps_per_epoch
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
-    batches = [_batches(source, [seed, number]) for number, source in enumerate(sources)]
+    batches = [_batches(of_kind, [seed, number]) for number, of_kind in enumerate(images)]
     tuned = Tuned(weights.detach(), num_steps)
     for _ in range(settings.num_epochs):
         tally = torch.zeros(3)  # loss, correct, images since the epoch began
@@ -116,10 +116,10 @@ def _step(
     return torch.stack([loss.detach(), correct, loss.new_tensor(float(count))]).cpu()
 
 
-def _batches(source: Source, seed: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(images: TuningImages, seed: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches for ever: another order each time round, nothing dropped."""
     rng = np.random.default_rng(seed)
     while True:
-        order = torch.from_numpy(rng.permutation(len(source.labels))).to(source.labels.device)
-        for chosen in order.split(source.batch_size):
-            yield source.features[chosen], source.labels[chosen]
+        order = torch.from_numpy(rng.permutation(len(images.labels))).to(images.labels.device)
+        for chosen in order.split(images.batch_size):
+            yield images.features[chosen], images.labels[chosen]

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, hashes."""
+"""Files and folders that are whole or not there: atomic writes, hashes."""
 
 import hashlib
 import json
@@ -20,6 +20,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, which takes its place when the block ends without error.
+
+    For an out that one process writes: what stood there goes, and so does what a killed run left
+    behind. A unit of work, which stays and which several may make, wants `units.whole_unit`.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def existing_folder(path: Path) -> Path:

@@ -1,9 +1,9 @@
 """From any image file to what a shard holds: an upright JPEG or PNG with 8 bits a channel.
 
 A JPEG or PNG that every reader decodes alike passes byte for byte; so does a grey one, since every
-reader makes three equal channels of it. All else is encoded anew: as PNG where the file was
-lossless, so that no artefact comes in; as JPEG of quality 95 without chroma subsampling where it
-was lossy, since a PNG would spend several times the bytes on noise that is already there.
+reader makes three equal channels of it. Everything else is encoded anew: as PNG if the file was
+lossless, so that it gains no artefact; as JPEG of quality 95 without chroma subsampling if it was
+lossy, since a PNG would spend several times the bytes on noise that is already there.
 """
 
 import hashlib
@@ -22,10 +22,13 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 PASSING = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}  # MPO: a JPEG with a second picture behind
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 QUALITY = 95
-MODES = {
-    "1": "black-and-white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "I": "16-bit",
-    "I;16": "16-bit", "I;16B": "16-bit", "I;16L": "16-bit", "I;16N": "16-bit",
-}  # fmt: skip
+MODES = {  # that become 8-bit RGB, and what people call them
+    "1": "black-and-white",
+    "P": "palette",
+    "CMYK": "CMYK",
+    "YCbCr": "YCbCr",
+    **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "I;16N"), "16-bit"),
+}
 
 
 @dataclass(frozen=True)

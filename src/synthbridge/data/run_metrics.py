@@ -22,7 +22,7 @@ def write_run_metrics(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     Args:
         path: the file to write.
         records: of `finetune`: arm, shots, seed, gradient_steps, selected_on (if it was test) and
-            the ACCURACIES as shares.
+            the ACCURACIES as fractions.
     """
     arms: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for record in records:
@@ -43,7 +43,7 @@ def write_probe_metrics(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     Args:
         path: the file to write.
         rows: with set, model, measure, seed and value. What is no synthetic set's stands below
-            `backbone`, what has no seed below `once`. Accuracies are shares.
+            `backbone`, what has no seed below `once`. Accuracies are fractions.
     """
     sets: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for row in rows:

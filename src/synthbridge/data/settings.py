@@ -9,9 +9,22 @@ from synthbridge.core.settings import Settings
 
 # Stands here beside loading.SOURCES, so that a wrong name is refused before any stage runs.
 Source = Literal[
-    "csv", "digits", "folder", "huggingface", "webdataset",
-    "aircraft", "caltech101", "cars", "cub", "dogs", "dtd", "flowers", "food", "pets", "sun397",
-]  # fmt: skip
+    "csv",
+    "digits",
+    "folder",
+    "huggingface",
+    "webdataset",
+    "aircraft",
+    "caltech101",
+    "cars",
+    "cub",
+    "dogs",
+    "dtd",
+    "flowers",
+    "food",
+    "pets",
+    "sun397",
+]
 
 
 class DatasetSettings(Settings):

@@ -7,8 +7,6 @@ sample by its offset, so that a few-shot subset or a shuffled epoch costs only w
 
 import io
 import json
-import os
-import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from synthbridge.core.files import whole_file
+from synthbridge.data.tars import read_range, read_tar
 
-IMAGE_EXTENSIONS = ("jpg", "png")
+WAY_OUT = "delete it and run 'dvc checkout' or 'dvc repro' to have it again"
 
 
 @dataclass(frozen=True)
@@ -84,38 +83,21 @@ def index_shard(path: Path) -> list[Sample]:
 
 @cache  # every run of a stage asks for the same shards
 def _index_shard(path: Path, _size: int, _mtime: int) -> list[Sample]:
-    images: dict[str, tuple[int, int]] = {}
-    texts: dict[tuple[str, str], bytes] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                key, _, extension = member.name.rpartition(".")
-                if extension in IMAGE_EXTENSIONS:
-                    images[key] = (member.offset_data, member.size)
-                else:
-                    file = tar.extractfile(member)
-                    texts[key, extension] = file.read() if file else b""
-        if not images or not has_end_marker(path):
-            raise tarfile.ReadError("unexpected end of data")
-        return [
-            Sample(path, offset, size, key, int(texts[key, "cls"]), json.loads(texts[key, "json"]))
-            for key, (offset, size) in images.items()
-        ]
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is not a whole tar ({error}); {_WAY_OUT}") from None
-    except KeyError as error:
-        key, extension = error.args[0]
-        raise ValueError(f"{path}: sample '{key}' has no .{extension}; {_WAY_OUT}") from None
-
-
-def has_end_marker(path: Path) -> bool:
-    """Say whether a tar ends with its two blocks of zeros: without them it was cut."""
-    with path.open("rb") as file:
-        file.seek(-1024, os.SEEK_END)
-        return not any(file.read())
-
-
-_WAY_OUT = "delete it and run 'dvc checkout' or 'dvc repro' to have it again"
+    found = read_tar(path, ("cls", "json"), WAY_OUT)
+    if not found:
+        raise ValueError(f"{path} holds no sample; {WAY_OUT}")
+    samples = []
+    for key, parts in found.items():
+        if len(parts.images) != 1:
+            raise ValueError(
+                f"{path}: sample '{key}' has {len(parts.images)} images, not one; {WAY_OUT}"
+            )
+        missing = [extension for extension in ("cls", "json") if extension not in parts.texts]
+        if missing:
+            raise ValueError(f"{path}: sample '{key}' has no .{missing[0]}; {WAY_OUT}")
+        label, record = int(parts.texts["cls"]), json.loads(parts.texts["json"])
+        samples.append(Sample(path, *parts.images[0], key, label, record))
+    return samples
 
 
 def index_shards(folder: Path, pattern: str = "*.tar") -> list[Sample]:
@@ -132,11 +114,7 @@ def index_shards(folder: Path, pattern: str = "*.tar") -> list[Sample]:
 
 def read_image_bytes(sample: Sample) -> bytes:
     """Read the encoded image of `sample` from its shard."""
-    descriptor = os.open(sample.shard, os.O_RDONLY)
-    try:
-        return os.pread(descriptor, sample.size, sample.offset)
-    finally:
-        os.close(descriptor)
+    return read_range(sample.shard, sample.offset, sample.size)
 
 
 def read_image(sample: Sample) -> Image.Image:
@@ -150,7 +128,7 @@ def read_image(sample: Sample) -> Image.Image:
             return image.convert("RGB")
     except (OSError, SyntaxError) as error:
         raise ValueError(
-            f"{sample.shard}: image '{sample.key}' cannot be read ({error}); {_WAY_OUT}"
+            f"{sample.shard}: image '{sample.key}' cannot be read ({error}); {WAY_OUT}"
         ) from None
 
 

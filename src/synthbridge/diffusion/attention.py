@@ -3,6 +3,10 @@
 The text does not change while an image is denoised, and a batch holds few distinct prompts. So each
 layer's keys and values are made before the loop, one row a distinct prompt, and given to the
 batch's rows by index; the UNet's own processors make them anew at every step, for every row.
+
+It saves little: 15 steps of the miniature's UNet, 128 rows, took 0.97 (11 distinct prompts) to 1.08
+times (60) as long with its own processors. In Stable Diffusion 1.5 the keys and values are 0.4 % of
+a row's operations. It stays because its rounding is in every image that has been drawn.
 """
 
 from collections.abc import Iterator

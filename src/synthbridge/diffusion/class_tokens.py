@@ -11,13 +11,11 @@ the mean of its tokens where it has several.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from synthbridge.diffusion.inversion import DenoisingObjective, invert
-from synthbridge.diffusion.learning import LearnedWords
+from synthbridge.diffusion.inversion import DenoisingObjective, Lesson, invert
+from synthbridge.diffusion.learning import Checkpoint, LearnedWords
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import class_prompt
 from synthbridge.diffusion.settings import InversionSettings
@@ -34,13 +32,8 @@ def name_vectors(generator: TextToImage, class_names: Sequence[str]) -> torch.Te
 def invert_classes(
     generator: TextToImage,
     settings: InversionSettings,
-    images: np.ndarray,
-    labels: Sequence[int] | np.ndarray,
-    class_names: Sequence[str],
-    *,
-    flip: bool,
-    checkpoint: Path | None = None,
-    steps_per_checkpoint: int = 100,
+    lesson: Lesson,
+    checkpoint: Checkpoint | None = None,
 ) -> LearnedWords:
     """Learn a word for every class; arguments and errors as `invert_style`.
 
@@ -48,14 +41,7 @@ def invert_classes(
         A vector a class.
     """
     word = settings.initial_word  # holds the learned word's place in the token ids, no more
-    return invert(
-        DenoisingObjective(generator, [class_prompt(word)] * len(class_names), word),
-        name_vectors(generator, class_names),
-        settings,
-        images,
-        labels,
-        class_names,
-        flip=flip,
-        checkpoint=checkpoint,
-        steps_per_checkpoint=steps_per_checkpoint,
-    )
+    prompts = [class_prompt(word)] * len(lesson.class_names)
+    objective = DenoisingObjective(generator, prompts, word)
+    start = name_vectors(generator, lesson.class_names)
+    return invert(objective, start, settings, lesson, checkpoint)

@@ -7,7 +7,7 @@ one of its images, a timestep and a noise. Optimiser, rate and start are chosen,
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss
 from synthbridge.core.files import hash_value
 from synthbridge.diffusion.attention import attend_to_prompts
 from synthbridge.diffusion.latents import ClassBalance, Draw, cache_latents, draw_batch
-from synthbridge.diffusion.learning import LearnedWords, learn_words
+from synthbridge.diffusion.learning import Checkpoint, LearnedWords, Task, learn_words
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.schedule import noise_levels
@@ -24,6 +24,16 @@ from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import find_initial_token, word_table
 from synthbridge.diffusion.text import encode_with_style, find_word, tokenize
 from synthbridge.diffusion.to_device import send
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The real images that words are learned from."""
+
+    images: np.ndarray  # uint8 (N, H, W, 3), of the size that the generator draws
+    labels: Sequence[int] | np.ndarray  # (N,) the class index of each image
+    class_names: Sequence[str]  # as the prompts name them
+    flip: bool  # learn from the mirror images too
 
 
 class DenoisingObjective:
@@ -83,61 +93,39 @@ def initial_vector(generator: TextToImage, initial_word: str) -> torch.Tensor:
 def invert_style(
     generator: TextToImage,
     settings: InversionSettings,
-    images: np.ndarray,
-    labels: Sequence[int] | np.ndarray,
-    class_names: Sequence[str],
-    *,
-    flip: bool,
-    checkpoint: Path | None = None,
-    steps_per_checkpoint: int = 100,
+    lesson: Lesson,
+    checkpoint: Checkpoint | None = None,
 ) -> LearnedWords:
     """Learn the style token of a data set; the generator is left as it was.
 
     Args:
         generator: the frozen model, on the device to use.
         settings: section `invert`.
-        images: uint8 (N, H, W, 3), of the size that the generator draws.
-        labels: the class index of each image (N,).
-        class_names: as the prompts name them.
-        flip: learn from the mirror images too.
-        checkpoint: where a killed run finds what it had; the same run continues bit for bit.
-        steps_per_checkpoint: steps that a kill may cost.
+        lesson: the images to learn from.
+        checkpoint: for a killed run, which resumes bit for bit where it stopped.
 
     Returns:
         One vector.
 
     Raises:
         ValueError: if the initial word is no single token, a class without images, the images of
-            another size, or the checkpoint of another run.
+            another size, or the checkpoint of another task.
     """
-    return invert(
-        style_objective(generator, class_names, settings.initial_word),
-        initial_vector(generator, settings.initial_word)[None],
-        settings,
-        images,
-        labels,
-        class_names,
-        flip=flip,
-        checkpoint=checkpoint,
-        steps_per_checkpoint=steps_per_checkpoint,
-    )
+    objective = style_objective(generator, lesson.class_names, settings.initial_word)
+    start = initial_vector(generator, settings.initial_word)[None]
+    return invert(objective, start, settings, lesson, checkpoint)
 
 
 def invert(
     objective: DenoisingObjective,
     start: torch.Tensor,
     settings: InversionSettings,
-    images: np.ndarray,
-    labels: Sequence[int] | np.ndarray,
-    class_names: Sequence[str],
-    *,
-    flip: bool,
-    checkpoint: Path | None,
-    steps_per_checkpoint: int,
+    lesson: Lesson,
+    checkpoint: Checkpoint | None,
 ) -> LearnedWords:
     """Learn the words of `objective` from `start` (V, D); all else as `invert_style`."""
-    balance = ClassBalance(labels, class_names)
-    cache = cache_latents(objective.generator, images, flip=flip)
+    balance = ClassBalance(lesson.labels, lesson.class_names)
+    cache = cache_latents(objective.generator, lesson.images, flip=lesson.flip)
 
     def draw(step: int) -> Draw:
         return draw_batch(
@@ -149,25 +137,17 @@ def invert(
             step=step,
         )
 
-    return learn_words(
-        start.to(objective.generator.device),
-        objective.loss,
-        draw,
-        settings,
-        key=_hash_run(objective, settings, images, labels, flip),
-        checkpoint=checkpoint,
-        steps_per_checkpoint=steps_per_checkpoint,
+    task = Task(
+        start=start.to(objective.generator.device),
+        loss=objective.loss,
+        draw=draw,
+        key=_hash_task(objective, settings, lesson),
     )
+    return learn_words(task, settings, checkpoint)
 
 
-def _hash_run(
-    objective: DenoisingObjective,
-    settings: InversionSettings,
-    images: np.ndarray,
-    labels: Sequence[int] | np.ndarray,
-    flip: bool,
-) -> str:
-    """Name a run by what goes into it, so that it goes on from its own checkpoint only."""
-    pixels = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-    numbers, ids = np.asarray(labels).tolist(), objective.ids.tolist()
-    return hash_value([settings.model_dump(), pixels, numbers, ids, flip])
+def _hash_task(objective: DenoisingObjective, settings: InversionSettings, lesson: Lesson) -> str:
+    """Name a task by all that goes into it, so that it resumes from its own checkpoint only."""
+    pixels = hashlib.sha256(np.ascontiguousarray(lesson.images).data).hexdigest()
+    labels, ids = np.asarray(lesson.labels).tolist(), objective.ids.tolist()
+    return hash_value([settings.model_dump(), pixels, labels, ids, lesson.flip])

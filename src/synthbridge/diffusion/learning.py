@@ -1,13 +1,13 @@
 """Learning words: vectors in the place of a prompt's word descend a loss, and nothing else moves.
 
 Style token, class tokens and oracle words differ in their loss alone. AdamW, at a constant rate,
-without weight decay; a killed run goes on bit for bit.
+without weight decay; a killed run resumes bit for bit where it stopped.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,12 +19,30 @@ from synthbridge.diffusion.settings import InversionSettings
 
 NUM_EVALUATIONS = 10  # readings of the loss at fixed noise, besides the one before the first step
 
-Draw = TypeVar("Draw")
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Task(Generic[Batch]):
+    """What is learned: words that start somewhere and descend a loss."""
+
+    start: torch.Tensor  # (V, D) float32, on the device to use
+    loss: Callable[[Sequence[torch.Tensor], Batch], torch.Tensor]  # of the V vectors and a batch
+    draw: Callable[[int], Batch]  # a step's batch; that of step -1 is for the readings alone
+    key: str  # names the task by all that goes into it
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a killed run finds what it had, and how many steps a kill may cost."""
+
+    path: Path
+    num_steps: int = 100  # between two checkpoints
 
 
 @dataclass
 class Learning:
-    """Where the learning stands: all that a killed run needs to go on bit for bit."""
+    """How far the learning is: all that a killed run needs to resume bit for bit."""
 
     step: int  # steps taken
     # V of (D,), float32. Each is a parameter of its own: a step leaves one that its loss does not
@@ -45,48 +63,33 @@ class LearnedWords:
 
 
 def learn_words(
-    start: torch.Tensor,
-    loss: Callable[[Sequence[torch.Tensor], Draw], torch.Tensor],
-    draw: Callable[[int], Draw],
-    settings: InversionSettings,
-    *,
-    key: str,
-    checkpoint: Path | None = None,
-    steps_per_checkpoint: int = 100,
+    task: Task[Batch], settings: InversionSettings, checkpoint: Checkpoint | None = None
 ) -> LearnedWords:
-    """Learn the vectors that `start` (V, D), on the device to use, becomes.
-
-    Args:
-        start: float32.
-        loss: of the vectors and what a step draws, a scalar on the device.
-        draw: what a step learns from, of its number; of -1 what the readings are taken on.
-        settings: section `invert`.
-        key: names the run by all that goes into it.
-        checkpoint: where a killed run finds what it had; the same run continues bit for bit.
-        steps_per_checkpoint: steps that a kill may cost.
+    """Learn the vectors that the start of `task` becomes.
 
     Raises:
-        ValueError: if the checkpoint is damaged or of another run.
+        ValueError: if the checkpoint is damaged or of another task.
     """
-    run = _start_run(start, settings)
-    if checkpoint is not None and checkpoint.exists():
-        _load_run(run, checkpoint, key)
+    run = _start_run(task.start, settings)
+    if checkpoint is not None and checkpoint.path.exists():
+        _load_run(run, checkpoint.path, task.key)
     reading_at = _reading_steps(settings.num_steps)
     steps = range(run.step, settings.num_steps)
-    what = "learning the style token" if len(start) == 1 else f"learning {len(start)} words"
+    num_words = len(task.start)
+    what = "learning the style token" if num_words == 1 else f"learning {num_words} words"
     for step in progress(steps, total=len(steps), what=what, unit="step"):
         if step == 0:
-            run.readings[0] = _read_loss(loss, run, draw)
-        value = loss(run.vectors, draw(step))
+            run.readings[0] = _read_loss(task, run)
+        value = task.loss(run.vectors, task.draw(step))
         value.backward()
         run.optimizer.step()
         run.optimizer.zero_grad()
         run.losses[step] = value.detach()
         run.step = step + 1
         if run.step in reading_at:
-            run.readings[reading_at.index(run.step)] = _read_loss(loss, run, draw)
-        if checkpoint is not None and run.step % steps_per_checkpoint == 0:
-            _save_run(run, checkpoint, key)
+            run.readings[reading_at.index(run.step)] = _read_loss(task, run)
+        if checkpoint is not None and run.step % checkpoint.num_steps == 0:
+            _save_run(run, checkpoint.path, task.key)
     readings = dict(zip(reading_at, run.readings.tolist(), strict=False))
     return LearnedWords(_stack(run.vectors).cpu(), run.losses.tolist(), readings)
 
@@ -97,17 +100,13 @@ def _reading_steps(num_steps: int) -> list[int]:
 
 
 @torch.no_grad()
-def _read_loss(
-    loss: Callable[[Sequence[torch.Tensor], Draw], torch.Tensor],
-    run: Learning,
-    draw: Callable[[int], Draw],
-) -> torch.Tensor:
-    """Return the loss on a draw that no step learns from, the same at every call.
+def _read_loss(task: Task, run: Learning) -> torch.Tensor:
+    """Return the loss on a batch that no step learns from, the same at every call.
 
     One batch: that it is the same each time makes the readings compare, and more would slow the
     learning down.
     """
-    return loss(run.vectors, draw(-1))
+    return task.loss(run.vectors, task.draw(-1))
 
 
 def _start_run(start: torch.Tensor, settings: InversionSettings) -> Learning:

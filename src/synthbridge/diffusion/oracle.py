@@ -8,7 +8,6 @@ whose text encoder is that CLIP's text tower, draws from the prompt.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch.nn.functional import normalize
 from synthbridge.core.files import hash_value
 from synthbridge.diffusion.class_tokens import name_vectors
 from synthbridge.diffusion.inversion import of_classes
-from synthbridge.diffusion.learning import LearnedWords, learn_words
+from synthbridge.diffusion.learning import Checkpoint, LearnedWords, Task, learn_words
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import class_prompt
 from synthbridge.diffusion.settings import InversionSettings
@@ -123,9 +122,7 @@ def invert_means(
     projection: torch.Tensor,
     targets: torch.Tensor,
     class_names: Sequence[str],
-    *,
-    checkpoint: Path | None = None,
-    steps_per_checkpoint: int = 100,
+    checkpoint: Checkpoint | None = None,
 ) -> LearnedWords:
     """Learn a word for every class; the generator is left as it was.
 
@@ -135,14 +132,13 @@ def invert_means(
         projection: CLIP's, from its text tower's width to its space (P, D).
         targets: a unit vector a class (C, P).
         class_names: where the words start.
-        checkpoint: where a killed run finds what it had; the same run continues bit for bit.
-        steps_per_checkpoint: steps that a kill may cost.
+        checkpoint: for a killed run, which resumes bit for bit where it stopped.
 
     Returns:
         A vector a class. Its `fixed_noise_losses` are of all classes; there is no noise here.
 
     Raises:
-        ValueError: if the initial word is no single token, or the checkpoint of another run.
+        ValueError: if the initial word is no single token, or the checkpoint of another task.
     """
     objective = OracleObjective(generator, projection, targets, settings.initial_word)
     num_classes = len(class_names)
@@ -153,12 +149,10 @@ def invert_means(
             return torch.arange(num_classes)
         return torch.arange(step * batch_size, (step + 1) * batch_size) % num_classes
 
-    return learn_words(
-        name_vectors(generator, class_names).to(generator.device),
-        objective.loss,
-        draw,
-        settings,
+    task = Task(
+        start=name_vectors(generator, class_names).to(generator.device),
+        loss=objective.loss,
+        draw=draw,
         key=hash_value([settings.model_dump(), targets.tolist(), list(class_names)]),
-        checkpoint=checkpoint,
-        steps_per_checkpoint=steps_per_checkpoint,
     )
+    return learn_words(task, settings, checkpoint)

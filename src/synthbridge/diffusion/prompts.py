@@ -28,18 +28,18 @@ def class_placeholder(placeholder: str, label: int) -> str:
     return f"{placeholder.removesuffix('>')}-{label:04d}>"
 
 
-def placeholders(source: PromptKind, placeholder: str, num_classes: int) -> list[str]:
-    """List the words that a set of learned words holds: one for all classes, or one a class."""
-    if source == "dsi":
+def placeholders(kind: PromptKind, placeholder: str, num_classes: int) -> list[str]:
+    """List the words that a set of this kind learns: one for all classes, or one a class."""
+    if kind == "dsi":
         return [placeholder]
     return [class_placeholder(placeholder, label) for label in range(num_classes)]
 
 
 def learned_prompts(
-    source: PromptKind, class_names: Sequence[str], words: Sequence[str]
+    kind: PromptKind, class_names: Sequence[str], words: Sequence[str]
 ) -> list[str]:
     """Return the one prompt of each class in a set of learned `words`, its `placeholders`."""
-    if source == "dsi":
+    if kind == "dsi":
         return [style_prompt(name, words[0]) for name in class_names]
     return [class_prompt(word) for word in words]
 

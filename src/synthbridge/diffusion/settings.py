@@ -14,7 +14,6 @@ Sampler = Literal["ddpm", "dpm++"]
 PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
-Shots = int | Literal["full"] | None
 
 
 class InversionSettings(Settings):
@@ -79,7 +78,7 @@ class SyntheticSettings(Settings):
     # Real images a class that the set may see: its words are learned from them, its images start
     # from them, or its class names are chosen by them. A number, 'full' (not to start from), or
     # null (the set sees none).
-    shots: Shots
+    shots: int | Literal["full"] | None
     guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
     # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
@@ -90,10 +89,10 @@ class SyntheticSettings(Settings):
     @classmethod
     def _fit_words(cls, value: str | None, info: ValidationInfo) -> str | None:
         """Keep to prompts that are written around the class's name."""
-        source = info.data.get("prompts", "template")
-        if value not in (None, "plain") and source not in WORDED:
+        kind = info.data.get("prompts", "template")
+        if value not in (None, "plain") and kind not in WORDED:
             raise ValueError(
-                f"{source} prompts take class names as they are; leave it out, or choose prompts "
+                f"{kind} prompts take class names as they are; leave it out, or choose prompts "
                 f"from {', '.join(WORDED)}"
             )
         return value
@@ -120,7 +119,7 @@ class SyntheticSettings(Settings):
     @classmethod
     def _fit_shots(cls, shots: Any, info: ValidationInfo) -> Any:
         """Ask for shots where a set takes something from real images, and only there."""
-        source, strength = info.data.get("prompts"), info.data.get("image_strength")
+        kind, strength = info.data.get("prompts"), info.data.get("image_strength")
         chooses = info.data.get("class_names") == "disambiguated"
         is_count = isinstance(shots, int) and not isinstance(shots, bool) and shots > 0
         if strength is not None and not is_count:
@@ -128,17 +127,16 @@ class SyntheticSettings(Settings):
                 "with image_strength it should be the real images a class that images start from; "
                 "write a number above 0, or leave image_strength out"
             )
-        learns = "the set's words are learned from" if source in LEARNED else None
+        learns = "the set's words are learned from" if kind in LEARNED else None
         taken = learns or ("class names are disambiguated by" if chooses else None)
         if taken and not is_count and shots != "full":
             raise ValueError(
                 f"it should be the real images a class that {taken}; write a number above 0, or "
                 "full"
             )
-        if source and not taken and strength is None and shots is not None:
+        if kind and not taken and strength is None and shots is not None:
             raise ValueError(
-                f"a {source} set sees no real image; write null, 'prompts: dsi', or an "
-                "image_strength"
+                f"a {kind} set sees no real image; write null, 'prompts: dsi', or an image_strength"
             )
         return shots
 

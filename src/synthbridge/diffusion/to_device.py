@@ -1,4 +1,4 @@
-"""Transfer: from the CPU, where everything random is drawn, to the device, without waiting."""
+"""To the device: tensors from the CPU, where all that is random is drawn, without waiting."""
 
 import torch
 

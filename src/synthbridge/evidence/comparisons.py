@@ -31,6 +31,8 @@ from synthbridge.evidence.statistics import (
     verdict,
 )
 
+DASH = "\N{EN DASH}"  # on the page, for a value that is not there
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -137,7 +139,7 @@ def images_words(method: str, retrieved: Collection[str]) -> str:
     """Say which images: "dsi images", "retrieved images", "retrieved images (pool_2)".
 
     Args:
-        method: a set, named without its shots.
+        method: names sets, without their shots.
         retrieved: those methods that are retrieved; the others are synthetic.
     """
     if method not in retrieved:
@@ -152,21 +154,18 @@ def verdict_sentence(
     settings: ReportSettings,
     retrieved: Collection[str] = (),
 ) -> str:
-    """Say in one sentence what the primary arm did with the images of one method.
+    """Say in one sentence what the primary arm did with the images of one kind of set.
 
     Args:
         dataset: the real data set.
-        method: the set, named without its shots.
+        method: names the sets, without their shots.
         comparisons: all of them; those of this data set, method and primary arm are used.
         settings: of the report.
         retrieved: the methods that are retrieved.
     """
     arm, images = settings.primary_arm, images_words(method, retrieved)
-    rows = [
-        row
-        for row in comparisons
-        if (row.dataset, row.method, row.arm) == (dataset, method, arm)
-    ]  # fmt: skip
+    wanted = (dataset, method, arm)
+    rows = [row for row in comparisons if (row.dataset, row.method, row.arm) == wanted]
     beside_vanilla = [row for row in rows if row.reference == REFERENCE]
     if not beside_vanilla:
         return (

@@ -1,19 +1,18 @@
 """What `examine` found of each set: leakage and gap, as the page shows them.
 
-A set's findings are FOLDER/<dataset>/<set>/findings/{leakage.json, pairs.png, gap.json}.
+A set's findings are a folder of leakage.json, pairs.png and gap.json.
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synthbridge.evidence.comparisons import DASH
 from synthbridge.evidence.gap import mean_gap
-from synthbridge.evidence.readings import dataset_of
 from synthbridge.evidence.results import WAY_OUT, read_whole_json
 
-DASH = "\N{EN DASH}"  # not computed
 DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
 NAMED = 5  # classes, where more are too small for a measure
 
@@ -22,26 +21,24 @@ NAMED = 5  # classes, where more are too small for a measure
 class Examined:
     """The findings of one set."""
 
-    dataset: str
     set: str
     leakage: dict[str, Any]
     gap: dict[str, Any]
     pairs: bytes  # PNG: the set's images above, the test images nearest to them below
 
 
-def read_examined(folders: Iterable[Path], datasets: list[str]) -> list[Examined]:
-    """Read the folders `findings`.
+def read_examined(folders: Mapping[str, Path]) -> list[Examined]:
+    """Read the folders `findings`, by set.
 
     Raises:
         ValueError: if one is not there or broken.
     """
     found = []
-    for folder in folders:
+    for name, folder in folders.items():
         try:
             found.append(
                 Examined(
-                    dataset=dataset_of(folder, datasets),
-                    set=folder.parent.name,
+                    set=name,
                     leakage=read_whole_json(folder / "leakage.json"),
                     gap=read_whole_json(folder / "gap.json"),
                     pairs=(folder / "pairs.png").read_bytes(),

@@ -5,7 +5,7 @@ Two distances between the sets as a whole, from torchmetrics:
     FID  |mu_r - mu_s|^2 + tr(C_r + C_s - 2 (C_r C_s)^(1/2))      (arXiv:1706.08500)
     KID  the squared MMD with the kernel (x y / D + 1)^3, without bias  (arXiv:1801.01401)
 
-And four shares, which tell fidelity from diversity, from the balls around every image that reach
+And four fractions, which tell fidelity from diversity, from the balls around every image that reach
 to its k-th neighbour in its own set:
 
     precision  of the set's images, those inside a real ball       (arXiv:1904.06991)
@@ -159,15 +159,15 @@ def describe_gap(
         The images counted, the measures by name, under `needs` the images of either side that a
         measure needs, and the same of each class. A measure with fewer is not there.
     """
+    by_class = []
+    for label, name in enumerate(class_names):
+        own_real, own = real[real_labels == label], other[labels == label]
+        by_class.append({"class": name, **_measures(own_real, own, settings)})
     return {
         **_measures(real, other, settings),
         "needs": _needs(real.shape[1], settings),
-        "by_class": [
-            {"class": name,
-             **_measures(real[real_labels == label], other[labels == label], settings)}
-            for label, name in enumerate(class_names)
-        ],
-    }  # fmt: skip
+        "by_class": by_class,
+    }
 
 
 def _needs(num_features: int, settings: ExamineSettings) -> dict[str, int]:
@@ -186,9 +186,12 @@ def _measures(real: np.ndarray, other: np.ndarray, settings: ExamineSettings) ->
         found["fid"] = frechet_distance(real, other)
     if fewest >= needs["kid"]:
         found["kid"], found["kid_spread"] = kernel_distance(
-            real, other, subset_size=settings.kid_subset_size,
-            num_subsets=settings.kid_subsets, seed=settings.seed,
-        )  # fmt: skip
+            real,
+            other,
+            subset_size=settings.kid_subset_size,
+            num_subsets=settings.kid_subsets,
+            seed=settings.seed,
+        )
     if fewest >= needs["neighbours"]:
         rng = np.random.default_rng(settings.seed)
         some = _draw(real, settings.max_images, rng), _draw(other, settings.max_images, rng)

@@ -1,11 +1,12 @@
-"""LEEP: how well a method model's outputs predict the target labels, without any training.
+"""LEEP: how well a trained model's outputs predict the target labels, without any training.
 
-Nguyen et al., 2020 (arXiv:2002.12462). theta(x)_z are the method model's soft outputs:
+Nguyen et al., 2020 (arXiv:2002.12462). theta(x)_z are the model's soft outputs
+for its own classes z, y the target labels:
 
     P(y, z) = mean over all i, counting those with y_i = y, of theta(x_i)_z
     LEEP    = mean over i of log sum_z P(y_i | z) theta(x_i)_z
 
-A method model whose outputs say nothing of the labels scores minus the entropy of the labels,
+A model whose outputs say nothing of the labels scores minus the entropy of the labels,
 -ln(classes) when they are balanced; a perfect one scores 0.
 """
 
@@ -13,10 +14,10 @@ import numpy as np
 
 
 def leep(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
-    """Return the LEEP score, at most 0; higher means the method model transfers better.
+    """Return the LEEP score, at most 0; higher means the model transfers better.
 
     Args:
-        probabilities: (N, Z) soft outputs of the method model, each row summing to 1.
+        probabilities: (N, Z) soft outputs of the model, each row summing to 1.
         labels: (N,) target classes, integers from 0 to num_classes - 1.
         num_classes: the number of target classes.
 
@@ -30,7 +31,7 @@ def leep(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> flo
     joint = np.zeros((num_classes, theta.shape[1]))  # P(y, z)
     np.add.at(joint, labels, theta / len(theta))
     mass = joint.sum(axis=0)  # P(z)
-    # A method class without mass is 0 in every row of theta too, so its term is 0 whatever
+    # A class z without mass is 0 in every row of theta too, so its term is 0 whatever
     # P(y | z) we write there.
     conditional = joint / np.where(mass > 0, mass, 1.0)  # P(y | z)
     expected = np.einsum("nz,nz->n", conditional[labels], theta)

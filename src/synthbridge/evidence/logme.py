@@ -6,7 +6,8 @@ finds the same maximum with less work. For each class, y (N,) is 1 on its images
     y ~ N(F w, 1/beta),  w ~ N(0, 1/alpha)
     LogME = mean over classes of max over alpha, beta of log p(y | F, alpha, beta) / N
 
-Higher is better. Its size depends on N and on the classes' shares: compare models on one data set.
+Higher is better. Its size depends on N and on how often each class
+occurs: compare models on one data set.
 """
 
 import math

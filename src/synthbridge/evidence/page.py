@@ -1,4 +1,4 @@
-"""The page: everything known of every data set in one file that needs no network."""
+"""The page: everything known of a data set in one file that needs no network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +10,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from synthbridge.evidence.beside import beside_table
 from synthbridge.evidence.comparisons import (
+    DASH,
     Comparison,
     images_words,
+    interval_words,
     shots_words,
+    spread_words,
     verdict_sentence,
 )
 from synthbridge.evidence.examined import Examined, examined_section
 from synthbridge.evidence.figures import inline_png, inline_svg
-from synthbridge.evidence.forecasts import forecast_notes, forecast_rows
-from synthbridge.evidence.marks import FIGURES, WARNING, mark_figure, marked_datasets
-from synthbridge.evidence.page_rows import accuracy_rows, comparison_row, probe_rows, run_rows
+from synthbridge.evidence.marks import FIGURES, WARNING, is_selected_on_test, mark_figure
 from synthbridge.evidence.plots import (
     plot_accuracy,
     plot_convergence,
@@ -39,15 +39,28 @@ from synthbridge.evidence.results import (
     is_clip,
 )
 from synthbridge.evidence.settings import ReportSettings
-from synthbridge.evidence.tables import shots_of
+from synthbridge.evidence.tables import BESIDE, beside_columns, groups_of, shots_of
+from synthbridge.evidence.transferability import transferability_notes, transferability_rows
 
 TITLES = {
     "accuracy": "Test accuracy against real training images per class",
     "differences": "Paired differences to vanilla with their intervals",
     "convergence": "Training accuracy per epoch of the last leg",
     "style_loss": "Loss of the style tokens",
-    "grid": "Pictures of every method",
+    "grid": "Pictures of every set",
 }
+
+
+# Digits after the point of each measure of probe, in the order of the table's columns.
+PROBE_DIGITS = {
+    "leep": 2,
+    "leep_random_head": 2,
+    "logme": 3,
+    "fixed_feature_accuracy": 1,
+    "fixed_feature_own_head_accuracy": 1,
+}
+
+MEASURE_NAMES = {"top1": "top-1 accuracy", "mean_per_class": "mean per class accuracy"}
 
 
 @dataclass(frozen=True)
@@ -61,15 +74,15 @@ class Evidence:
     convergence: pd.DataFrame
     losses: pd.DataFrame
     probes: pd.DataFrame
-    forecasts: pd.DataFrame
+    transferability: pd.DataFrame
     examined: list[Examined]
-    pictures: dict[str, np.ndarray]  # method -> (rows, pictures, H, W, 3) uint8
+    pictures: dict[str, np.ndarray]  # "real" or a set -> (rows, pictures, H, W, 3) uint8
     class_names: list[str]  # of the rows of pictures
-    provenance: dict[str, dict[str, str]]  # set -> what all its images share
-    retrieved: dict[str, str]  # retrieved method -> what it lacks, or ""
+    provenance: dict[str, dict[str, str]]  # set -> what the records of all its images say
+    retrieved: dict[str, str]  # method of a retrieved set -> what it lacks, or ""
 
     def methods(self) -> list[str]:
-        """List the methods of the sets, synthetic and retrieved."""
+        """List the methods of all sets, generated and retrieved."""
         return [method for method in self.accuracy["method"].unique() if method != REAL]
 
 
@@ -93,16 +106,14 @@ def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figu
         figures["style_loss"] = plot_style_loss(evidence.losses)
     if evidence.pictures:
         figures["grid"] = plot_grid(evidence.pictures, evidence.class_names)
-    if marked_datasets(evidence.runs):
+    if is_selected_on_test(evidence.runs):
         for name in figures.keys() & set(FIGURES):
             mark_figure(figures[name])
     return figures
 
 
-def render_page(
-    parts: list[tuple[Evidence, dict[str, Figure]]], settings: ReportSettings
-) -> str:  # fmt: skip
-    """Return the whole page as HTML; `parts` holds each data set's evidence and figures."""
+def render_page(evidence: Evidence, figures: dict[str, Figure], settings: ReportSettings) -> str:
+    """Return the whole page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -111,41 +122,34 @@ def render_page(
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.j2").render(
-        sections=[_section(evidence, figures, settings) for evidence, figures in parts],
-        warning=WARNING.capitalize(),
+        **_values(evidence, settings),
+        figures={
+            name: _embedded(name, figure, evidence.dataset) for name, figure in figures.items()
+        },
         settings=settings,
-        percent=f"{100 * settings.confidence:g} %",
-        measure={"top1": "top-1 accuracy", "mean_per_class": "mean per class accuracy"}[
-            settings.measure
-        ],
-        num_runs=sum(len(evidence.runs) for evidence, _ in parts),
-        num_primary=sum(
-            _is_primary(row, settings) for evidence, _ in parts for row in evidence.comparisons
-        ),
-        num_comparisons=sum(len(evidence.comparisons) for evidence, _ in parts),
     )
 
 
-def _is_primary(row: Comparison, settings: ReportSettings) -> bool:
-    return row.arm == settings.primary_arm and row.reference == REFERENCE
-
-
-def _section(
-    evidence: Evidence, figures: dict[str, Figure], settings: ReportSettings
-) -> dict[str, Any]:
-    """Return what the template needs of one data set, all numbers as text."""
+def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
+    """Return the values that the template names, numbers as words."""
     first = evidence.runs[0]
     seeds = sorted({run.seed for run in evidence.runs if run.arm != ZERO_SHOT})
     accuracy = accuracy_rows(evidence.accuracy, settings.measure)
     return {
         "dataset": evidence.dataset,
-        "is_marked": bool(marked_datasets(evidence.runs)),
+        "is_marked": is_selected_on_test(evidence.runs),
+        "warning": WARNING.capitalize(),
+        "percent": f"{100 * settings.confidence:g} %",
+        "measure": MEASURE_NAMES[settings.measure],
+        "num_runs": len(evidence.runs),
+        "num_primary": sum(_is_primary(row, settings) for row in evidence.comparisons),
+        "num_comparisons": len(evidence.comparisons),
         "num_test": len(first.labels),
         "num_classes": len(np.unique(first.labels)),
         "seeds": ", ".join(str(seed) for seed in seeds),
         "one_seed": len(seeds) == 1,
         "verdicts": [_verdict(evidence, method, settings) for method in evidence.methods()],
-        "shots": [shots_words(shots) for shots in shots_of(evidence.accuracy)],
+        "shot_counts": [shots_words(shots) for shots in shots_of(evidence.accuracy)],
         "accuracy": [row for row in accuracy if not is_clip(row["arm"])],
         "clip": [row for row in accuracy if is_clip(row["arm"])],
         "beside": beside_table(evidence.accuracy),
@@ -154,16 +158,17 @@ def _section(
             comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
         ],
         "probes": probe_rows(evidence.probes),
-        "forecasts": forecast_rows(evidence.forecasts),
-        "forecast_notes": forecast_notes(evidence.forecasts),
+        "transferability": transferability_rows(evidence.transferability),
+        "transferability_notes": transferability_notes(evidence.transferability),
         "examined": examined_section(evidence.examined),
         "runs": run_rows(evidence.runs),
         "provenance": evidence.provenance,
         "has_retrieved": bool(evidence.retrieved),
-        "figures": {
-            name: _embedded(name, figure, evidence.dataset) for name, figure in figures.items()
-        },
     }
+
+
+def _is_primary(row: Comparison, settings: ReportSettings) -> bool:
+    return row.arm == settings.primary_arm and row.reference == REFERENCE
 
 
 def _embedded(name: str, figure: Figure, dataset: str) -> Markup:
@@ -190,3 +195,90 @@ def _is_control(row: Comparison, settings: ReportSettings) -> bool:
     return row.arm == SYNTHETIC_ONLY or (
         row.arm.startswith(settings.primary_arm) and row.arm.endswith("reinit")
     )
+
+
+def comparison_row(row: Comparison) -> dict[str, str]:
+    """Return a comparison as words."""
+    return {
+        "arm": row.arm,
+        "method": row.method,
+        "reference": row.reference,
+        "shots": shots_words(row.shots),
+        "accuracies": f"{row.arm_accuracy:.1f} / {row.reference_accuracy:.1f}",
+        "steps": f"{row.arm_steps:,.0f} / {row.reference_steps:,.0f}",
+        "difference": interval_words(row.interval),
+        "verdict": row.verdict,
+        "seeds": str(row.interval.num_seeds),
+    }
+
+
+def accuracy_rows(accuracy: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
+    """Return a row a method and arm, with a cell a shot count."""
+    rows = []
+    for (method, arm), group in groups_of(accuracy, ["method", "arm"]):
+        by_shots = {row["shots"]: row for row in group.to_dict("records")}
+        cells = []
+        for shots in shots_of(accuracy):
+            row = by_shots.get(shots)
+            spread = row[f"{measure}_spread"] if row else None
+            cells.append(spread_words(row[measure], spread, 1) if row else DASH)
+        rows.append({"method": method, "arm": arm, "cells": cells})
+    return rows
+
+
+def beside_table(accuracy: pd.DataFrame) -> dict[str, Any]:
+    """Return the accuracies beside that on the test images: headings, and a row a cell."""
+    names = beside_columns(accuracy)
+    measured = accuracy.dropna(subset=names, how="all") if names else accuracy.head(0)
+    rows = [
+        {
+            **{name: row[name] for name in ("method", "arm")},
+            "shots": shots_words(row["shots"]),
+            "cells": [
+                DASH if pd.isna(row[name]) else spread_words(row[name], row[f"{name}_spread"], 1)
+                for name in names
+            ],
+        }
+        for row in measured.to_dict("records")
+    ]
+    return {"names": [BESIDE[name] for name in names], "rows": rows}
+
+
+def probe_rows(probes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a row a model, with its measures side by side."""
+    rows = []
+    for (set_name, model), group in groups_of(probes, ["set", "model"]):
+        by_measure = {row["measure"]: row for row in group.to_dict("records")}
+        cells = []
+        for measure, digits in PROBE_DIGITS.items():
+            row = by_measure.get(measure)
+            cells.append(spread_words(row["mean"], row["spread"], digits) if row else DASH)
+        of = DASH if pd.isna(set_name) else set_name
+        rows.append({"set": of, "model": model, "cells": cells})
+    return rows
+
+
+def run_rows(runs: list[TestedModel]) -> list[dict[str, Any]]:
+    """Return a row a cell: what was trained, for how long, and which rates were chosen."""
+    cells: dict[tuple[Any, ...], list[TestedModel]] = {}
+    for run in runs:
+        cells.setdefault((run.method, run.arm, run.shots), []).append(run)
+    return [
+        {
+            "method": method,
+            "arm": arm,
+            "shots": shots_words(shots),
+            "num_train": f"{np.mean([run.num_train for run in group]):,.0f}",
+            "steps": f"{np.mean([run.gradient_steps for run in group]):,.0f}",
+            "rates": ", ".join(
+                DASH if run.learning_rate is None else f"{run.learning_rate:g}" for run in group
+            ),
+            # The best rate may lie beyond a grid whose end was chosen.
+            "edge": any(
+                len(run.selection) > 1
+                and run.learning_rate in (min(run.selection), max(run.selection))
+                for run in group
+            ),
+        }
+        for (method, arm, shots), group in cells.items()
+    ]

@@ -34,7 +34,7 @@ MEASURE_WORDS = {"top1": "test accuracy (%)", "mean_per_class": "mean per class 
 def plot_accuracy(
     accuracy: pd.DataFrame, *, measure: str, primary_arm: str, retrieved: Collection[str] = ()
 ) -> Figure:
-    """Draw accuracy against shots, a panel a method, a band of one spread to each side."""
+    """Draw accuracy against shots, a panel for each kind of set, a band of one spread a side."""
     looks, shots = arm_looks({REFERENCE, *accuracy["arm"]}), shots_of(accuracy)
     methods = [method for method in accuracy["method"].unique() if method != REAL]
     figure, axes = panels(max(1, len(methods)), width=WIDTH, height=4.2, wide=2)
@@ -44,8 +44,9 @@ def plot_accuracy(
             points = rows_with(seen, "arm", [arm])
             points = points.assign(x=[shots.index(value) for value in points["shots"]])
             label = f"{arm} (another model)" if is_clip(arm) else arm
-            _line_with_band(panel, points.sort_values("x"), measure, looks[arm], label=label,
-                            bold=arm in (primary_arm, REFERENCE))  # fmt: skip
+            bold = arm in (primary_arm, REFERENCE)
+            line = points.sort_values("x")
+            _line_with_band(panel, line, measure, looks[arm], label=label, bold=bold)
         images = images_words(method, retrieved)
         panel.set_title(f"with {images}" if methods else "real images only")
         panel.set_xticks(range(len(shots)), [str(value) for value in shots])
@@ -86,8 +87,8 @@ def plot_differences(comparisons: list[Comparison], *, primary_arm: str) -> Figu
     looks = arm_looks({REFERENCE, *(row.arm for row in comparisons)})
     cells = list(dict.fromkeys((row.method, row.arm) for row in comparisons))
     shots = shots_of(pd.DataFrame({"shots": [row.shots for row in comparisons]}))
-    figure, axes = panels(len(shots), width=WIDTH, height=0.9 + 0.24 * len(cells),
-                          share_x=False)  # fmt: skip
+    height = 0.9 + 0.24 * len(cells)
+    figure, axes = panels(len(shots), width=WIDTH, height=height, share_x=False)
     for panel, count in zip(axes, shots, strict=True):
         panel.axvline(0, color=FAINT, linewidth=1.2, zorder=1)
         for row in comparisons:
@@ -156,13 +157,14 @@ def plot_style_loss(losses: pd.DataFrame) -> Figure:
         curves = groups_of(rows_with(losses, "set", [name]), ["subset"])
         for index, (_, curve) in enumerate(curves):
             look = {"color": COLOURS[1], "linestyle": DASHES[index % len(DASHES)]}
-            panel.plot(curve["step"], curve["loss"], color=COLOURS[0], alpha=0.35, linewidth=0.6,
-                       label="each step")  # fmt: skip
+            noisy = {"color": COLOURS[0], "alpha": 0.35, "linewidth": 0.6}
+            panel.plot(curve["step"], curve["loss"], **noisy, label="each step")
             panel.plot(curve["step"], curve["smoothed"], **look, label="smoothed")
             fixed = curve[curve["fixed_noise_loss"].notna()]
             if len(fixed):
-                panel.plot(fixed["step"], fixed["fixed_noise_loss"], color=COLOURS[4], marker="o",
-                           markersize=3, linewidth=1.2, label="at fixed noise")  # fmt: skip
+                dotted = {"color": COLOURS[4], "marker": "o", "markersize": 3, "linewidth": 1.2}
+                values = fixed["fixed_noise_loss"]
+                panel.plot(fixed["step"], values, **dotted, label="at fixed noise")
         panel.set_title(str(name))
         panel.set_xlabel("step")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
@@ -175,10 +177,11 @@ def plot_style_loss(losses: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_grid(pictures: dict[str, np.ndarray], class_names: list[str]) -> Figure:
-    """Draw pictures side by side: a block of columns a method, a row a class.
+    """Draw pictures side by side: a block of columns for each set, a row for each class.
 
     Args:
-        pictures: for each method (rows, pictures, H, W, 3) uint8, all with the same rows, H, W.
+        pictures: for real images and each set (rows, pictures, H, W, 3) uint8, all with the same
+            rows, H, W.
         class_names: of the rows.
     """
     first = next(iter(pictures.values()))

@@ -1,4 +1,4 @@
-"""Readings beside the runs: probe's rows, loss curves of style tokens, what retrieved sets lack."""
+"""Readings beside the runs: probe's rows, style tokens' losses, what retrieved sets lack."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,19 +13,24 @@ PROBE_COLUMNS = ["dataset", "set", "method", "model", "measure", "seed", "value"
 LOSS_COLUMNS = ["dataset", "set", "subset", "step", "loss", "fixed_noise_loss"]
 
 
-def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
+def read_probes(paths: Iterable[Path], dataset: str) -> pd.DataFrame:
     """Read the rows of probe below `paths`, accuracies in percent.
 
     Returns:
         Columns PROBE_COLUMNS; set is None for the upstream model.
 
     Raises:
-        ValueError: if a file is broken or a value is no number.
+        ValueError: if a file is broken or of another data set, or a value is no number.
     """
     rows = []
     for path in list_files(paths, "*.json"):
         try:
             for row in read_whole_json(path):
+                if row["dataset"] != dataset:
+                    raise ValueError(
+                        f"{path} probes {row['dataset']}, but this report is of {dataset}; give it "
+                        f"the probe of {dataset} alone"
+                    )
                 value = row["value"]
                 if not math.isfinite(value):
                     raise ValueError(
@@ -39,10 +44,14 @@ def read_probes(paths: Iterable[Path]) -> pd.DataFrame:
     return table.astype({"set": object, "method": object})
 
 
-def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFrame:
-    """Read the loss curves <set>/<subset>.csv (step, loss) below `folders`.
+def read_style_losses(folders: Mapping[str, Path], dataset: str) -> pd.DataFrame:
+    """Read the loss curves <subset>.csv (step, loss) of every set.
 
     A file may also hold `fixed_noise_loss`, read at some steps only.
+
+    Args:
+        folders: of invert, by set.
+        dataset: goes into every row.
 
     Returns:
         Columns LOSS_COLUMNS.
@@ -51,7 +60,8 @@ def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFr
         ValueError: if a folder or a column is missing, or a loss is no number.
     """
     curves = []
-    for path in list_files(folders, "*.csv"):
+    files = {name: list_files([folders[name]], "*.csv") for name in sorted(folders)}
+    for name, path in ((name, path) for name, paths in files.items() for path in paths):
         try:
             curve = pd.read_csv(path)
             curve = curve.reindex(columns=[*curve.columns.union(["fixed_noise_loss"], sort=False)])
@@ -63,26 +73,26 @@ def read_style_losses(folders: Iterable[Path], datasets: list[str]) -> pd.DataFr
         # Step 0 has no loss, only a reading at fixed noise.
         if not np.isfinite(losses[steps > 0]).all():
             raise ValueError(f"{path}: a loss is NaN; lower the style token's learning rate")
-        curve = curve.assign(
-            dataset=dataset_of(path, datasets), set=path.parent.name, subset=path.stem
-        )
+        curve = curve.assign(dataset=dataset, set=name, subset=path.stem)
         curves.append(curve[LOSS_COLUMNS])
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=LOSS_COLUMNS)
 
 
-def read_retrieved(folders: Mapping[str, Iterable[Path]]) -> dict[str, str]:
+def read_retrieved(blocks: Mapping[str, Path]) -> dict[str, str]:
     """Tell which sets are retrieved, and what they lack.
 
     Args:
-        folders: blocks by set; a retrieved set's index.json says what was found for each class.
+        blocks: a block of each set; a retrieved set's index.json says what was found for each
+            class.
 
     Returns:
         For each retrieved set a sentence on the classes that have no image or too few, or "".
     """
     lacks = {}
-    for name, paths in folders.items():
-        indices = [path / "index.json" for path in paths if (path / "index.json").is_file()]
-        for about in filter(None, (read_whole_json(path).get("retrieved") for path in indices)):
+    for name, block in blocks.items():
+        index = block / "index.json"
+        about = read_whole_json(index).get("retrieved") if index.is_file() else None
+        if about:
             taken, wanted = about["taken"], about["wanted"]
             empty = [word for word, count in taken.items() if not count]
             fewer = [f"{word} {count}" for word, count in taken.items() if 0 < count < wanted]
@@ -91,18 +101,3 @@ def read_retrieved(folders: Mapping[str, Iterable[Path]]) -> dict[str, str]:
             words = "; ".join(parts)
             lacks[name] = f"{words[0].upper()}{words[1:]}." if words else ""
     return lacks
-
-
-def dataset_of(path: Path, datasets: list[str]) -> str:
-    """Tell from a path which data set it belongs to: a part of it bears the name.
-
-    Raises:
-        ValueError: if there are several data sets and no part names one.
-    """
-    named = [part for part in (*path.parts[:-1], path.stem) if part in datasets]
-    if not named and len(datasets) > 1:
-        raise ValueError(
-            f"{path} names none of the data sets {', '.join(datasets)}; put it into a folder named "
-            "after its data set"
-        )
-    return (named or datasets)[-1]

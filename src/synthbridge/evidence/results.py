@@ -1,8 +1,8 @@
 """Runs on disk: what finetune leaves of every final model.
 
 A run is FOLDER/<arm>/<shots>-s<seed>.json with its predictions beside it as .npz; FOLDER/index.json
-says how many there are. Accuracies are shares on disk; here, at the door, they become percent, and
-stay so in every table and picture.
+says how many there are. Accuracies are fractions on disk; they become percent here, as they are
+read, and stay so in every table and plot.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 from synthbridge.core.files import read_json
 from synthbridge.evidence.statistics import mean_per_class_accuracy, top1_accuracy
 
-REAL = "real"  # the method of arms that see no set
+REAL = "real"  # stands for a method where an arm sees no set
 REFERENCE = "vanilla"  # what every arm is compared with
 CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
 SYNTHETIC_ONLY = "synthetic_only"
@@ -37,7 +37,7 @@ class TestedModel:
     """One final model on the test set. Accuracies in percent."""
 
     dataset: str
-    method: str  # "real", or the set's name without its shots
+    method: str  # how its images were made: the set's name without its shots, or REAL
     set: str | None  # the generated or retrieved set; None for arms on real images alone
     arm: str
     shots: Shots
@@ -84,23 +84,28 @@ def run_key(run: TestedModel) -> tuple[Any, ...]:
     return run.dataset, method, arm_key(run.arm), shots_key(run.shots), run.seed
 
 
-def read_runs(folders: Iterable[Path]) -> list[TestedModel]:
+def read_runs(folders: Iterable[Path], dataset: str) -> list[TestedModel]:
     """Read every run below `folders`, in the order of `run_key`.
 
+    Args:
+        folders: of finetune and tune_clip.
+        dataset: the one that they must be of.
+
     Raises:
-        ValueError: if there is none, a file is missing or broken, two runs are the same, or the
-            runs of one data set were not tested on the same images.
+        ValueError: if there is none, a file is missing or broken, two runs are the same, or they
+            are of another data set or were not tested on the same images.
     """
     folders = list(folders)
     paths = list_files(folders, "*.json")
     indices = [path for path in paths if path.name == "index.json"]
-    runs = sorted((_read_run(path) for path in paths if path not in indices), key=run_key)
+    runs = [_read_run(path) for path in paths if path not in indices]
     for index in indices:
         _check_number(index)
     if not runs:
         where = ", ".join(str(folder) for folder in folders)
         raise ValueError(f"no run (<shots>-s<seed>.json) below {where}; run 'dvc repro' first")
-    _check_runs(runs)
+    runs.sort(key=run_key)
+    _check_runs(runs, dataset)
     return runs
 
 
@@ -112,27 +117,31 @@ def _check_number(index: Path) -> None:
         raise ValueError(f"{index.parent} holds {found} runs of {expected}; {WAY_OUT}")
 
 
-def _check_runs(runs: list[TestedModel]) -> None:
-    """Refuse runs that are the same, or were not tested and selected on the same images."""
-    labels: dict[str, np.ndarray] = {}
-    selected_on: dict[str, str] = {}
+def _check_runs(runs: list[TestedModel], dataset: str) -> None:
+    """Refuse another data set, runs that are the same, and other test images or selection."""
+    others = [run for run in runs if run.dataset != dataset]
+    if others:
+        run = others[0]
+        raise ValueError(
+            f"arm '{run.arm}', shots {run.shots}, seed {run.seed} was run on {run.dataset}, but "
+            f"this report is of {dataset}; give it the folders of {dataset} alone"
+        )
+    selected_on = {run.selected_on for run in runs if not is_clip(run.arm)}
+    if len(selected_on) > 1:
+        raise ValueError(
+            f"some runs on {dataset} have a learning rate selected on test images and "
+            "some have not; run 'dvc repro' to select all in one way"
+        )
     for run, next_run in zip(runs, [*runs[1:], None], strict=True):
         if next_run is not None and run_key(run) == run_key(next_run):
             raise ValueError(
                 f"two runs of arm '{run.arm}' with method '{run.method}', shots {run.shots} and "
                 f"seed {run.seed} on {run.dataset}; give each set its own method"
             )
-        if not np.array_equal(labels.setdefault(run.dataset, run.labels), run.labels):
+        if not np.array_equal(runs[0].labels, run.labels):
             raise ValueError(
                 f"arm '{run.arm}', shots {run.shots}, seed {run.seed} on {run.dataset} was tested "
                 "on other images than the rest; run 'dvc repro' to test all on one test set"
-            )
-        if not is_clip(run.arm) and run.selected_on != selected_on.setdefault(
-            run.dataset, run.selected_on
-        ):
-            raise ValueError(
-                f"some runs on {run.dataset} have a learning rate selected on test images and "
-                "some have not; run 'dvc repro' to select all in one way"
             )
 
 

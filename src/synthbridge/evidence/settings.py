@@ -17,7 +17,7 @@ class ReportSettings(Settings):
     num_resamples: int = Field(ge=100)  # of the paired bootstrap
     seed: int = Field(ge=0)  # draws the resamples
     grid_classes: int = Field(ge=1)  # rows of the picture grid, spread evenly over the classes
-    grid_images: int = Field(ge=1)  # pictures per class and method in the grid
+    grid_images: int = Field(ge=1)  # pictures per class and set in the grid
 
 
 class ExamineSettings(Settings):

@@ -4,7 +4,7 @@ Accuracies are in percent, differences in points, spreads the sample standard de
 (empty for a single seed).
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from synthbridge.core.files import whole_file
-from synthbridge.evidence.beside import beside_columns
 from synthbridge.evidence.comparisons import Comparison
 from synthbridge.evidence.marks import SUFFIX
 from synthbridge.evidence.results import (
@@ -29,6 +28,16 @@ from synthbridge.evidence.results import (
 from synthbridge.evidence.settings import ReportSettings
 
 CELL = ["dataset", "method", "arm", "shots"]
+
+# Accuracies beside that on the test images: on an extra test set, or on classes by frequency. They
+# are columns of the table of accuracies where they were measured; here with their headings.
+BESIDE = {
+    "extra_top1": "extra test set, top-1",
+    "extra_mean_per_class": "extra test set, mean per class",
+    "accuracy_many": "frequent classes",
+    "accuracy_medium": "middling classes",
+    "accuracy_few": "rare classes",
+}
 
 
 def rows_with(table: pd.DataFrame, column: str, values: list[Any]) -> pd.DataFrame:
@@ -112,30 +121,29 @@ def _at_all_shots(runs: list[TestedModel]) -> list[TestedModel]:
     ]
 
 
+def beside_columns(accuracy: pd.DataFrame) -> list[str]:
+    """List the columns of BESIDE that a table has."""
+    return [name for name in BESIDE if name in accuracy]
+
+
 def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
     """Return one row a comparison."""
-    columns = [
-        *CELL, "reference", "difference", "low", "high", "num_seeds", "num_test",
-        "gradient_steps", "reference_gradient_steps", "verdict",
-    ]  # fmt: skip
-    rows = [
-        [
-            row.dataset,
-            row.method,
-            row.arm,
-            row.shots,
-            row.reference,
-            row.interval.difference,
-            row.interval.low,
-            row.interval.high,
-            row.interval.num_seeds,
-            row.interval.num_images,
-            row.arm_steps,
-            row.reference_steps,
-            row.verdict,
-        ]
-        for row in comparisons
-    ]
+    columns: dict[str, Callable[[Comparison], Any]] = {
+        "dataset": lambda row: row.dataset,
+        "method": lambda row: row.method,
+        "arm": lambda row: row.arm,
+        "shots": lambda row: row.shots,
+        "reference": lambda row: row.reference,
+        "difference": lambda row: row.interval.difference,
+        "low": lambda row: row.interval.low,
+        "high": lambda row: row.interval.high,
+        "num_seeds": lambda row: row.interval.num_seeds,
+        "num_test": lambda row: row.interval.num_images,
+        "gradient_steps": lambda row: row.arm_steps,
+        "reference_gradient_steps": lambda row: row.reference_steps,
+        "verdict": lambda row: row.verdict,
+    }
+    rows = [[value(row) for value in columns.values()] for row in comparisons]
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
@@ -185,25 +193,26 @@ def summary(
     comparisons: list[Comparison],
     probes: pd.DataFrame,
     settings: ReportSettings,
-    marked: Set[str] = frozenset(),
+    *,
+    marked: bool = False,
 ) -> dict[str, Any]:
     """Return nested plain numbers: what one wants to see change between two experiments.
 
-    Numbers of `marked` data sets stand under names of their own, so that no comparison of two
-    experiments sets them beside others.
+    Marked numbers stand under names of their own, so that no comparison of two experiments sets
+    them beside others.
     """
     tree: dict[str, Any] = {}
-    suffix = {dataset: SUFFIX for dataset in marked}
+    suffix = SUFFIX if marked else ""
     beside = {name: name for name in beside_columns(accuracy)}
     for row in accuracy.to_dict("records"):
-        mark = "" if is_clip(row["arm"]) else suffix.get(row["dataset"], "")
+        mark = "" if is_clip(row["arm"]) else suffix
         for name, column in {"accuracy": settings.measure, **beside}.items():
             if not pd.isna(row[column]):
                 arms = _below(tree, row["dataset"], f"{name}{mark}", row["method"], row["arm"])
                 arms[str(row["shots"])] = round(row[column], 2)
     for row in comparisons:
         if row.arm == settings.primary_arm:
-            kind = f"difference{suffix.get(row.dataset, '')}"
+            kind = f"difference{suffix}"
             name = f"{row.arm}_minus_{row.reference}"
             points = _below(tree, row.dataset, kind, row.method, name, str(row.shots))
             points["points"] = round(row.interval.difference, 2)

@@ -20,7 +20,7 @@ from synthbridge.core.log import say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.units import work_folder
 from synthbridge.data.shards import encode_jpeg, index_shard, write_shard
-from synthbridge.diffusion.inversion import invert_style
+from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import cache_latents
 from synthbridge.diffusion.loading import TextToImage, load_text_to_image
 from synthbridge.diffusion.sampling import sample_images
@@ -45,14 +45,15 @@ from synthbridge.forecast.stopwatch import (
 from synthbridge.params import Params
 from synthbridge.training.classifier import load_backbone, save_classifier
 from synthbridge.training.features import extract_features, fixed_feature_accuracies
-from synthbridge.training.heads import fresh_head
-from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Recipe, predict, train
+from synthbridge.training.heads import HeadRecipe, fresh_head
+from synthbridge.training.images import ImageSet, load_samples
+from synthbridge.training.loop import Leg, predict, train
+from synthbridge.training.recipe import Recipe, make_recipe
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import load_samples, make_recipe
 from synthbridge.upstream.backbone import draw_letters, make_backbone, train_backbone
-from synthbridge.upstream.clip import make_clip, scale_pixels, train_clip
+from synthbridge.upstream.clip import make_clip, train_clip
 from synthbridge.upstream.generator import (
+    CaptionedLatents,
     encode_captions,
     encode_images,
     make_scheduler,
@@ -61,7 +62,7 @@ from synthbridge.upstream.generator import (
     train_unet,
     train_vae,
 )
-from synthbridge.upstream.pool import Pool, read_pool, write_pool_shard
+from synthbridge.upstream.pool import Pool, read_pool, scale_pixels, write_pool_shard
 from synthbridge.upstream.settings import (
     BackboneSettings,
     ClipSettings,
@@ -224,16 +225,8 @@ def _seconds_of_step(
     recipe = replace(recipe, settings=recipe.settings.model_copy(update={"batch_size": batch}))
 
     def take(num_steps: int) -> object:
-        return train(
-            model,
-            images,
-            recipe,
-            num_steps=num_steps,
-            learning_rate=1e-4,
-            mixup=0.0,
-            seed=0,
-            team=team,
-        )
+        leg = Leg(num_steps=num_steps, learning_rate=1e-4, seed=0)
+        return train(model, images, recipe, leg, team)
 
     return seconds_of_one(take, 4, 12)[0]
 
@@ -264,14 +257,14 @@ def _seconds_of_probing(
         logme(table.cpu().numpy(), labels, NUM_CLASSES)
         splits = ("train", "validation", "test")
         start = fresh_head(table.shape[1], NUM_CLASSES, 0).to(table.device)
+        rates, num_epochs = params.real_leg.learning_rates, params.probe.num_epochs
+        heads = HeadRecipe(recipe.settings, rates, num_epochs)
         for _ in range(2):  # a new head, and the model's own
             fixed_feature_accuracies(
                 [dict.fromkeys(splits, table)],
                 dict.fromkeys(splits, half.labels),
                 [start],
-                recipe.settings,
-                learning_rates=params.real_leg.learning_rates,
-                num_epochs=params.probe.num_epochs,
+                heads,
                 seeds=[0],
             )
 
@@ -351,14 +344,18 @@ def _seconds_of_writing(images: np.ndarray, params: Params) -> float:
 
 
 def _measure_inversion(params: Params, model: TextToImage, images: np.ndarray) -> dict[str, float]:
-    labels = [index % NUM_CLASSES for index in range(len(images))]
-    names = [f"thing {index}" for index in range(NUM_CLASSES)]
+    lesson = Lesson(
+        images=images,
+        labels=[index % NUM_CLASSES for index in range(len(images))],
+        class_names=[f"thing {index}" for index in range(NUM_CLASSES)],
+        flip=False,
+    )
     batch = min(params.invert.batch_size, len(images))
 
     def learn(num_steps: int) -> object:
         changes = {"num_steps": num_steps, "batch_size": batch}
         settings = params.invert.model_copy(update=changes)
-        return invert_style(model, settings, images, labels, names, flip=False)
+        return invert_style(model, settings, lesson)
 
     step, _ = seconds_of_one(learn, 20, 40)  # both read the loss at fixed noise eleven times
     encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
@@ -419,16 +416,9 @@ def _measure_models(
     found["vae_row"] = _seconds_of_next_step(steps) / of_generator.vae.batch_size
     model = make_clip(tokenizer, 0)
     states, rows = encode_captions(model.text_model, tokenizer, pool.captions)
-    steps = train_unet(
-        make_unet(states.shape[-1], 0),
-        make_scheduler(),
-        encode_images(vae, images),
-        states.clone(),
-        rows,
-        of_generator.unet,
-        caption_dropout=of_generator.caption_dropout,
-        seed=0,
-    )
+    captioned = CaptionedLatents(encode_images(vae, images), states.clone(), rows)
+    unet = make_unet(states.shape[-1], 0)
+    steps = train_unet(unet, make_scheduler(), captioned, of_generator)
     found["unet_row"] = _seconds_of_next_step(steps) / of_generator.unet.batch_size
     return found
 

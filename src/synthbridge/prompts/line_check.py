@@ -12,17 +12,16 @@ ECHO_WORDS = 6  # in a row shared with the instruction
 MIN_DISTINCT = 0.7  # of a line's words: below that it repeats itself
 LONGEST_WORD = 24  # letters, outside the class's name
 CHATTER = (
-    "sure", "here is", "here are", "here's", "as an ai", "i", "certainly", "of course", "note",
-    "sorry", "prompt", "prompts", "the following", "please",
-)  # fmt: skip
-STARTS_WITH_CHATTER = re.compile(rf"(?:{'|'.join(CHATTER)})(?![\w-])")  # in lower case
+    "sure|here is|here are|here's|as an ai|i|certainly|of course|note|sorry|prompt|prompts"
+    "|the following|please"
+)
+STARTS_WITH_CHATTER = re.compile(rf"(?:{CHATTER})(?![\w-])")  # in lower case
 # Words that a phrase of English about a picture cannot do without: one of them must be there.
 LINKS = frozenset(
-    (
-        "a", "an", "the", "of", "in", "on", "at", "with", "by", "near", "under", "over", "against",
-        "beside", "among", "from", "through", "behind",
-    )
-)  # fmt: skip
+    {"a", "an", "the"}
+    | {"of", "in", "on", "at", "with", "by", "near", "under", "over", "against"}
+    | {"beside", "among", "from", "through", "behind"}
+)
 WORD = r"[^\W\d_]+(?:['-][^\W\d_]+)*"
 
 

@@ -19,8 +19,15 @@ from synthbridge.running.gpus import take_gpus, visible_gpus
 
 # Stages whose units of work (shards, training runs) several processes take from one list.
 PARALLEL_STAGES = (
-    "upstream", "invert", "generate", "retrieve", "select", "bridge", "finetune", "probe",
-)  # fmt: skip
+    "upstream",
+    "invert",
+    "generate",
+    "retrieve",
+    "select",
+    "bridge",
+    "finetune",
+    "probe",
+)
 # Those of them that leave every unit in the work folder, where another run finds it.
 SHARED_STAGES = ("invert", "generate", "retrieve", "select", "bridge", "finetune")
 
@@ -175,4 +182,5 @@ def _wait(team: list[subprocess.Popen]) -> int:
 
 def _say_stopped(who: str, status: int) -> None:
     how = f"status {status}" if status > 0 else signal.Signals(-status).name
-    print(f"{who} ended with {how}; finished work is kept, the next run resumes there", file=sys.stderr)
+    way_out = "finished work is kept, the next run resumes there"
+    print(f"{who} ended with {how}; {way_out}", file=sys.stderr)

@@ -24,5 +24,5 @@ def keep_freed_memory() -> bool:
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return False
-    return all(libc.mallopt(*option) for option in ((M_MMAP_THRESHOLD, 2**25),
-                                                    (M_TRIM_THRESHOLD, 2**30)))  # fmt: skip
+    options = ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**30))
+    return all(libc.mallopt(*option) for option in options)

@@ -1,11 +1,19 @@
-"""Scikit-learn's handwritten digits, which need no download."""
+"""Scikit-learn's handwritten digits, which need no download, and their corrupted test images.
 
+The corrupted images stand in for an extra test set, since no other real digits come without a
+download: each test image is changed in one of three stated ways, in turn by its number. That is
+what a model meets in another domain, in small and by the same hands. What holds on it need not
+hold on real images of another domain.
+"""
+
+import io
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.shards import encode_png
@@ -13,6 +21,9 @@ from synthbridge.sources.dataset import RealDataset, RealImage
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT_SIDE = 16  # pixels; the originals are 8x8 with 17 levels of grey
+CORRUPTED = "corrupted"  # what data.digits.extra_test calls it
+BLUR_RADIUS = 1.5  # pixels of 16: the standard deviation of the Gaussian
+SHIFT = (3, -3)  # pixels of 16: right, up
 
 
 def load_digits(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -37,3 +48,32 @@ def _encode(image: np.ndarray) -> bytes:
     small = Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8))
     large = small.resize((DIGIT_SIDE, DIGIT_SIDE), Image.Resampling.BICUBIC)
     return encode_png(np.repeat(np.asarray(large)[:, :, None], 3, axis=2))
+
+
+def corrupt_digits(test: Sequence[RealImage]) -> list[RealImage]:
+    """Return every test image once: contrast inverted, blurred or shifted, in turn."""
+    ways: tuple[tuple[str, Callable[[Image.Image], Image.Image]], ...] = (
+        ("inverted", ImageOps.invert),
+        ("blurred", partial(Image.Image.filter, filter=ImageFilter.GaussianBlur(BLUR_RADIUS))),
+        ("shifted", _shift),
+    )
+    images = []
+    for number, image in enumerate(test):
+        way, change = ways[number % len(ways)]
+        name = f"{CORRUPTED}/{way}/{image.name}"
+        images.append(RealImage(name, partial(_read_changed, image, change), image.label))
+    return images
+
+
+def _shift(image: Image.Image) -> Image.Image:
+    """Move an image by SHIFT; black, the digits' background, comes in."""
+    right, up = SHIFT
+    moved = ImageChops.offset(image, right, up)
+    moved.paste(0, (0, 0, right, image.height))
+    moved.paste(0, (0, image.height + up, image.width, image.height))
+    return moved
+
+
+def _read_changed(image: RealImage, change: Callable[[Image.Image], Image.Image]) -> bytes:
+    with Image.open(io.BytesIO(image.read())) as opened:
+        return encode_png(np.asarray(change(opened.convert("RGB"))))

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.sources.dataset import RealDataset
+from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.names import NAMES_FILE
 from synthbridge.sources.raw_folder import check_raw_folder, list_folder, refuse_archives
-from synthbridge.sources.splits import SPLIT_NAMES, LabelledFile, build_dataset
 
 PROSE = (".md", ".txt", ".pdf", ".html")  # may lie beside the class folders
 

@@ -16,9 +16,8 @@ from synthbridge.core.files import require_space
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, is_commit, read_yaml
 from synthbridge.data.settings import DatasetSettings, HubDataset
-from synthbridge.sources.dataset import RealDataset
+from synthbridge.sources.dataset import LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.raw_folder import check_raw_folder
-from synthbridge.sources.splits import LabelledFile, build_dataset
 
 HUB_FILE = "hub.yaml"
 

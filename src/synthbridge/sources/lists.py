@@ -4,9 +4,8 @@ import csv
 from pathlib import Path
 
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.sources.dataset import RealDataset
+from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.raw_folder import check_raw_folder
-from synthbridge.sources.splits import SPLIT_NAMES, LabelledFile, build_dataset
 
 LIST = "images.csv"
 

@@ -1,18 +1,18 @@
-"""Which reader a data set's source has."""
+"""A data set by its source's reader, and its extra test set: a folder with the same classes."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from synthbridge.core.log import say
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.sources.corrupted_digits import CORRUPTED, corrupt_digits
-from synthbridge.sources.dataset import RealDataset
-from synthbridge.sources.digits import load_digits
-from synthbridge.sources.extra_test import load_extra_test
-from synthbridge.sources.folders import load_folder
+from synthbridge.sources.dataset import RealDataset, RealImage
+from synthbridge.sources.digits import CORRUPTED, corrupt_digits, load_digits
+from synthbridge.sources.folders import list_class_files, list_class_folders, load_folder
 from synthbridge.sources.hub_datasets import load_hub_dataset
 from synthbridge.sources.lists import load_list
 from synthbridge.sources.named.source import NAMED_SOURCES
+from synthbridge.sources.raw_folder import check_raw_folder
 from synthbridge.sources.tars import load_tars
 
 # Each takes the data set's settings and the folder data/raw/NAME that holds its files.
@@ -37,4 +37,46 @@ def load_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
         return dataset
     if settings.source == "digits" and settings.extra_test == CORRUPTED:
         return replace(dataset, extra_test=corrupt_digits(dataset.test))
-    return replace(dataset, extra_test=load_extra_test(dataset, settings.extra_test, raw))
+    return replace(dataset, extra_test=_load_extra_test(dataset, settings.extra_test, raw))
+
+
+def _load_extra_test(dataset: RealDataset, name: str, raw: Path) -> list[RealImage]:
+    """List `raw`/`name`/CLASS/IMAGE, where CLASS is a key or a name of a class of `dataset`.
+
+    A class may be missing, as in ImageNet-R; this is said.
+
+    Args:
+        dataset: whose classes they must be.
+        name: of the folder.
+        raw: the data set's raw folder: DVC watches it, and nothing beside it.
+
+    Raises:
+        ValueError: if there is no such folder, or one in it is no class.
+    """
+    folder = raw / name
+    if not folder.is_dir():
+        raise ValueError(
+            f"params.yaml: data.{raw.name}.extra_test is '{name}', but {folder} does not exist; "
+            "put its class folders there, or set it to null"
+        )
+    check_raw_folder(folder)
+    keys = dataset.class_keys or dataset.class_names
+    labels = {name: label for label, name in enumerate(dataset.class_names)}
+    labels |= {key: label for label, key in enumerate(keys)}
+    images: list[RealImage] = []
+    for class_folder in list_class_folders(folder):
+        if class_folder.name not in labels:
+            raise ValueError(
+                f"{class_folder} is no class of {raw}; its classes are {', '.join(keys[:5])}"
+                f"{', ...' if len(keys) > 5 else ''}"
+            )
+        label = labels[class_folder.name]
+        # The prefix keeps them apart from files that a list names in the same folder.
+        images += [
+            RealImage(f"extra_test:{file.name}", file.read, label)
+            for file in list_class_files(class_folder, raw, "test")
+        ]
+    present = {image.label for image in images}
+    if len(present) < len(keys):
+        say(f"  extra_test '{name}' has {len(present)} of {len(keys)} classes")
+    return images

@@ -6,30 +6,17 @@ without that file it is the class's key, which names.yaml can name.
 """
 
 import json
-import os
-import tarfile
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.data.shards import has_end_marker
-from synthbridge.sources.dataset import RealDataset
+from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
+from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.raw_folder import check_raw_folder, list_folder
-from synthbridge.sources.splits import SPLIT_NAMES, LabelledFile, build_dataset
 
-IMAGES = ("jpg", "jpeg", "png", "webp")
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")
 CLASSES_FILE = "classes.txt"
-
-
-@dataclass
-class _Sample:
-    """The parts of one sample: where its image lies, and its label files."""
-
-    images: list[tuple[int, int]] = field(default_factory=list)  # (offset, size) in bytes
-    labels: dict[str, bytes] = field(default_factory=dict)
 
 
 def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -50,7 +37,7 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
     files = [
         LabelledFile(
             f"{path.name}/{key}",
-            partial(_read_range, path, *sample.images[0]),
+            partial(read_range, path, *sample.images[0]),
             _class_key(sample, f"{path}: sample '{key}'", classes, raw),
             split,
         )
@@ -74,39 +61,25 @@ def _splits(tars: list[Path]) -> dict[Path, str]:
     return {path: str(split) for path, split in said.items()}
 
 
-def _index(path: Path) -> dict[str, _Sample]:
-    """Find the samples of a tar; a key ends at the first dot of the file's name."""
-    samples: dict[str, _Sample] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                folder, _, name = member.name.rpartition("/")
-                key, _, extension = name.partition(".")
-                if not member.isfile() or not key:
-                    continue
-                sample = samples.setdefault(f"{folder}/{key}" if folder else key, _Sample())
-                if extension.lower() in IMAGES:
-                    sample.images.append((member.offset_data, member.size))
-                elif extension in LABELS and (file := tar.extractfile(member)):
-                    sample.labels[extension] = file.read()
-        if not samples or not has_end_marker(path):
-            raise tarfile.ReadError("unexpected end of data")
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is not a whole tar ({error}); copy it again") from None
+def _index(path: Path) -> dict[str, TarSample]:
+    """Find the samples of a tar, each with one image."""
+    samples = read_tar(path, LABELS, "copy it again")
+    if not samples:
+        raise ValueError(f"{path} holds no sample; copy it again")
     for key, sample in samples.items():
         if len(sample.images) != 1:
             raise ValueError(
                 f"{path}: sample '{key}' has {len(sample.images)} images "
-                f"({', '.join(f'.{name}' for name in IMAGES)}); it needs one"
+                f"({', '.join(f'.{name}' for name in IMAGE_EXTENSIONS)}); it needs one"
             )
     return samples
 
 
-def _class_key(sample: _Sample, where: str, classes: list[str] | None, raw: Path) -> str:
+def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Path) -> str:
     """Return the key of a sample's class."""
     for extension in LABELS:
-        if extension in sample.labels:
-            label = _read_label(sample.labels[extension], extension, where)
+        if extension in sample.texts:
+            label = _read_label(sample.texts[extension], extension, where)
             break
     else:
         raise ValueError(f"{where} has no .cls, .json or .txt; add its class")
@@ -150,11 +123,3 @@ def _read_classes(path: Path) -> list[str] | None:
             fault = f"repeats '{name}'" if name else "is empty"
             raise ValueError(f"{path}: line {number} {fault}; name each class once")
     return classes
-
-
-def _read_range(path: Path, offset: int, size: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return os.pread(descriptor, size, offset)
-    finally:
-        os.close(descriptor)

@@ -8,44 +8,33 @@ from synthbridge.core.files import hash_value, write_json
 from synthbridge.data.encoding import encode_image
 from synthbridge.data.manifests import few_shot_rankings, hold_out, trim_to_imbalance
 from synthbridge.data.real import SPLITS
+from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.shards import write_shard
 from synthbridge.sources.dataset import RealDataset, RealImage
 
 IMAGES_PER_SHARD = 1000
 
 
-def write_dataset(
-    dataset: RealDataset,
-    out: Path,
-    *,
-    flip: bool,
-    validation_per_class: int,
-    seed: int,
-    max_side: int | None = None,
-    imbalance: float = 1.0,
-) -> dict[str, int]:
+def write_dataset(dataset: RealDataset, out: Path, settings: DatasetSettings) -> dict[str, int]:
     """Write the splits of `dataset` as shards, with its classes, manifest and few-shot rankings.
 
-    Validation is held out of train unless the data set has its own.
+    Validation is held out of train unless the data set has its own. Train alone becomes
+    long-tailed, after that.
 
     Args:
         dataset: the images of its splits.
         out: the folder to write to.
-        flip: may an image be mirrored in training?
-        validation_per_class: images to hold out of each class.
-        seed: draws what is held out, and the few-shot rankings.
-        max_side: pixels; a shorter side above it is reduced to it.
-        imbalance: the largest class's training images to the smallest one's; validation is held
-            out before, and not trimmed.
+        settings: of the data set.
 
     Returns:
         The number of images of each split.
     """
-    splits = _split(dataset, validation_per_class, seed)
+    seed, imbalance = settings.seed, settings.imbalance
+    splits = _split(dataset, settings.validation_per_class, seed)
     if imbalance > 1:
         splits["train"] = _trim(splits["train"], len(dataset.class_names), imbalance, seed)
     for split, images in splits.items():
-        _write_split(out, split, images, dataset.class_names, max_side)
+        _write_split(out, split, images, dataset.class_names, settings.max_side)
     kept = _names_by_class(splits["train"], len(dataset.class_names))
     manifest = {split: [image.name for image in images] for split, images in splits.items()}
     counts = {split: len(images) for split, images in splits.items()}
@@ -58,7 +47,7 @@ def write_dataset(
         {
             "class_names": list(dataset.class_names),
             "image_size": dataset.image_size,
-            "flip": flip,
+            "flip": settings.flip,
             "counts": counts,
             **keys,
         },

@@ -11,22 +11,22 @@ from synthbridge.core.log import StageLog
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import copy_unit, unit_path, whole_unit
-from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import block_folders, hash_samples, synthetic_samples
 from synthbridge.training.arms import curve_record
 from synthbridge.training.classifier import load_backbone, save_classifier
-from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Recipe, train
-from synthbridge.training.settings import StageOneSettings, TrainingSettings
-from synthbridge.training.team import Team
-from synthbridge.training.trainings import (
+from synthbridge.training.images import ImageSet, load_samples
+from synthbridge.training.loop import Leg, train
+from synthbridge.training.recipe import (
+    Recipe,
     describe_normalisation,
-    load_samples,
     make_recipe,
     measured_recipe,
-    share_trainings,
 )
+from synthbridge.training.settings import StageOneSettings, TrainingSettings
+from synthbridge.training.sharing import share_trainings
+from synthbridge.training.team import Team
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,13 @@ def bridge(
     out: Path,
 ) -> None:
     """Train every stage-one model of a set, for every seed, on synthetic images alone."""
-    stage_one, training, seeds = params.stage_one, params.training, params.seeds
-    num_runs = len(stage_one) * len(seeds)
-    log = StageLog("bridge", f"training {num_runs} stage-one models ({', '.join(stage_one)})")
-    dataset = read_dataset(real)
-    num_classes = len(dataset.class_names)
-    recipe = make_recipe(training, backbone, dataset.flip)
-    samples = {seed: synthetic_samples(blocks, seed, kept) for seed in seeds}
-    measured = hash_folder(real) if training.normalisation == "real" else None
-    shared = [training.model_dump(), hash_folder(backbone), num_classes, dataset.flip, measured]
+    num_runs = len(params.stage_one) * len(params.seeds)
+    names = ", ".join(params.stage_one)
+    log = StageLog("bridge", f"training {num_runs} stage-one models ({names})")
+    samples = {seed: synthetic_samples(blocks, seed, kept) for seed in params.seeds}
+    runs = _list_runs(params, real, backbone, samples)
     with start_accelerator() as accelerator:
-        runs = [
-            StageOneRun(name, seed, _unit(settings, seed, samples[seed], shared))
-            for seed in seeds
-            for name, settings in stage_one.items()
-        ]
-        decoded_of, images = None, None
-
+        trainer = None
         for run, team in share_trainings(
             accelerator,
             runs,
@@ -83,12 +73,8 @@ def bridge(
             params=params,
             num_images={seed: len(of_seed) for seed, of_seed in samples.items()},
         ):
-            if samples[run.seed] != decoded_of:  # most sets are the same for every seed
-                decoded_of = samples[run.seed]
-                images = load_samples(decoded_of, training.resize_size, team.device)
-            assert images is not None
-            own = _recipe(recipe, dataset, images, run.seed)
-            _train(run, stage_one[run.name], images, own, backbone, num_classes, team)
+            trainer = trainer or StageOneTrainer(params, real, backbone, team)
+            trainer.make(run, samples[run.seed])
         if accelerator.is_main_process:
             for run in runs:
                 folder, stem = out / run.name, f"s{run.seed}"
@@ -96,58 +82,92 @@ def bridge(
     log.done(f"{num_runs} stage-one models", out)
 
 
-def _recipe(recipe: Recipe, dataset: PreparedDataset, images: ImageSet, seed: int) -> Recipe:
-    """Return the recipe with the statistics that the models of a seed are trained with.
+def _list_runs(
+    params: BridgeParams, real: Path, backbone: Path, samples: Mapping[int, Sequence[Sample]]
+) -> list[StageOneRun]:
+    """List the runs, models innermost: those of one seed share the images of `samples`."""
+    training, dataset = params.training, read_dataset(real)
+    measured = hash_folder(real) if training.normalisation == "real" else None
+    facts = [len(dataset.class_names), dataset.flip, measured]
+    shared = [training.model_dump(), hash_folder(backbone), *facts]
+    synthetic = {seed: hash_value(hash_samples(of_seed)) for seed, of_seed in samples.items()}
 
-    A stage-one model serves runs of any number of shots. So real statistics are measured on one
-    shot of each class, the first, which every one of these runs may see (chosen).
-    """
-    real = None
-    if recipe.settings.normalisation == "real":
-        samples = dataset.train_samples(1, seed)
-        real = load_samples(samples, recipe.settings.resize_size, images.labels.device)
-    return measured_recipe(recipe, real, images)
+    def unit(name: str, seed: int) -> Path:
+        key = unit_key(
+            make=StageOneTrainer.make,
+            settings=params.stage_one[name].model_dump(),
+            seed=seed,
+            synthetic=synthetic[seed],
+            shared=shared,
+        )
+        return unit_path("bridge", key)
+
+    return [
+        StageOneRun(name, seed, unit(name, seed))
+        for seed in params.seeds
+        for name in params.stage_one
+    ]
 
 
-def _unit(settings: StageOneSettings, seed: int, samples: Sequence[Sample], shared: list) -> Path:
-    inputs = hash_value(hash_samples(samples))
-    key = unit_key(
-        make=_train, settings=settings.model_dump(), seed=seed, synthetic=inputs, shared=shared
-    )
-    return unit_path("bridge", key)
+class StageOneTrainer:
+    """Makes stage-one models; keeps what they share: the data set's facts, decoded images."""
 
+    def __init__(self, params: BridgeParams, real: Path, backbone: Path, team: Team):
+        """Read the data set's facts; images are decoded when a model asks for them."""
+        self.params, self.backbone, self.team = params, backbone, team
+        self.dataset = read_dataset(real)
+        self.recipe = make_recipe(params.training, backbone, self.dataset.flip)
+        self.decoded_of: Sequence[Sample] = ()
+        self.decoded: ImageSet | None = None
 
-def _train(
-    run: StageOneRun,
-    settings: StageOneSettings,
-    images: ImageSet,
-    recipe: Recipe,
-    backbone: Path,
-    num_classes: int,
-    team: Team,
-) -> None:
-    """Train one stage-one model and leave it in the work folder."""
-    start = recipe.settings.start
-    model = load_backbone(backbone, num_classes=num_classes, seed=run.seed, start=start)
-    curve = train(
-        model,
-        images,
-        recipe,
-        num_steps=settings.num_steps,
-        learning_rate=settings.learning_rate,
-        mixup=settings.mixup,
-        seed=run.seed,
-        team=team,
-    )
-    if team.rank == 0:
-        record = {
-            "num_steps": settings.num_steps,
-            "num_images": len(images),
-            **describe_normalisation(recipe),
-        }
-        with whole_unit(run.path) as unit:
-            save_classifier(model, unit / "model.safetensors")
-            write_json(unit / "record.json", {**record, "curve": curve_record(curve)})
+    def _load(self, samples: Sequence[Sample]) -> ImageSet:
+        return load_samples(samples, self.params.training.resize_size, self.team.device)
+
+    def make(self, run: StageOneRun, samples: Sequence[Sample]) -> None:
+        """Train one stage-one model on `samples` and leave it in the work folder."""
+        settings = self.params.stage_one[run.name]
+        images = self._images(samples)
+        recipe = self._recipe(images, run.seed)
+        model = load_backbone(
+            self.backbone,
+            num_classes=len(self.dataset.class_names),
+            seed=run.seed,
+            start=self.params.training.start,
+        )
+        leg = Leg(
+            num_steps=settings.num_steps,
+            learning_rate=settings.learning_rate,
+            seed=run.seed,
+            mixup=settings.mixup,
+        )
+        curve = train(model, images, recipe, leg, self.team)
+        if self.team.rank == 0:
+            record = {
+                "num_steps": settings.num_steps,
+                "num_images": len(images),
+                **describe_normalisation(recipe),
+                "curve": curve_record(curve),
+            }
+            with whole_unit(run.path) as unit:
+                save_classifier(model, unit / "model.safetensors")
+                write_json(unit / "record.json", record)
+
+    def _images(self, samples: Sequence[Sample]) -> ImageSet:
+        """Decode `samples`, unless they are those of the last model: most sets serve every seed."""
+        if self.decoded is None or samples != self.decoded_of:
+            self.decoded_of, self.decoded = samples, self._load(samples)
+        return self.decoded
+
+    def _recipe(self, images: ImageSet, seed: int) -> Recipe:
+        """Return the recipe with the statistics that the models of a seed are trained with.
+
+        A stage-one model serves runs of any number of shots. So real statistics are measured on
+        one shot of each class, the first, which every one of these runs may see (chosen).
+        """
+        real = None
+        if self.recipe.settings.normalisation == "real":
+            real = self._load(self.dataset.train_samples(1, seed))
+        return measured_recipe(self.recipe, real, images)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,8 +1,8 @@
 """Stage `examine`: a set beside the real images, in CLIP's image space, before anything trains.
 
 Which of its images train (the CLIP filter), which look like test images (leakage), and how far the
-set as a whole lies from the real training images (the gap). Test images are read here to be found
-again, and for nothing else: nothing is chosen by them.
+set as a whole lies from the real training images (the gap). Test images are read only to find
+them again in the set; no choice depends on them.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from synthbridge.core.files import hash_folder, whole_file, write_json
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
-from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
 from synthbridge.data.synthetic import block_folders, set_samples, subset_of
 from synthbridge.diffusion.settings import SyntheticSettings
@@ -32,6 +32,16 @@ from synthbridge.prompts.templates import TEMPLATES
 
 NUM_PICTURES = 16  # of the pairs of images that are most alike
 TILE = 64  # pixels: the side of a picture
+
+
+@dataclass(frozen=True)
+class ExamineParams:
+    """What the stage reads of params.yaml."""
+
+    examine: ExamineSettings
+    keep_fraction: float  # of each class's images, the best that train; 1: all
+    cap: int | None  # and at most so many of each class; None: no limit
+    clip_name: str  # what the findings call the CLIP
 
 
 @dataclass(frozen=True)
@@ -48,14 +58,11 @@ class Embedded:
 
 
 def examine(
-    params: ExamineSettings,
+    params: ExamineParams,
     *,
-    keep_fraction: float,
-    cap: int | None = None,
     real: Path,
     blocks: Sequence[Path],
     clip: Path,
-    clip_name: str,
     out: Path,
     metric: Path,
 ) -> None:
@@ -63,12 +70,9 @@ def examine(
 
     Args:
         params: settings.
-        keep_fraction: of each class, the fraction of the set's images that trains.
-        cap: and at most so many of each class; None: no limit.
         real: the prepared data set; an extra test set counts as test images.
         blocks: the set's folders of shards.
         clip: whose image space it is.
-        clip_name: what to call it.
         out: the folder to fill: kept.json and findings/{leakage.json, pairs.png, gap.json}.
         metric: a JSON file with the numbers in short.
 
@@ -85,16 +89,16 @@ def examine(
         load = cache(partial(load_clip, clip, accelerator.device))
         vectors = embed_shards(load, hash_folder(clip), shards)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
-        kept = _filter(own, keep_fraction, cap, dataset, load)
+        kept = _filter(own, params, dataset.class_names, load)
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
-        write_json(out / "kept.json", {"keep_fraction": keep_fraction, "keys": keys})
+        write_json(out / "kept.json", {"keep_fraction": params.keep_fraction, "keys": keys})
         own = own.where(kept)
-        leakage = describe_leakage(own, train, test, params.threshold)
+        leakage = describe_leakage(own, train, test, params.examine.threshold)
         write_json(out / "findings" / "leakage.json", leakage)
         _draw_pairs(own, test, out / "findings" / "pairs.png")
-        gap = _describe_gaps(own, train, dataset, params)
+        gap = _describe_gaps(own, train, dataset.class_names, params.examine)
         fraction = round(float(kept.mean()), 4)
-        gap = {**gap, "clip": clip_name, "kept_fraction": fraction}
+        gap = {**gap, "clip": params.clip_name, "kept_fraction": fraction}
         write_json(out / "findings" / "gap.json", gap)
         write_json(metric, {"kept_fraction": fraction, **_numbers(leakage), **gap["mean"]})
     found, total = leakage["num_near_duplicates"], leakage["num_images"]
@@ -110,23 +114,19 @@ def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedde
 
 
 def _filter(
-    own: Embedded,
-    keep_fraction: float,
-    cap: int | None,
-    dataset: PreparedDataset,
-    load: Callable[[], Clip],
+    own: Embedded, params: ExamineParams, class_names: Sequence[str], load: Callable[[], Clip]
 ) -> np.ndarray:
     """Say which images the CLIP filter keeps, (N,) bool: the best of each class and subset.
 
     An image's score is its cosine to its class's templates.
     """
-    if keep_fraction == 1 and cap is None:
+    if params.keep_fraction == 1 and params.cap is None:
         return np.ones(len(own.samples), bool)
-    classes = class_vectors(load(), dataset.class_names, TEMPLATES)
+    classes = class_vectors(load(), class_names, TEMPLATES)
     labels = [sample.label for sample in own.samples]
     scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
-    return keep_best(scores, groups, keep_fraction, cap)
+    return keep_best(scores, groups, params.keep_fraction, params.cap)
 
 
 def describe_leakage(
@@ -151,14 +151,18 @@ def describe_leakage(
         "real_train": count(of_train, train),
         "pairs": [
             {
-                "image": f"{own.samples[pair.query].shard.parent.name}/"
-                f"{own.samples[pair.query].key}",
+                "image": _name(own.samples[pair.query]),
                 "test_image": test.samples[pair.reference].record["name"],
                 "similarity": round(pair.similarity, 4),
             }
             for pair in pairs[:MAX_PAIRS]
         ],
     }
+
+
+def _name(sample: Sample) -> str:
+    """Name an image of a set: BLOCK/KEY."""
+    return f"{sample.shard.parent.name}/{sample.key}"
 
 
 def _draw_pairs(own: Embedded, test: Embedded, path: Path) -> None:
@@ -178,7 +182,7 @@ def _draw_pairs(own: Embedded, test: Embedded, path: Path) -> None:
 
 
 def _describe_gaps(
-    own: Embedded, train: Embedded, dataset: PreparedDataset, params: ExamineSettings
+    own: Embedded, train: Embedded, class_names: Sequence[str], settings: ExamineSettings
 ) -> dict[str, Any]:
     """Measure the gap of each subset, which is what a run sees, and its mean over subsets."""
     # KID's kernel expects features of mean square 1; the others do not mind the scale.
@@ -192,8 +196,8 @@ def _describe_gaps(
             real_labels,
             scale * images.vectors,
             np.array([sample.label for sample in images.samples]),
-            dataset.class_names,
-            params,
+            class_names,
+            settings,
         )
     return {"subsets": subsets, "mean": mean_gap(subsets.values())}
 
@@ -216,20 +220,21 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
     parser.add_argument("--num-blocks", type=int, required=True)
-    args = vars(parser.parse_args(arguments))
-    args["blocks"] = block_folders(args["blocks"], args.pop("num_blocks"))
+    args = parser.parse_args(arguments)
     sections = Sections()
-    set_name = args.pop("set")
     keep_fraction, cap = 1.0, None  # of a retrieved set, which was filtered before
-    if set_name in sections.read(list[str], "generated_sets"):
-        generated = sections.read(SyntheticSettings, f"synthetic.{set_name}")
+    if args.set in sections.read(list[str], "generated_sets"):
+        generated = sections.read(SyntheticSettings, f"synthetic.{args.set}")
         keep_fraction, cap = generated.keep_fraction, generated.cap
     examine(
-        sections.read(ExamineSettings, "examine"),
-        keep_fraction=keep_fraction,
-        cap=cap,
-        clip_name=_clip_name(sections),
-        **args,
+        ExamineParams(
+            sections.read(ExamineSettings, "examine"), keep_fraction, cap, _clip_name(sections)
+        ),
+        real=args.real,
+        blocks=block_folders(args.blocks, args.num_blocks),
+        clip=args.clip,
+        out=args.out,
+        metric=args.metric,
     )
 
 

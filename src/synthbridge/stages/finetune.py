@@ -21,7 +21,7 @@ from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.manifests import Shots
-from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.real import read_dataset
 from synthbridge.data.run_metrics import write_run_metrics
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import (
@@ -33,6 +33,7 @@ from synthbridge.data.synthetic import (
 from synthbridge.training.accuracy import accuracies
 from synthbridge.training.arms import (
     ArmData,
+    ArmTraining,
     TrainedArm,
     check_arms,
     curve_record,
@@ -40,8 +41,15 @@ from synthbridge.training.arms import (
     train_arm,
 )
 from synthbridge.training.classifier import load_backbone, load_classifier, save_classifier
-from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Recipe, predict
+from synthbridge.training.images import ImageSet, load_samples
+from synthbridge.training.loop import predict
+from synthbridge.training.recipe import (
+    Recipe,
+    describe_normalisation,
+    make_recipe,
+    measured_recipe,
+    recorded_recipe,
+)
 from synthbridge.training.settings import (
     Legs,
     LegSettings,
@@ -49,15 +57,8 @@ from synthbridge.training.settings import (
     StageOneSettings,
     TrainingSettings,
 )
+from synthbridge.training.sharing import share_trainings
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import (
-    describe_normalisation,
-    load_samples,
-    make_recipe,
-    measured_recipe,
-    recorded_recipe,
-    share_trainings,
-)
 
 MODEL, RECORD, PREDICTIONS = "model.safetensors", "record.json", "predictions.npz"
 
@@ -157,35 +158,10 @@ def finetune(
     log.done(f"{count} final models and their predictions", results)
 
 
-def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record says of how its learning rate was selected.
-
-    Args:
-        chosen: what `select` says of one number of shots. Its accuracies are called by the split
-            that they were measured on; those on test images mark the record.
-    """
-    if "test_accuracy" in chosen:
-        return {"selection": chosen["test_accuracy"], "selected_on": "test"}
-    return {"selection": chosen["held_out_accuracy"]}
-
-
-def _publish(
-    run: Finetuning, labels: Mapping[str, Any], models: Path, results: Path
-) -> dict[str, Any]:
-    """Copy a finished run out of the work folder; return its record."""
-    name = f"{run.shots}-s{run.seed}"
-    record = {**read_json(run.path / RECORD), **labels}
-    write_json(results / run.arm / f"{name}.json", record)
-    shutil.copyfile(run.path / PREDICTIONS, results / run.arm / f"{name}.npz")
-    (models / run.arm).mkdir(exist_ok=True)
-    shutil.copyfile(run.path / MODEL, models / run.arm / f"{name}.safetensors")
-    return record
-
-
 def list_runs(
     params: FinetuneParams, inputs: FinetuneInputs, rates: Mapping[str, Any]
 ) -> list[Finetuning]:
-    """List the runs, arms innermost: what a process takes is short and long ones alike.
+    """List the runs, arms innermost, so that every process gets short and long ones alike.
 
     Args:
         params: settings.
@@ -239,7 +215,7 @@ class Trainer:
             ValueError: if a leg asks for what the backbone cannot do.
         """
         self.params, self.inputs, self.team = params, inputs, team
-        self.dataset: PreparedDataset = read_dataset(inputs.real)
+        self.dataset = read_dataset(inputs.real)
         model = load_backbone(inputs.backbone, num_classes=None, seed=0)
         check_arms(params.arms, model, params.training)
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
@@ -269,13 +245,6 @@ class Trainer:
             with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
 
-    def _test_extra(self, model: nn.Module, recipe: Recipe) -> dict[str, float]:
-        """Return the accuracies on the extra test set; nothing where there is none."""
-        if self.extra is None:
-            return {}
-        probabilities = predict(model, self.extra, recipe, self.team)
-        return accuracies(probabilities, self.extra.labels.cpu().numpy(), "extra_")
-
     def _load_run(self, run: Finetuning) -> ArmData:
         """Decode what a run trains on; synthetic images only where a leg or a measurement asks.
 
@@ -304,19 +273,15 @@ class Trainer:
         return measured_recipe(self.recipe, data.real, synthetic)
 
     def _train(self, run: Finetuning, data: ArmData, recipe: Recipe) -> TrainedArm:
-        legs = self.params.arms[run.arm]
-        return train_arm(
-            legs,
-            self._start(legs, run.seed),
-            data,
-            recipe,
+        arm = ArmTraining(
+            legs=self.params.arms[run.arm],
             learning_rate=run.learning_rate,
             real_leg=self.params.real_leg,
             stage_one=self.params.stage_one,
             is_few_shot=run.shots != "full",
             seed=run.seed,
-            team=self.team,
         )
+        return train_arm(arm, self._start(arm.legs, run.seed), data, recipe, self.team)
 
     def _start(self, legs: Sequence[LegSettings], seed: int) -> nn.Module:
         """Make the model that an arm starts from."""
@@ -331,6 +296,13 @@ class Trainer:
             load_classifier(model, checkpoint)
         return model
 
+    def _test_extra(self, model: nn.Module, recipe: Recipe) -> dict[str, float]:
+        """Return the accuracies on the extra test set; nothing where there is none."""
+        if self.extra is None:
+            return {}
+        probabilities = predict(model, self.extra, recipe, self.team)
+        return accuracies(probabilities, self.extra.labels.cpu().numpy(), "extra_")
+
     def _record(self, run: Finetuning, trained: TrainedArm, probabilities: np.ndarray) -> dict:
         return {
             "arm": run.arm,
@@ -343,6 +315,31 @@ class Trainer:
             **accuracies(probabilities, self.labels),
             "curve": curve_record(trained.curve),
         }
+
+
+def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says of how its learning rate was selected.
+
+    Args:
+        chosen: what `select` says of one number of shots. Its accuracies are called by the split
+            that they were measured on; those on test images mark the record.
+    """
+    if "test_accuracy" in chosen:
+        return {"selection": chosen["test_accuracy"], "selected_on": "test"}
+    return {"selection": chosen["held_out_accuracy"]}
+
+
+def _publish(
+    run: Finetuning, labels: Mapping[str, Any], models: Path, results: Path
+) -> dict[str, Any]:
+    """Copy a finished run out of the work folder; return its record."""
+    name = f"{run.shots}-s{run.seed}"
+    record = {**read_json(run.path / RECORD), **labels}
+    write_json(results / run.arm / f"{name}.json", record)
+    shutil.copyfile(run.path / PREDICTIONS, results / run.arm / f"{name}.npz")
+    (models / run.arm).mkdir(exist_ok=True)
+    shutil.copyfile(run.path / MODEL, models / run.arm / f"{name}.safetensors")
+    return record
 
 
 def main(arguments: list[str] | None = None) -> None:

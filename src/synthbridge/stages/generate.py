@@ -4,17 +4,19 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthbridge.core.files import hash_folder, read_json, write_json
+from synthbridge.core.files import hash_folder, write_json
 from synthbridge.core.keys import unit_key
 from synthbridge.core.log import StageLog, progress
 from synthbridge.core.settings import Sections
 from synthbridge.core.shares import end_share
 from synthbridge.core.units import copy_unit, unit_path
+from synthbridge.data.block_plan import BlockPlan, read_block_plan
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import (
     ALL,
@@ -26,26 +28,23 @@ from synthbridge.data.synthetic import (
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.settings import SamplingSettings
 
+if TYPE_CHECKING:
+    import torch
+
+    from synthbridge.diffusion.loading import TextToImage
+
 BATCH_SIZE = 64  # images denoised at once; part of the key, as rounding depends on it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
-    """What `plan` says of one block, and the generator's hash."""
+    """A block to draw, and all that decides its images."""
 
-    plan: dict[str, Any]
+    plan: BlockPlan
+    sampling: SamplingSettings
+    style: Path  # folder of learned words and of images to start from
+    generator: Path
     generator_hash: str
-
-    def num_images(self) -> int:
-        """Count the images of all classes and subsets."""
-        per_subset = len(self.plan["class_names"]) * (self.plan["stop"] - self.plan["start"])
-        return per_subset * len(self.plan["styles"])
-
-    def candidates(self, subset: str, label: int) -> list[str]:
-        """Return the prompts that an image of a class draws one of."""
-        if "prompts_by_subset" in self.plan:  # class names chosen by each seed's own shots
-            return self.plan["prompts_by_subset"][subset][label]
-        return self.plan["prompts"][label]
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,16 @@ def generate(
     params: SamplingSettings, *, plan: Path, style: Path, generator: Path, out: Path
 ) -> None:
     """Write the shards of one block to `out`."""
-    block = Block(read_json(plan), "")
-    if block.plan["start"] == block.plan["stop"]:
+    of_block = read_block_plan(plan)
+    if of_block is None:
         log = StageLog("generate", "this block holds no image")
         end_share()
         write_json(out / "index.json", {"num_images": 0})
         return log.done("an empty block", out)
-    block = Block(block.plan, hash_folder(generator))
     log = StageLog(
         "generate",
-        f"{block.num_images()} images, {params.sampler}, {params.num_steps} steps, "
-        f"guidance {block.plan['guidance_scale']}",
+        f"{of_block.num_images()} images, {params.sampler}, {params.num_steps} steps, "
+        f"guidance {of_block.guidance_scale}",
     )
     # Here, so that an empty block does not wait for torch.
     from synthbridge.core.processes import (
@@ -83,159 +81,157 @@ def generate(
         wait_for_units,
     )
 
+    block = Block(
+        plan=of_block,
+        sampling=params,
+        style=style,
+        generator=generator,
+        generator_hash=hash_folder(generator),
+    )
     shards = plan_shards(
-        list(block.plan["styles"]),
-        len(block.plan["class_names"]),
+        list(of_block.styles),
+        len(of_block.class_names),
         params.classes_per_shard,
-        block.plan["start"],
-        block.plan["stop"],
+        of_block.start,
+        of_block.stop,
     )
     with start_accelerator() as accelerator:
-        paths = {shard: unit_path("generate", _key(params, block, shard)) for shard in shards}
+        paths = {shard: unit_path("generate", _key(block, shard)) for shard in shards}
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
         log.expect(
             accelerator=accelerator,
             shards=missing,
             sampling=params,
-            guidance_scale=block.plan["guidance_scale"],
-            image_strength=block.plan.get("image_strength"),
+            guidance_scale=of_block.guidance_scale,
+            image_strength=of_block.image_strength,
         )
         mine = my_share(accelerator, missing)
-        todo = {shard: paths[shard] for shard in mine}
-        _make_shards(params, block, todo, style, generator, accelerator.device)
+        _make_shards(block, {shard: paths[shard] for shard in mine}, accelerator.device)
         wait_for_units(accelerator, shards, lambda shard: paths[shard].is_dir())
         if accelerator.is_main_process:
             for shard, path in paths.items():
                 copy_unit(path, lambda _, shard=shard: out / shard.name)
-            write_json(out / "index.json", {"num_images": block.num_images()})
-    log.done(f"{block.num_images()} images in {len(shards)} shards", out)
+            write_json(out / "index.json", {"num_images": of_block.num_images()})
+    log.done(f"{of_block.num_images()} images in {len(shards)} shards", out)
 
 
-def _key(params: SamplingSettings, block: Block, shard: PlannedShard) -> str:
+def _key(block: Block, shard: PlannedShard) -> str:
     """Return the key of one shard's unit of work: all that decides its bytes."""
-    names = block.plan["class_names"]
+    plan = block.plan
     return unit_key(
         make=_make_shards,
-        sampling=params.model_dump(exclude={"images_per_block", "classes_per_shard"}),
-        guidance_scale=block.plan["guidance_scale"],
-        prompts=[block.candidates(shard.subset, label) for label in shard.class_indices],
-        classes=[(label, names[label]) for label in shard.class_indices],
+        sampling=block.sampling.model_dump(exclude={"images_per_block", "classes_per_shard"}),
+        guidance_scale=plan.guidance_scale,
+        prompts=[plan.candidates(shard.subset, label) for label in shard.class_indices],
+        classes=[(label, plan.class_names[label]) for label in shard.class_indices],
         images=[shard.start, shard.stop],
         subset=shard.subset,
-        style=block.plan["styles"][shard.subset],
-        starts=[block.plan.get("image_strength"), block.plan.get("starts", {}).get(shard.subset)],
+        style=plan.styles[shard.subset],
+        starts=[plan.image_strength, plan.starts and plan.starts[shard.subset]],
         generator=block.generator_hash,
         batch_size=BATCH_SIZE,
     )
 
 
-def _make_shards(
-    params: SamplingSettings,
-    block: Block,
-    paths: dict[PlannedShard, Path],
-    style: Path,
-    generator: Path,
-    device,
-) -> None:
+def _make_shards(block: Block, paths: dict[PlannedShard, Path], device: "torch.device") -> None:
     """Draw the images of each shard; threads encode and write while the device goes on."""
     images = progress(
-        _draw(params, block, list(paths), style, generator, device) if paths else (),
+        _draw(block, list(paths), device) if paths else (),
         total=sum(shard.num_images for shard in paths),
         what="drawing",
         unit="image",
     )
-    write_units(paths, images, partial(_describe, params, block), jpeg_quality=params.jpeg_quality)
+    write_units(paths, images, partial(_describe, block), jpeg_quality=block.sampling.jpeg_quality)
 
 
 def _draw(
-    params: SamplingSettings,
-    block: Block,
-    shards: Sequence[PlannedShard],
-    style: Path,
-    generator: Path,
-    device,
+    block: Block, shards: Sequence[PlannedShard], device: "torch.device"
 ) -> Iterator[tuple[ImagePlan, np.ndarray]]:
     """Draw the images of all shards in order: the plan of each, and (H, W, 3) uint8."""
-    from synthbridge.diffusion.image_guidance import guide_by
     from synthbridge.diffusion.loading import load_text_to_image
+
+    model = load_text_to_image(block.generator).to_fastest(device)
+    if block.sampling.compile:
+        model = model.compiled()
+    for shard in shards:
+        yield from _draw_shard(block, shard, model)
+
+
+def _draw_shard(
+    block: Block, shard: PlannedShard, model: "TextToImage"
+) -> Iterator[tuple[ImagePlan, np.ndarray]]:
+    """Draw the images of one shard, with its subset's words and from its subset's real images."""
+    from synthbridge.diffusion.image_guidance import guide_by
     from synthbridge.diffusion.sampling import check_images, sample_images
     from synthbridge.diffusion.style_token import load_words, put_words
 
-    model = load_text_to_image(generator).to_fastest(device)
-    if params.compile:
-        model = model.compiled()
-    for shard in shards:
-        starts = None
-        if block.plan["styles"][shard.subset]:
-            words = load_words(style / f"{shard.subset}.safetensors")
-            put_words(model.tokenizer, model.text_encoder, words)
-        if "starts" in block.plan:
-            starts = read_start_images(style / f"{shard.subset}.tar")
-        plans = plan_images(params, block, shard, starts)
-        guidance = starts and guide_by(
-            model,
-            [plan.start for plan in plans if plan.start],
-            starts.read,
-            block.plan["image_strength"],
-        )
-        batches = sample_images(
-            model,
-            [image_plan.prompt for image_plan in plans],
-            [image_plan.seed for image_plan in plans],
-            sampler=params.sampler,
-            num_steps=params.num_steps,
-            guidance_scale=block.plan["guidance_scale"],
-            guided_fraction=params.guided_fraction,
-            batch_size=BATCH_SIZE,
-            image_guidance=guidance,
-        )
-        drawn = 0
-        for batch in batches:
-            names = [plans[drawn + i].prompt for i in range(len(batch))]
-            check_images(batch, names)
-            yield from zip(plans[drawn : drawn + len(batch)], batch, strict=True)
-            drawn += len(batch)
+    plan, sampling = block.plan, block.sampling
+    if plan.styles[shard.subset]:
+        words = load_words(block.style / f"{shard.subset}.safetensors")
+        put_words(model.tokenizer, model.text_encoder, words)
+    starts = guidance = None
+    if plan.image_strength is not None:
+        starts = read_start_images(block.style / f"{shard.subset}.tar")
+    images = plan_images(sampling, plan, shard, starts)
+    if starts and plan.image_strength is not None:
+        chosen = [image.start for image in images if image.start]
+        guidance = guide_by(model, chosen, starts.read, plan.image_strength)
+    batches = sample_images(
+        model,
+        [image.prompt for image in images],
+        [image.seed for image in images],
+        sampler=sampling.sampler,
+        num_steps=sampling.num_steps,
+        guidance_scale=plan.guidance_scale,
+        guided_fraction=sampling.guided_fraction,
+        batch_size=BATCH_SIZE,
+        image_guidance=guidance,
+    )
+    waiting = iter(images)
+    for batch in batches:
+        drawn = list(islice(waiting, len(batch)))
+        check_images(batch, [image.prompt for image in drawn])
+        yield from zip(drawn, batch, strict=True)
 
 
 def plan_images(
-    params: SamplingSettings,
-    block: Block,
+    sampling: SamplingSettings,
+    plan: BlockPlan,
     shard: PlannedShard,
     starts: StartImages | None = None,
 ) -> list[ImagePlan]:
     """List the images of a shard, each with its own seed, prompt and real image to start from."""
     # Every subset draws its own noise: s1's images are no second look at s0's.
-    run_seed = params.seed + (0 if shard.subset == ALL else 1 + int(shard.subset[1:]))
-    plans = []
+    run_seed = sampling.seed + (0 if shard.subset == ALL else 1 + int(shard.subset[1:]))
+    images = []
     for label in shard.class_indices:
-        candidates = block.candidates(shard.subset, label)
+        candidates = plan.candidates(shard.subset, label)
         for index in range(shard.start, shard.stop):
             seed = image_seed(run_seed, label, index)
             start = starts.choose(label, index) if starts else None
-            plans.append(ImagePlan(label, index, seed, draw_prompt(candidates, seed), start))
-    return plans
+            images.append(ImagePlan(label, index, seed, draw_prompt(candidates, seed), start))
+    return images
 
 
-def _describe(
-    params: SamplingSettings, block: Block, shard: PlannedShard, plan: ImagePlan
-) -> dict[str, Any]:
+def _describe(block: Block, shard: PlannedShard, image: ImagePlan) -> dict[str, Any]:
     """Return one sample without its image: all that is needed to draw it again."""
+    plan, sampling = block.plan, block.sampling
     start = {}
-    if plan.start:
-        start = {"image_strength": block.plan["image_strength"], "start_image": plan.start}
+    if image.start:
+        start = {"image_strength": plan.image_strength, "start_image": image.start}
     return {
-        "__key__": f"{shard.subset}-{plan.label:04d}-{plan.index:06d}",
-        "cls": plan.label,
+        "__key__": f"{shard.subset}-{image.label:04d}-{image.index:06d}",
+        "cls": image.label,
         "json": {
-            "class_name": block.plan["class_names"][plan.label],
-            "prompt": plan.prompt,
-            "seed": plan.seed,
-            "sampler": params.sampler,
-            "num_steps": params.num_steps,
-            "guidance_scale": block.plan["guidance_scale"],
-            "guided_fraction": params.guided_fraction,
+            "class_name": plan.class_names[image.label],
+            "prompt": image.prompt,
+            "seed": image.seed,
+            "sampler": sampling.sampler,
+            "num_steps": sampling.num_steps,
+            "guidance_scale": plan.guidance_scale,
+            "guided_fraction": sampling.guided_fraction,
             "generator": block.generator_hash,
-            "style": block.plan["styles"][shard.subset],
+            "style": plan.styles[shard.subset],
             **start,
         },
     }

@@ -119,7 +119,7 @@ def _load(generator: Path, placeholder: str, device):
 def _make_unit(
     params: InvertParams, dataset: PreparedDataset, seed: int, model, clip: Path, path: Path
 ) -> None:
-    """Leave what one subset takes in the work folder; a killed run goes on."""
+    """Leave what one subset takes in the work folder; a killed run resumes where it stopped."""
     assert params.synthetic.shots is not None
     samples = dataset.train_samples(params.synthetic.shots, seed)
     checkpoint = path.with_suffix(".checkpoint")
@@ -149,18 +149,23 @@ def _learn(
 ):
     """Learn the words that the set's prompts ask for."""
     from synthbridge.diffusion.class_tokens import invert_classes
-    from synthbridge.diffusion.inversion import invert_style
+    from synthbridge.diffusion.inversion import Lesson, invert_style
+    from synthbridge.diffusion.learning import Checkpoint
     from synthbridge.diffusion.oracle import invert_means
 
     names, labels = dataset.class_names, [sample.label for sample in samples]
+    saved = Checkpoint(checkpoint)
     if params.synthetic.prompts == "oracle":
         projection, means = _read_with_clip(clip, model, samples, labels, names)
-        return invert_means(model, params.invert, projection, means, names, checkpoint=checkpoint)
-    images = np.stack([read_square(sample, model.image_size) for sample in samples])
-    learn = {"dsi": invert_style, "class_tokens": invert_classes}[params.synthetic.prompts]
-    return learn(
-        model, params.invert, images, labels, names, flip=dataset.flip, checkpoint=checkpoint
+        return invert_means(model, params.invert, projection, means, names, saved)
+    lesson = Lesson(
+        images=np.stack([read_square(sample, model.image_size) for sample in samples]),
+        labels=labels,
+        class_names=names,
+        flip=dataset.flip,
     )
+    learn = {"dsi": invert_style, "class_tokens": invert_classes}[params.synthetic.prompts]
+    return learn(model, params.invert, lesson, saved)
 
 
 def _read_with_clip(
@@ -184,13 +189,13 @@ def _write_words(
     from synthbridge.diffusion.prompts import learned_prompts, placeholders
     from synthbridge.diffusion.style_token import put_words, save_words
 
-    source, names = params.synthetic.prompts, dataset.class_names
-    words = placeholders(source, params.invert.placeholder, len(names))
+    kind, names = params.synthetic.prompts, dataset.class_names
+    words = placeholders(kind, params.invert.placeholder, len(names))
     tokens = dict(zip(words, learned.vectors, strict=True))
     save_words(unit / STYLE, tokens)
     _write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
     put_words(model.tokenizer, model.text_encoder, tokens)
-    grid = _draw_samples(params, model, learned_prompts(source, names, words))
+    grid = _draw_samples(params, model, learned_prompts(kind, names, words))
     (unit / SAMPLES).write_bytes(encode_png(grid))
 
 

@@ -1,10 +1,7 @@
 """Stage `plan`: a set's volume and prompts become one small file a block: only new ones are made.
 
-A block's file holds `start` and `stop`, its range of image indices in every class, and unless it
-is empty: `class_names`; `guidance_scale`; `styles`, each subset with its token's hash or null;
-`prompts`, a list of candidate prompts for each class, of which `generate` draws one an image. A
-learned style's placeholder stands in its prompts. Where class names were chosen by each seed's own
-shots, `prompts_by_subset` holds such lists for each subset, in place of `prompts`.
+The files are `data.block_plan`'s. Beside them `names.json` says which sense was chosen for each
+ambiguous class name, with all scores.
 """
 
 import argparse
@@ -18,6 +15,7 @@ import numpy as np
 from synthbridge.core.files import hash_file, read_json, write_json
 from synthbridge.core.log import StageLog, progress, say
 from synthbridge.core.settings import Sections
+from synthbridge.data.block_plan import BlockPlan, Prompts, write_block_plan
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import read_image
 from synthbridge.data.synthetic import ALL, check_volume
@@ -42,17 +40,18 @@ COMPOSED = ("contextual", "stylised")  # prompts of the data set's lists
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateParams:
-    """What params.yaml says of a set's prompts."""
+class PlanParams:
+    """What the stage reads of params.yaml."""
 
     dataset: str
     source: str  # of the data set: its lists serve where its own name has none
     synthetic: SyntheticSettings
     placeholder: str  # stands for the style token; of it the words of classes are made
+    images_per_block: int
 
 
 @dataclass(frozen=True)
-class CandidatePaths:
+class PlanInputs:
     """What other stages made, and the folder of prompt files."""
 
     real: Path
@@ -62,17 +61,71 @@ class CandidatePaths:
     prompts: Path
 
 
-class CandidateWriter:
+def plan(params: PlanParams, inputs: PlanInputs, *, out: Path, num_blocks: int) -> None:
+    """Write the plan of each block, `b0.json` and on; blocks above the volume hold nothing.
+
+    Raises:
+        ValueError: if the volume is above the blocks' capacity or no whole number of blocks, if
+            a prompt file is wrong, or a prompt longer than the generator reads.
+    """
+    volume, size = params.synthetic.images_per_class, params.images_per_block
+    log = StageLog("plan", f"{volume} images a class, {size} a block")
+    check_volume(volume, size, num_blocks)
+    real = read_dataset(inputs.real)
+    styles = read_json(inputs.style / "index.json")  # subset -> hash of its words, or null
+    writer = PromptWriter(params, real, inputs)
+    choices = writer.choose_names(list(styles))
+    prompts = {subset: writer.write(chosen) for subset, chosen in choices.items()}
+    writer.check_lengths(prompts.values())
+    for number in range(num_blocks):
+        start, block = number * size, None
+        if start < volume:
+            block = BlockPlan(
+                start=start,
+                stop=start + size,
+                class_names=real.class_names,
+                guidance_scale=params.synthetic.guidance_scale,
+                styles=styles,
+                prompts=prompts,
+                image_strength=params.synthetic.image_strength,
+                starts=_hash_starts(params.synthetic, inputs.style, list(styles)),
+            )
+        write_block_plan(out / f"b{number}.json", block)
+    write_json(out / "names.json", _describe_choices(choices, real.class_names))
+    log.done(f"{num_blocks} block plans", out)
+
+
+def _hash_starts(
+    settings: SyntheticSettings, style: Path, subsets: Sequence[str]
+) -> dict[str, str] | None:
+    """Hash the real images that the images of each subset start from, if they do."""
+    if settings.image_strength is None:
+        return None
+    return {subset: hash_file(style / f"{subset}.tar") for subset in subsets}
+
+
+def _describe_choices(
+    choices: Mapping[str, Chosen], class_names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the choices of each subset by class name, as JSON holds them."""
+    return {
+        subset: {class_names[label]: asdict(choice) for label, choice in chosen.items()}
+        for subset, chosen in choices.items()
+        if chosen
+    }
+
+
+class PromptWriter:
     """Writes the candidate prompts of a set's classes, from lists that are read once."""
 
-    def __init__(self, params: CandidateParams, real: PreparedDataset, paths: CandidatePaths):
+    def __init__(self, params: PlanParams, real: PreparedDataset, inputs: PlanInputs):
         """Read and check the prompt file that the set needs."""
-        self.params, self.settings, self.paths = params, params.synthetic, paths
+        self.params, self.settings, self.inputs = params, params.synthetic, inputs
         self.real, self.class_names = real, real.class_names
         self.lists, self.own = PromptLists(), None
         if self.settings.prompt_file is not None:
             name = self.settings.prompt_file.replace("{dataset}", params.dataset)
-            self.own = read_own_prompts(paths.prompts / name, self.class_names)
+            self.own = read_own_prompts(inputs.prompts / name, self.class_names)
         if self.settings.prompts in COMPOSED or self.settings.class_names == "disambiguated":
             self.lists = self._read_lists()
 
@@ -83,7 +136,7 @@ class CandidateWriter:
             ValueError: if there are none, or none of the kind that is asked for.
         """
         dataset, kind = self.params.dataset, self.settings.prompts
-        path = find_lists(self.paths.prompts, dataset, self.params.source)
+        path = find_lists(self.inputs.prompts, dataset, self.params.source)
         lists = read_lists(path)
         if kind in COMPOSED and not getattr(lists, kind):
             raise ValueError(f"{path} has no pattern below {kind}; docs/prompts.md shows some")
@@ -110,7 +163,7 @@ class CandidateWriter:
 
         with_seeds = {name: 0 if name == ALL else int(name[1:]) for name in subsets}
         with start_accelerator() as accelerator:
-            clip = load_clip(self.paths.clip, accelerator.device)
+            clip = load_clip(self.inputs.clip, accelerator.device)
             return {subset: self._choose(clip, seed) for subset, seed in with_seeds.items()}
 
     def _choose(self, clip: "Clip", seed: int) -> Chosen:
@@ -133,29 +186,30 @@ class CandidateWriter:
             for label in labels
         }
 
-    def write(self, chosen: Mapping[int, Choice]) -> list[list[str]]:
+    def write(self, chosen: Chosen) -> Prompts:
         """Return the candidate prompts of every class; `chosen` renames some."""
         if self.own is not None:
             return self.own
         if self.settings.prompts in LEARNED:
-            source, names = self.settings.prompts, self.class_names
-            words = placeholders(source, self.params.placeholder, len(names))
-            return [[prompt] for prompt in learned_prompts(source, names, words)]
+            kind, names = self.settings.prompts, self.class_names
+            words = placeholders(kind, self.params.placeholder, len(names))
+            return [[prompt] for prompt in learned_prompts(kind, names, words)]
         return [
             self._write_class(name, chosen[label].chosen if label in chosen else name)
             for label, name in enumerate(self.class_names)
         ]
 
     def _write_class(self, name: str, called: str) -> list[str]:
+        """Write the prompts of one class; `called` is its name or a sense of it."""
         superclass = self.settings.superclass
         if self.settings.prompts == "template":
-            kind = "" if superclass is None else f", a type of {superclass}"
-            return template_prompts(called + kind)
+            apposition = "" if superclass is None else f", a type of {superclass}"
+            return template_prompts(called + apposition)
         return compose_prompts(
             self.lists, self.settings.prompts, name, called=called, superclass=superclass
         )
 
-    def check_lengths(self, prompts: Iterable[list[list[str]]]) -> None:
+    def check_lengths(self, prompts: Iterable[Prompts]) -> None:
         """Check that the generator reads every prompt whole, before an hour has gone into others.
 
         The paper's own prompts are left to `generate`, which says the same: the tokenizer would
@@ -171,70 +225,9 @@ class CandidateWriter:
             return
         from synthbridge.diffusion.text import load_tokenizer, tokenize
 
-        tokenizer = load_tokenizer(self.paths.generator)
+        tokenizer = load_tokenizer(self.inputs.generator)
         for per_class in prompts:
             tokenize(tokenizer, [prompt for candidates in per_class for prompt in candidates])
-
-
-def plan(
-    params: CandidateParams,
-    *,
-    images_per_block: int,
-    paths: CandidatePaths,
-    names: Path,
-    blocks: list[Path],
-) -> None:
-    """Write to each file of `blocks` what its block holds; blocks above the volume hold nothing.
-
-    `names` gets the sense that was chosen for each ambiguous class name, with all scores.
-
-    Raises:
-        ValueError: if the volume is above the blocks' capacity or no whole number of blocks, if
-            a prompt file is wrong, or a prompt longer than the generator reads.
-    """
-    volume, size = params.synthetic.images_per_class, images_per_block
-    log = StageLog("plan", f"{volume} images a class, {size} a block")
-    check_volume(volume, size, len(blocks))
-    real = read_dataset(paths.real)
-    styles = read_json(paths.style / "index.json")  # subset -> token's hash, or null
-    writer = CandidateWriter(params, real, paths)
-    choices = writer.choose_names(list(styles))
-    prompts = {subset: writer.write(chosen) for subset, chosen in choices.items()}
-    writer.check_lengths(prompts.values())
-    shared = {"prompts": prompts[ALL]} if list(prompts) == [ALL] else {"prompts_by_subset": prompts}
-    starts = {}  # Real Guidance: subset -> hash of the real images that its images start from
-    if params.synthetic.image_strength is not None:
-        hashes = {subset: hash_file(paths.style / f"{subset}.tar") for subset in styles}
-        starts = {"image_strength": params.synthetic.image_strength, "starts": hashes}
-    for number, path in enumerate(blocks):
-        start = number * size
-        if start >= volume:
-            write_json(path, {"start": 0, "stop": 0})  # the same whatever else changes
-            continue
-        write_json(
-            path,
-            {
-                "start": start,
-                "stop": start + size,
-                "class_names": list(real.class_names),
-                "guidance_scale": params.synthetic.guidance_scale,
-                "styles": styles,
-                **shared,
-                **starts,
-            },
-        )
-    write_json(names, _record(choices, real.class_names))
-    log.done(f"{len(blocks)} block plans", blocks[0].parent)
-
-
-def _record(
-    choices: Mapping[str, Mapping[int, Choice]], class_names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    return {
-        subset: {class_names[label]: asdict(choice) for label, choice in chosen.items()}
-        for subset, chosen in choices.items()
-        if chosen
-    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -248,15 +241,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--num-blocks", type=int, required=True)
     args = parser.parse_args(arguments)
     sections = Sections()
-    plan(
-        CandidateParams(
-            dataset=args.dataset,
-            source=sections.read(str, f"data.{args.dataset}.source"),
-            synthetic=sections.read(SyntheticSettings, f"synthetic.{args.set}"),
-            placeholder=sections.read(str, "invert.placeholder"),
-        ),
+    params = PlanParams(
+        dataset=args.dataset,
+        source=sections.read(str, f"data.{args.dataset}.source"),
+        synthetic=sections.read(SyntheticSettings, f"synthetic.{args.set}"),
+        placeholder=sections.read(str, "invert.placeholder"),
         images_per_block=sections.read(int, "generate.images_per_block"),
-        paths=CandidatePaths(args.real, args.style, args.clip, args.generator, args.prompts),
-        names=args.out / "names.json",
-        blocks=[args.out / f"b{number}.json" for number in range(args.num_blocks)],
     )
+    inputs = PlanInputs(args.real, args.style, args.clip, args.generator, args.prompts)
+    plan(params, inputs, out=args.out, num_blocks=args.num_blocks)

@@ -7,16 +7,18 @@ from synthbridge.core.files import write_json
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.settings import Sections
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.sources.duplicates import (
+from synthbridge.sources.dataset import check_classes
+from synthbridge.sources.inspection import (
+    check_space,
     describe_copies,
     find_copies,
+    inspect_dataset,
     left_out,
     list_copies,
+    summarise_changes,
     without,
 )
-from synthbridge.sources.inspection import check_space, inspect_dataset, summarise_changes
 from synthbridge.sources.loading import load_dataset
-from synthbridge.sources.splits import check_classes
 from synthbridge.sources.writing import write_dataset
 
 
@@ -32,15 +34,7 @@ def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
     check_space(inspections.values(), out)
     if changes := summarise_changes(inspections.values()):
         say(f"  {changes}")
-    counts = write_dataset(
-        dataset,
-        out,
-        flip=params.flip,
-        validation_per_class=params.validation_per_class,
-        seed=params.seed,
-        max_side=params.max_side,
-        imbalance=params.imbalance,
-    )
+    counts = write_dataset(dataset, out, params)
     if copies:
         write_json(out / "duplicates.json", list_copies(copies, names_left_out))
         for line in describe_copies(copies, names_left_out):

@@ -28,14 +28,83 @@ from synthbridge.training.accuracy import top1
 from synthbridge.training.classifier import load_backbone, load_classifier
 from synthbridge.training.cues import one_cue_sets
 from synthbridge.training.features import extract_features, fixed_feature_accuracies
-from synthbridge.training.heads import fresh_head, linear_head
-from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Recipe, predict
+from synthbridge.training.heads import HeadRecipe, fresh_head, linear_head
+from synthbridge.training.images import ImageSet, load_samples
+from synthbridge.training.loop import predict
+from synthbridge.training.recipe import Recipe, make_recipe, recorded_recipe
 from synthbridge.training.settings import ProbeSettings, TrainingSettings
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import load_samples, make_recipe, recorded_recipe
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProbeParams:
+    """What the stage reads of params.yaml."""
+
+    probe: ProbeSettings
+    training: TrainingSettings
+    learning_rates: Sequence[float]  # of linear heads
+    seeds: Sequence[int]
+    sets: Mapping[str, NamedSet]
+
+
+def probe(
+    params: ProbeParams,
+    *,
+    dataset: str,
+    real: Path,
+    backbone: Path,
+    stage_one: Sequence[Path],
+    out: Path,
+    metrics: Path | None = None,
+) -> None:
+    """Write the measures of the backbone and of the stage-one models of all sets to `out`.
+
+    `metrics` is a small file of the same, for git.
+    """
+    log = StageLog("probe", "LEEP, LogME and fixed features of the backbone and stage-one models")
+    with start_accelerator() as accelerator:
+        prepared = read_dataset(real)
+        recipe = make_recipe(params.training, backbone, prepared.flip)
+        prober = Prober(
+            prepared,
+            recipe,
+            Team(accelerator, rank=0, size=1),
+            learning_rates=params.learning_rates,
+            num_epochs=params.probe.num_epochs,
+        )
+        if params.probe.cues:
+            prober.add_cues()
+        found = [(path.name, folder) for path in stage_one for folder in _models(path)]
+        mine = my_share(accelerator, found)
+        rows: list[Row] = []
+        for name, folder in progress(mine, total=len(mine), what="probing", unit="model"):
+            of_set = params.sets[name]
+            about = {"set": name, "method": of_set.method, "shots": of_set.shots}
+            rows += [{**about, **row} for row in probe_stage_one(prober, backbone, folder)]
+        rows = gather_object(rows)
+        if accelerator.is_main_process:
+            rows += probe_backbone(prober, backbone, params.seeds)
+            rows.sort(key=str)  # the same order for any number of processes
+            write_json(out, [{"dataset": dataset, **_rounded(row)} for row in rows])
+            if metrics:
+                write_probe_metrics(metrics, rows)
+    log.done(f"{len(rows)} measures", out)
+
+
+def _models(folder: Path) -> list[Path]:
+    """List the folders of stage-one models of a set, one a name."""
+    return sorted({file.parent for file in folder.glob("*/*.safetensors")})
+
+
+def _rounded(row: Row) -> Row:
+    """Round a row's value to six significant digits: sums in single precision bear no more.
+
+    The further ones depend on the CPU model, for which libraries add in another order, and would
+    make the file, which DVC hashes, another one on another machine.
+    """
+    return {**row, "value": float(f"{row['value']:.6g}")}
 
 
 class Prober:
@@ -52,7 +121,7 @@ class Prober:
     ):
         """Decode the splits; rates and epochs are those of linear heads on frozen features."""
         self.recipe, self.team = recipe, team
-        self.learning_rates, self.num_epochs = learning_rates, num_epochs
+        self.head_recipe = HeadRecipe(recipe.settings, learning_rates, num_epochs)
         self.num_classes = len(dataset.class_names)
         size = recipe.settings.resize_size
         self.images: dict[str, ImageSet] = {
@@ -93,15 +162,8 @@ class Prober:
         self, features: Sequence[dict[str, Tensor]], starts: Sequence[Tensor], seeds: Sequence[int]
     ) -> list[float]:
         """Return the test accuracy of a linear head on the frozen features, for every seed."""
-        return fixed_feature_accuracies(
-            features,
-            self.labels,
-            [start.to(self.team.device) for start in starts],
-            self.recipe.settings,
-            learning_rates=self.learning_rates,
-            num_epochs=self.num_epochs,
-            seeds=seeds,
-        )
+        starts = [start.to(self.team.device) for start in starts]
+        return fixed_feature_accuracies(features, self.labels, starts, self.head_recipe, seeds)
 
     def fresh_heads(self, features: dict[str, Tensor], seeds: Sequence[int]) -> list[Tensor]:
         """Draw a new head for every seed."""
@@ -167,66 +229,6 @@ def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
 
 def _rows(who: Row, measures: dict[str, float]) -> list[Row]:
     return [{**who, "measure": name, "value": value} for name, value in measures.items()]
-
-
-@dataclass(frozen=True)
-class ProbeParams:
-    """What the stage reads of params.yaml."""
-
-    probe: ProbeSettings
-    training: TrainingSettings
-    learning_rates: Sequence[float]  # of linear heads
-    seeds: Sequence[int]
-    sets: Mapping[str, NamedSet]
-
-
-def probe(
-    params: ProbeParams,
-    *,
-    dataset: str,
-    real: Path,
-    backbone: Path,
-    stage_one: Sequence[Path],
-    out: Path,
-    metrics: Path | None = None,
-) -> None:
-    """Write the measures of the backbone and of the stage-one models of all sets to `out`.
-
-    `metrics` is a small file of the same, for git.
-    """
-    log = StageLog("probe", "LEEP, LogME and fixed features of the backbone and stage-one models")
-    with start_accelerator() as accelerator:
-        prepared = read_dataset(real)
-        recipe = make_recipe(params.training, backbone, prepared.flip)
-        prober = Prober(
-            prepared,
-            recipe,
-            Team(accelerator, rank=0, size=1),
-            learning_rates=params.learning_rates,
-            num_epochs=params.probe.num_epochs,
-        )
-        if params.probe.cues:
-            prober.add_cues()
-        found = [(path.name, folder) for path in stage_one for folder in _models(path)]
-        mine = my_share(accelerator, found)
-        rows: list[Row] = []
-        for name, folder in progress(mine, total=len(mine), what="probing", unit="model"):
-            of_set = params.sets[name]
-            about = {"set": name, "method": of_set.method, "shots": of_set.shots}
-            rows += [{**about, **row} for row in probe_stage_one(prober, backbone, folder)]
-        rows = gather_object(rows)
-        if accelerator.is_main_process:
-            rows += probe_backbone(prober, backbone, params.seeds)
-            rows.sort(key=str)  # the same order for any number of processes
-            write_json(out, [{"dataset": dataset, **row} for row in rows])
-            if metrics:
-                write_probe_metrics(metrics, rows)
-    log.done(f"{len(rows)} measures", out)
-
-
-def _models(folder: Path) -> list[Path]:
-    """List the folders of stage-one models of a set, one a name."""
-    return sorted({file.parent for file in folder.glob("*/*.safetensors")})
 
 
 def main(arguments: list[str] | None = None) -> None:

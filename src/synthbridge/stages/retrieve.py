@@ -1,7 +1,7 @@
 """Stage `retrieve`: images of a pool become a set, as the images of a generated set do.
 
-The pool is listed once, its images (or those that captions found) are embedded by CLIP, the best
-of each class are kept, and their ranks are cut into the same blocks as a generated set's images.
+The pool is listed once. CLIP embeds its images, or only those that captions found. The best of each
+class are kept, and their ranks are cut into the same blocks as the images of a generated set.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from synthbridge.clip.image_index import (
 )
 from synthbridge.clip.near_duplicates import MAX_PAIRS, Pair
 from synthbridge.clip.pool import PoolImage, list_images, read_bytes, read_pixels
-from synthbridge.clip.retrieval import ClassHits, choose_images
+from synthbridge.clip.retrieval import ClassHits, Search, choose_images
 from synthbridge.clip.settings import RetrievedSettings
 from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.core.keys import unit_key
@@ -41,9 +41,80 @@ from synthbridge.data.shards import Sample, encode_png, read_image, write_shard
 from synthbridge.data.synthetic import ALL, PlannedShard, block_folders, check_volume, plan_shards
 from synthbridge.prompts.templates import TEMPLATES
 
-TILE, PAIRS_SHOWN, PAIRS_A_ROW = 64, 32, 4  # of the picture of near-duplicates; pixels a side
 IMAGES_PER_UNIT = 5000  # embedded by one process as one unit of work
-CATALOGUE, ABOUT, VECTORS = "catalogue.sqlite", "pool.json", "vectors.npy"
+CATALOGUE, ABOUT, VECTORS = "catalogue.sqlite", "pool.json", "vectors.npy"  # files of units
+TILE, PAIRS_SHOWN, PAIRS_A_ROW = 64, 32, 4  # of the picture of near-duplicates; pixels a side
+
+
+@dataclass(frozen=True)
+class RetrieveParams:
+    """What the stage reads of params.yaml."""
+
+    retrieved: RetrievedSettings
+    images_per_block: int
+    classes_per_shard: int
+
+
+def retrieve(
+    params: RetrieveParams,
+    *,
+    real: Path,
+    pool: Path,
+    clip: Path,
+    blocks: Sequence[Path],
+    record: Path,
+) -> None:
+    """Write the shards of every block, and to `record` what was found, kept and left out.
+
+    Raises:
+        ValueError: if the pool is none, or no class finds an image.
+    """
+    settings = params.retrieved
+    folder = Path(settings.pool) if settings.pool else pool
+    log = StageLog(
+        "retrieve",
+        f"{settings.images_per_class} images a class by {settings.search} from {folder}",
+    )
+    check_volume(settings.images_per_class, params.images_per_block, len(blocks))
+    dataset = read_dataset(real)
+    words = class_words(settings.queries, dataset.class_names)
+    test = [*dataset.samples("test"), *dataset.extra_test_samples()]
+    with start_accelerator() as accelerator:
+        model = load_clip(clip, accelerator.device)
+        embedder = Embedder(accelerator, model, hash_folder(clip))
+        listed = list_pool(accelerator, folder)
+        search = search_pool(settings, words, listed, embedder)
+        test_vectors = embedder.embed(
+            lambda row: np.asarray(read_image(test[row])), range(len(test)), real=hash_folder(real)
+        )
+        if not search:
+            return  # the first process alone chooses and writes
+        results, pairs = choose_images(search, test_vectors, settings)
+        about = {"search": settings.search, "pool": listed.fingerprint, "clip": embedder.clip_hash}
+        found = RetrievedImages(listed, dataset, test, results, settings.images_per_class, about)
+        count = _write_blocks(params, found, blocks)
+        _write_record(found, record)
+        shown = [(search.rows[pair.query], pair) for pair in pairs[:MAX_PAIRS]]
+        _write_pairs(found, shown, record)
+    _say_holes(found)
+    log.done(f"{count} images without {len(pairs)} near-duplicates of test", record.parent)
+
+
+def class_words(
+    queries: Mapping[str, Sequence[str]], class_names: Sequence[str]
+) -> list[Sequence[str]]:
+    """Return what each class is called: its name, or what the user says instead.
+
+    Raises:
+        ValueError: if `queries` names a class that is none.
+    """
+    for name in queries:
+        if name not in class_names:
+            raise ValueError(
+                f"queries has words for '{name}', which is no class of the data set; "
+                f"choose from {', '.join(class_names)}"
+            )
+    return [queries.get(name, [name]) for name in class_names]
 
 
 @dataclass(frozen=True)
@@ -85,9 +156,8 @@ def list_pool(accelerator: Accelerator, folder: Path) -> ListedPool:
     return ListedPool(folder, Catalogue(unit / CATALOGUE), fingerprint)
 
 
-def _hashed(
-    images: Iterator[PoolImage], update: Callable[[bytes], None]
-) -> Iterator[PoolImage]:  # fmt: skip
+def _hashed(images: Iterator[PoolImage], update: Callable[[bytes], None]) -> Iterator[PoolImage]:
+    """Pass the images on; `update` takes what is known of each."""
     for image in images:
         update(repr((image.key, image.caption, image.size)).encode())
         yield image
@@ -122,8 +192,8 @@ class Embedder:
             )
             for start, part in parts.items()
         }
-        done = lambda start: paths[start].is_dir()  # noqa: E731
-        for start in share_units(self.accelerator, list(parts), done):
+        missing = share_units(self.accelerator, list(parts), lambda start: paths[start].is_dir())
+        for start in missing:
             vectors = _embed(self.clip, read, parts[start])
             with whole_unit(paths[start]) as unit:
                 np.save(unit / VECTORS, vectors)
@@ -145,16 +215,6 @@ def _embed(clip: Clip, read: Callable[[int], np.ndarray], rows: Sequence[int]) -
     vectors = clip.embed_images(images())
     vectors[broken] = 0
     return vectors
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a search found."""
-
-    found: list[dict[int, str]]  # for each class, by the image's row, the query that found it
-    rows: list[int]  # of all images found, ascending
-    vectors: np.ndarray  # (N, D) theirs
-    texts: list[np.ndarray]  # for each class, (T, D)
 
 
 def search_pool(
@@ -216,20 +276,10 @@ def _make_index(vectors: np.ndarray | None, pool: ListedPool, embedder: Embedder
     )
     if not unit.is_dir():
         assert vectors is not None
+        index = build_index(vectors)
         with whole_unit(unit) as partial:
-            write_index(
-                partial, build_index(vectors), clip=embedder.clip_hash, pool=pool.fingerprint
-            )  # fmt: skip
+            write_index(partial, index, clip=embedder.clip_hash, pool=pool.fingerprint)
     return unit
-
-
-@dataclass(frozen=True)
-class RetrieveParams:
-    """What the stage reads of params.yaml."""
-
-    retrieved: RetrievedSettings
-    images_per_block: int
-    classes_per_shard: int
 
 
 @dataclass(frozen=True)
@@ -240,84 +290,21 @@ class RetrievedImages:
     dataset: PreparedDataset
     test: list[Sample]  # what no set may hold: the test images, then the extra ones
     results: list[ClassHits]
+    wanted: int  # images of each class that the set should hold
     about: dict[str, str]  # the search and what decided it
 
     def by_class(self) -> Iterator[tuple[str, ClassHits]]:
         """Yield each class's name and result."""
         yield from zip(self.dataset.class_names, self.results, strict=True)
 
-
-def retrieve(
-    params: RetrieveParams,
-    *,
-    real: Path,
-    pool: Path,
-    clip: Path,
-    blocks: Sequence[Path],
-    record: Path,
-) -> None:
-    """Write the shards of every block, and to `record` what was found, kept and left out.
-
-    Raises:
-        ValueError: if the pool is none, or no class finds an image.
-    """
-    settings = params.retrieved
-    folder = Path(settings.pool) if settings.pool else pool
-    log = StageLog(
-        "retrieve",
-        f"{settings.images_per_class} images a class by {settings.search} from {folder}",
-    )
-    check_volume(settings.images_per_class, params.images_per_block, len(blocks))
-    dataset = read_dataset(real)
-    words = class_words(settings.queries, dataset.class_names)
-    test = [*dataset.samples("test"), *dataset.extra_test_samples()]
-    with start_accelerator() as accelerator:
-        model = load_clip(clip, accelerator.device)
-        embedder = Embedder(accelerator, model, hash_folder(clip))
-        listed = list_pool(accelerator, folder)
-        search = search_pool(settings, words, listed, embedder)
-        test_vectors = embedder.embed(
-            lambda row: np.asarray(read_image(test[row])), range(len(test)), real=hash_folder(real)
-        )
-        if not search:
-            return  # the first process alone writes
-        results, pairs = choose_images(
-            search.found, search.rows, search.vectors, search.texts, test_vectors,
-            duplicates_above=settings.duplicates_above,
-            keep_fraction=settings.keep_fraction,
-            cap=settings.cap,
-        )  # fmt: skip
-        about = {"search": settings.search, "pool": listed.fingerprint, "clip": embedder.clip_hash}
-        found = RetrievedImages(listed, dataset, test, results, about)
-        count = _write_blocks(params, found, blocks)
-        _write_record(settings, found, record)
-        shown = [(search.rows[pair.query], pair) for pair in pairs[:MAX_PAIRS]]
-        _write_pairs(found, shown, record)
-    say_holes(settings.images_per_class, found)
-    log.done(f"{count} images without {len(pairs)} near-duplicates of test", record.parent)
-
-
-def class_words(
-    queries: Mapping[str, Sequence[str]], class_names: Sequence[str]
-) -> list[Sequence[str]]:
-    """Return what each class is called: its name, or what the user says instead.
-
-    Raises:
-        ValueError: if `queries` names a class that is none.
-    """
-    for name in queries:
-        if name not in class_names:
-            raise ValueError(
-                f"queries has words for '{name}', which is no class of the data set; "
-                f"choose from {', '.join(class_names)}"
-            )
-    return [queries.get(name, [name]) for name in class_names]
+    def taken(self) -> dict[str, int]:
+        """Count the images of each class that the set holds, by its name."""
+        return {name: min(self.wanted, len(hits.kept)) for name, hits in self.by_class()}
 
 
 def _write_blocks(params: RetrieveParams, found: RetrievedImages, blocks: Sequence[Path]) -> int:
     """Cut the ranks into blocks, as the indices of a generated set; returns the images."""
-    wanted, num_images = params.retrieved.images_per_class, 0
-    taken = {name: min(wanted, len(hits.kept)) for name, hits in found.by_class()}
+    wanted, num_images = found.wanted, 0
     for number, block in enumerate(blocks):
         start = number * params.images_per_block
         stop = min(start + params.images_per_block, wanted)
@@ -332,7 +319,7 @@ def _write_blocks(params: RetrieveParams, found: RetrievedImages, blocks: Sequen
                 count += write_shard(block / shard.name, samples)
         write_json(
             block / "index.json",
-            {"num_images": count, "retrieved": {"wanted": wanted, "taken": taken}},
+            {"num_images": count, "retrieved": {"wanted": wanted, "taken": found.taken()}},
         )
         num_images += count
     return num_images
@@ -361,9 +348,9 @@ def _samples(found: RetrievedImages, shard: PlannedShard) -> Iterator[dict[str, 
             }
 
 
-def _write_record(settings: RetrievedSettings, found: RetrievedImages, record: Path) -> None:
+def _write_record(found: RetrievedImages, record: Path) -> None:
     """Write what became of the images that each class found."""
-    catalogue = found.pool.catalogue
+    catalogue, taken = found.pool.catalogue, found.taken()
     classes = [
         {
             "class_name": name,
@@ -372,7 +359,7 @@ def _write_record(settings: RetrievedSettings, found: RetrievedImages, record: P
             "unreadable": hits.num_unreadable,
             "near_duplicates_of_test": hits.num_duplicates,
             "kept": len(hits.kept),
-            "taken": min(settings.images_per_class, len(hits.kept)),
+            "taken": taken[name],
         }
         for name, hits in found.by_class()
     ]
@@ -385,9 +372,15 @@ def _write_pairs(found: RetrievedImages, pairs: Sequence[tuple[int, Pair]], reco
     rows = []
     for row, pair in pairs:
         image, sample = found.pool.catalogue.image(row), found.test[pair.reference]
-        rows.append({"pool_key": image.key, "caption": image.caption,
-                     "test": sample.record["name"], "similarity": round(pair.similarity, 4),
-                     "class_name": sample.record["class_name"]})  # fmt: skip
+        rows.append(
+            {
+                "pool_key": image.key,
+                "caption": image.caption,
+                "test": sample.record["name"],
+                "similarity": round(pair.similarity, 4),
+                "class_name": sample.record["class_name"],
+            }
+        )
     write_json(record / "near_duplicates.json", rows)
     tiles = []
     for row, pair in pairs[:PAIRS_SHOWN]:
@@ -395,8 +388,8 @@ def _write_pairs(found: RetrievedImages, pairs: Sequence[tuple[int, Pair]], reco
         tiles.append(np.concatenate([_tile(pixels) for pixels in alike], axis=1))
     if tiles:
         tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % PAIRS_A_ROW)
-        lines = [np.concatenate(tiles[i : i + PAIRS_A_ROW], axis=1)
-                 for i in range(0, len(tiles), PAIRS_A_ROW)]  # fmt: skip
+        starts = range(0, len(tiles), PAIRS_A_ROW)
+        lines = [np.concatenate(tiles[start : start + PAIRS_A_ROW], axis=1) for start in starts]
         (record / "near_duplicates.png").write_bytes(encode_png(np.concatenate(lines)))
 
 
@@ -405,12 +398,13 @@ def _tile(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(ImageOps.fit(Image.fromarray(pixels), (TILE, TILE)))
 
 
-def say_holes(wanted: int, found: RetrievedImages) -> None:
+def _say_holes(found: RetrievedImages) -> None:
     """Name the classes that have no image, or fewer than wanted."""
+    wanted = found.wanted
     short = {name: len(hits.kept) for name, hits in found.by_class() if len(hits.kept) < wanted}
     empty = [name for name, count in short.items() if not count]
     if empty:
-        say(f"  no image for {', '.join(empty)}; the others go on (queries gives other words)")
+        say(f"  no image for {', '.join(empty)} (queries gives other words); the others have some")
     fewer = [f"{name} {count}" for name, count in short.items() if count]
     if fewer:
         say(f"  fewer than {wanted} images for some classes: {', '.join(fewer)}")
@@ -424,12 +418,17 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
     parser.add_argument("--num-blocks", type=int, required=True)
-    args = vars(parser.parse_args(arguments))
-    args["blocks"] = block_folders(args["blocks"], args.pop("num_blocks"))
+    args = parser.parse_args(arguments)
     sections = Sections()
-    params = RetrieveParams(
-        retrieved=sections.read(RetrievedSettings, f"retrieved.{args.pop('set')}"),
-        images_per_block=sections.read(int, "generate.images_per_block"),
-        classes_per_shard=sections.read(int, "generate.classes_per_shard"),
+    retrieve(
+        RetrieveParams(
+            retrieved=sections.read(RetrievedSettings, f"retrieved.{args.set}"),
+            images_per_block=sections.read(int, "generate.images_per_block"),
+            classes_per_shard=sections.read(int, "generate.classes_per_shard"),
+        ),
+        real=args.real,
+        pool=args.pool,
+        clip=args.clip,
+        blocks=block_folders(args.blocks, args.num_blocks),
+        record=args.record,
     )
-    retrieve(params, **args)

@@ -26,18 +26,14 @@ from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.manifests import Shots
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
-from synthbridge.training.arms import ArmData, held_out_accuracy, train_arm
+from synthbridge.training.arms import ArmData, ArmTraining, held_out_accuracy, train_arm
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import DivergedError, Recipe
+from synthbridge.training.images import ImageSet, load_samples
+from synthbridge.training.loop import DivergedError
+from synthbridge.training.recipe import Recipe, make_recipe, measured_recipe
 from synthbridge.training.settings import LegSettings, RealLegSettings, TrainingSettings
+from synthbridge.training.sharing import share_trainings
 from synthbridge.training.team import Team
-from synthbridge.training.trainings import (
-    load_samples,
-    make_recipe,
-    measured_recipe,
-    share_trainings,
-)
 
 VANILLA = (LegSettings(train_on="real"),)
 RECORD = "record.json"
@@ -134,23 +130,21 @@ class Tester:
                 write_json(unit / RECORD, {"accuracy": accuracy})
 
     def _train(self, trial: Trial) -> tuple[nn.Module, Recipe]:
-        num_classes = len(self.dataset.class_names)
-        real = self._load(self.dataset.train_samples(trial.shots, trial.seed))
-        recipe = measured_recipe(self.recipe, real, None)
-        start = self.params.training.start
-        trained = train_arm(
-            VANILLA,
-            load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed, start=start),
-            ArmData(real, None, num_classes),
-            recipe,
+        arm = ArmTraining(
+            legs=VANILLA,
             learning_rate=trial.learning_rate,
             real_leg=self.params.real_leg,
             stage_one={},
             is_few_shot=trial.shots != "full",
             seed=trial.seed,
-            team=self.team,
         )
-        return trained.model, recipe
+        num_classes = len(self.dataset.class_names)
+        start = self.params.training.start
+        model = load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed, start=start)
+        real = self._load(self.dataset.train_samples(trial.shots, trial.seed))
+        recipe = measured_recipe(self.recipe, real, None)
+        train_arm(arm, model, ArmData(real, None, num_classes), recipe, self.team)
+        return model, recipe
 
 
 def choose_rate(trials: Sequence[Trial], shots: Shots, split: str) -> dict:

@@ -1,9 +1,9 @@
 """Stage `tune_clip`: zero-shot CLIP, and a linear classifier tuned on its frozen features.
 
-Another model than the backbone, beside which the report sets it apart. Without a synthetic set:
-clip_zero_shot, which sees no image, and clip_vanilla, tuned on the real shots. With a set:
+CLIP is another model than the backbone, so the report shows these arms apart. Without a synthetic
+set: clip_zero_shot, which sees no image, and clip_vanilla, tuned on the real shots. With a set:
 clip_mixed (both in one step) and clip_bridged (synthetic images first, then real ones), and as
-controls clip_synthetic_only and clip_vanilla_equal_steps, for as many steps as clip_bridged.
+controls clip_synthetic_only and clip_vanilla_equal_steps, tuned for as many steps as clip_bridged.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from synthbridge.clip.embedding import Clip, load_clip
 from synthbridge.clip.settings import ClipTuningSettings
 from synthbridge.clip.shard_embeddings import embed_shards
-from synthbridge.clip.tuning import Source, Tuned, probabilities, tune, zero_shot_weights
+from synthbridge.clip.tuning import Tuned, TuningImages, probabilities, tune, zero_shot_weights
 from synthbridge.core.files import hash_folder, write_json
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import start_accelerator
@@ -121,7 +121,7 @@ class Tuner:
         for shots, seed in self._cells():
             real = self._real(shots, seed)
             size = settings.synthetic_batch_size
-            synthetic = self.source(synthetic_samples(blocks, seed, kept), size)
+            synthetic = self.images(synthetic_samples(blocks, seed, kept), size)
             # Epochs are counted on the synthetic images, as in He et al.'s code.
             mixed = tune(self.zero_shot, [synthetic, real], settings, seed=seed)
             # Reconstruction: both legs have the stated epochs and rate.
@@ -145,15 +145,15 @@ class Tuner:
     def _cells(self) -> list[tuple[Shots, int]]:
         return [(shots, seed) for shots in self.params.shots for seed in self.params.seeds]
 
-    def _real(self, shots: Shots, seed: int) -> Source:
+    def _real(self, shots: Shots, seed: int) -> TuningImages:
         samples = self.dataset.train_samples(shots, seed)
-        return self.source(samples, self.params.tuning.real_batch_size)
+        return self.images(samples, self.params.tuning.real_batch_size)
 
-    def source(self, samples: Sequence[Sample], batch_size: int) -> Source:
+    def images(self, samples: Sequence[Sample], batch_size: int) -> TuningImages:
         """Put images together with their features and labels, on the device."""
         features = torch.from_numpy(self.features(samples)).to(self.device)
         labels = torch.tensor([sample.label for sample in samples], device=self.device)
-        return Source(features, labels, batch_size)
+        return TuningImages(features, labels, batch_size)
 
     def features(self, samples: Sequence[Sample]) -> np.ndarray:
         """Return what CLIP sees in `samples`: (N, D) float32, unit vectors.
@@ -173,9 +173,9 @@ class Publisher:
     def __init__(self, tuner: Tuner, labels: Mapping[str, str | None], results: Path):
         """Embed the test images, and those of the extra test set where there is one."""
         self.tuner, self.labels, self.results = tuner, labels, results
-        self.test = tuner.source(tuner.dataset.samples("test"), 1)
+        self.test = tuner.images(tuner.dataset.samples("test"), 1)
         extra = tuner.dataset.extra_test_samples()
-        self.extra = tuner.source(extra, 1) if extra else None
+        self.extra = tuner.images(extra, 1) if extra else None
 
     def write(self, run: ClipTuning) -> dict[str, Any]:
         """Write one run's record and predictions; return the record."""

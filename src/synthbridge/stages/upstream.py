@@ -1,14 +1,14 @@
 """Stage `upstream`: the pool and the pretrained models that everything else starts from.
 
-A model that params.yaml takes from the hub or from a file is fetched first. The others are the
-miniature world's, made in three rounds; what stands in one line is made side by side:
+The stage first fetches the models that params.yaml takes from the hub or from a file. It makes the
+others, the miniature world's, in three rounds; what stands in one line is made side by side:
 
     pool        its shards
     CLIP        VAE          each from the pool
     generator   backbone     a UNet for the VAE's latents and CLIP's text tower; letters alone
 
-Every model trains on one thread of one process, for its sums are then the same on any machine;
-two small models beside each other also take a third less time than two threads on one at a time.
+Every model trains in one thread of one process, so that its sums are the same on any machine. Two
+small models side by side also take a third less time than two threads on one at a time.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
-from synthbridge.core.files import hash_folder, write_json
+from synthbridge.core.files import hash_folder, whole_folder, write_json
 from synthbridge.core.keys import unit_key
 from synthbridge.core.log import StageLog
 from synthbridge.core.processes import share_units, start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
-from synthbridge.upstream import backbone
-from synthbridge.upstream.backbone_file import store_file
-from synthbridge.upstream.folders import whole_folder
-from synthbridge.upstream.miniature import make_backbone, make_clip, make_generator, make_vae
+from synthbridge.upstream.backbone import write_backbone
+from synthbridge.upstream.clip import write_clip
+from synthbridge.upstream.generator import write_generator, write_vae
+from synthbridge.upstream.given_backbone import check_model, hub_repository, store_file
 from synthbridge.upstream.pool import CLASS_NAMES, count_shards, read_pool, write_pool_shard
 from synthbridge.upstream.settings import (
     BackboneFile,
@@ -61,7 +61,7 @@ def upstream(params: UpstreamSettings, *, out: Path) -> None:
     """Write the folders pool, clip, generator and backbone below `out`."""
     log = StageLog("upstream", "; ".join(_describe(params)))
     if isinstance(params.backbone, BackboneSettings):
-        backbone.check_model(params.backbone.model)
+        check_model(params.backbone.model)
     with start_accelerator(cpu=True) as accelerator:
         _fetch(accelerator, params, out)  # first: what cannot be had stops the run here
         if params.pool:
@@ -117,7 +117,7 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
     layout = {"generator": layouts.GENERATOR, "clip": layouts.CLIP, "backbone": layouts.BACKBONE}
     return {
         name: hub.Wanted(
-            f"upstream.{name}", backbone.hub_repository(value.hub), value.revision, layout[name]
+            f"upstream.{name}", hub_repository(value.hub), value.revision, layout[name]
         )
         for name, value in named.items()
     }
@@ -149,26 +149,20 @@ def _make_models(
     if isinstance(params.clip, ClipSettings):
         of_clip = params.clip.model_dump()
         first["clip"] = _unit(
-            make_clip, params.clip, read, decides={"clip": of_clip, "pool": drawn}
+            write_clip, params.clip, read, decides={"clip": of_clip, "pool": drawn}
         )
-    if isinstance(params.generator, GeneratorSettings):  # clip is the miniature's too: settings
+    if isinstance(params.generator, GeneratorSettings):  # then clip is the miniature's: settings.py
         of_vae = params.generator.model_dump(include={"vae", "seed"})
-        vae = _unit(make_vae, params.generator, read, decides={"vae": of_vae, "pool": drawn})
-        first["vae"], tower = vae, first["clip"]
-        last["generator"] = _unit(
-            make_generator,
-            params.generator,
-            read,
-            vae.path,
-            tower.path,
-            decides={
-                "generator": params.generator.model_dump(),
-                "parts": [vae.path.name, tower.path.name],
-            },
+        first["vae"] = _unit(
+            write_vae, params.generator, read, decides={"vae": of_vae, "pool": drawn}
         )
+        parts = [first["vae"].path, first["clip"].path]
+        of_generator = params.generator.model_dump()
+        decides = {"generator": of_generator, "parts": [part.name for part in parts]}
+        last["generator"] = _unit(write_generator, params.generator, read, *parts, decides=decides)
     if isinstance(params.backbone, BackboneSettings):
         of_letters = params.backbone.model_dump()
-        last["backbone"] = _unit(make_backbone, params.backbone, decides={"backbone": of_letters})
+        last["backbone"] = _unit(write_backbone, params.backbone, decides={"backbone": of_letters})
     missing = [
         [name for name, unit in units.items() if not unit.path.is_dir()] for units in (first, last)
     ]

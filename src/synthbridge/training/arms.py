@@ -10,8 +10,9 @@ from torch import nn
 from synthbridge.training.auxiliary_norm import require_norms
 from synthbridge.training.classifier import freeze_units, renew_head, set_train_mode
 from synthbridge.training.images import ImageSet
-from synthbridge.training.loop import Curve, Recipe, predict, train
+from synthbridge.training.loop import Curve, Leg, predict, train
 from synthbridge.training.mixture import Mixture
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.schedule import num_batches
 from synthbridge.training.settings import (
     LegSettings,
@@ -22,9 +23,21 @@ from synthbridge.training.settings import (
 from synthbridge.training.team import Team
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArmTraining:
+    """How an arm is trained in one run, its images aside."""
+
+    legs: Sequence[LegSettings]  # the first one may name the stage-one model that the run starts as
+    learning_rate: float  # the peak, of every leg that trains
+    real_leg: RealLegSettings  # epochs of legs on real images
+    stage_one: Mapping[str, StageOneSettings]  # by name, for their numbers of steps
+    is_few_shot: bool  # chooses the number of epochs
+    seed: int  # decides every draw
+
+
 @dataclass(frozen=True)
 class ArmData:
-    """The images that a run trains on, on its device."""
+    """The images that a run trains on, on its device; never a validation or test image."""
 
     real: ImageSet  # all training images, or the k shots
     mixed: ImageSet | None  # the same, and the synthetic images behind them
@@ -35,6 +48,13 @@ class ArmData:
         """The synthetic images alone."""
         assert self.mixed is not None
         return self.mixed.tail(len(self.real))
+
+    def of_leg(self, leg: LegSettings) -> ImageSet:
+        """Return the images that a leg trains on."""
+        if leg.train_on == "real":
+            return self.real
+        assert self.mixed is not None
+        return self.synthetic if leg.train_on == "synthetic" else self.mixed
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,51 @@ class TrainedArm:
     num_train: int  # images in the last leg; 0 where no leg trains
 
 
+def train_arm(
+    arm: ArmTraining, model: nn.Module, data: ArmData, recipe: Recipe, team: Team
+) -> TrainedArm:
+    """Train `model` in place through the legs of an arm.
+
+    Args:
+        arm: the legs, and how they are trained.
+        model: what the first leg starts from.
+        data: what the run may see.
+        recipe: what all legs share.
+        team: the processes that train this arm together.
+
+    Raises:
+        DivergedError: if training diverges.
+    """
+    gradient_steps = sum(
+        arm.stage_one[leg.stage_one].num_steps for leg in arm.legs if leg.stage_one
+    )
+    curve, num_train = Curve(), 0
+    trained_legs = [leg for leg in arm.legs if leg.train_on]
+    seeds = leg_seeds(arm.seed, len(trained_legs))
+    for leg, seed in zip(trained_legs, seeds, strict=True):
+        if leg.fresh_head:
+            renew_head(model, data.num_classes, seed)
+        freeze_units(model, leg.frozen_units)
+        images = data.of_leg(leg)
+        num_steps = _num_steps(arm, leg, len(data.real), recipe.settings.batch_size)
+        course = Leg(
+            num_steps=num_steps,
+            learning_rate=arm.learning_rate,
+            seed=seed,
+            mixup=leg.mixup,
+            mixture=_mixture(leg, data),
+        )
+        curve = train(model, images, recipe, course, team)
+        gradient_steps, num_train = gradient_steps + num_steps, len(images)
+    return TrainedArm(model, curve, gradient_steps, num_train)
+
+
+def _num_steps(arm: ArmTraining, leg: LegSettings, num_real: int, batch_size: int) -> int:
+    """Return the gradient steps of a leg in a run with `num_real` real images."""
+    longer = arm.stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0
+    return real_leg_steps(num_real, arm.is_few_shot, arm.real_leg, batch_size) + longer
+
+
 def real_leg_steps(num_real: int, is_few_shot: bool, real_leg: RealLegSettings, batch: int) -> int:
     """Return the gradient steps of a leg in a run with `num_real` real images.
 
@@ -57,77 +122,21 @@ def real_leg_steps(num_real: int, is_few_shot: bool, real_leg: RealLegSettings, 
     return epochs * num_batches(num_real, batch)
 
 
-def train_arm(
-    legs: Sequence[LegSettings],
-    model: nn.Module,
-    data: ArmData,
-    recipe: Recipe,
-    *,
-    learning_rate: float,
-    real_leg: RealLegSettings,
-    stage_one: Mapping[str, StageOneSettings],
-    is_few_shot: bool,
-    seed: int,
-    team: Team,
-) -> TrainedArm:
-    """Train `model` in place through the legs of an arm.
-
-    Args:
-        legs: what to do; the first one may name the stage-one model that `model` is.
-        model: what the first leg starts from.
-        data: what the run may see; never a validation or test image.
-        recipe: what all legs share.
-        learning_rate: the peak, of every leg that trains.
-        real_leg: epochs of legs on real images.
-        stage_one: the stage-one settings by name, for their numbers of steps.
-        is_few_shot: chooses the number of epochs.
-        seed: decides every draw.
-        team: the processes that train this arm together.
-
-    Raises:
-        DivergedError: if training diverges.
-    """
-    steps_before = sum(stage_one[leg.stage_one].num_steps for leg in legs if leg.stage_one)
-    trained_legs = [leg for leg in legs if leg.train_on]
-    num_steps = [
-        real_leg_steps(len(data.real), is_few_shot, real_leg, recipe.settings.batch_size)
-        + (stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0)
-        for leg in trained_legs
-    ]
-    curve = _train_legs(model, trained_legs, num_steps, data, recipe, learning_rate, seed, team)
-    num_train = len(_leg_images(trained_legs[-1], data)) if trained_legs else 0
-    return TrainedArm(model, curve, steps_before + sum(num_steps), num_train)
+def leg_seeds(seed: int, num_legs: int) -> list[int]:
+    """Draw one seed a leg from the run's seed."""
+    return [int(value) for value in np.random.SeedSequence(seed).generate_state(num_legs)]
 
 
-def _train_legs(
-    model: nn.Module,
-    legs: Sequence[LegSettings],
-    num_steps: Sequence[int],
-    data: ArmData,
-    recipe: Recipe,
-    rate: float,
-    seed: int,
-    team: Team,
-) -> Curve:
-    """Train `model` in place through `legs`; return the curve of the last one."""
-    curve = Curve()
-    for index, (leg, count) in enumerate(zip(legs, num_steps, strict=True)):
-        leg_seed = leg_seeds(seed, len(legs))[index]
-        if leg.fresh_head:
-            renew_head(model, data.num_classes, leg_seed)
-        freeze_units(model, leg.frozen_units)
-        curve = train(
-            model,
-            _leg_images(leg, data),
-            recipe,
-            num_steps=count,
-            learning_rate=rate,
-            mixup=leg.mixup,
-            seed=leg_seed,
-            team=team,
-            mixture=_mixture(leg, data),
-        )
-    return curve
+def _mixture(leg: LegSettings, data: ArmData) -> Mixture | None:
+    """Return how a mixed leg treats real and synthetic images; None for other legs."""
+    if leg.train_on != "mixed":
+        return None
+    return Mixture(
+        num_real=len(data.real),
+        synthetic_fraction=leg.synthetic_fraction,
+        synthetic_weight=leg.synthetic_weight,
+        auxiliary_norm=leg.auxiliary_norm,
+    )
 
 
 def check_arms(
@@ -152,31 +161,6 @@ def check_arms(
                     require_norms(model)
             except ValueError as error:
                 raise ValueError(f"arm '{name}', leg {number + 1}: {error}") from None
-
-
-def leg_seeds(seed: int, num_legs: int) -> list[int]:
-    """Draw one seed a leg from the run's seed."""
-    return [int(value) for value in np.random.SeedSequence(seed).generate_state(num_legs)]
-
-
-def _leg_images(leg: LegSettings, data: ArmData) -> ImageSet:
-    """Return the images that a leg trains on."""
-    if leg.train_on == "real":
-        return data.real
-    assert data.mixed is not None
-    return data.synthetic if leg.train_on == "synthetic" else data.mixed
-
-
-def _mixture(leg: LegSettings, data: ArmData) -> Mixture | None:
-    """Return how a mixed leg treats real and synthetic images; None for other legs."""
-    if leg.train_on != "mixed":
-        return None
-    return Mixture(
-        num_real=len(data.real),
-        synthetic_fraction=leg.synthetic_fraction,
-        synthetic_weight=leg.synthetic_weight,
-        auxiliary_norm=leg.auxiliary_norm,
-    )
 
 
 def held_out_accuracy(model: nn.Module, images: ImageSet, recipe: Recipe, team: Team) -> float:

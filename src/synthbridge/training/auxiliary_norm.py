@@ -21,10 +21,8 @@ class AuxiliaryNorm(nn.Module):
         self.real = norm
         self.synthetic = copy.deepcopy(norm)
         self.num_real = 0  # rows of the coming batch, of this process
-        self.in_all: tuple[int, int] = (
-            0,
-            0,
-        )  # real and synthetic rows of the batch over all processes
+        # Real and synthetic rows of the batch over all processes.
+        self.in_all: tuple[int, int] = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W), each part with its own norm; in a test all with the real one."""
@@ -32,9 +30,8 @@ class AuxiliaryNorm(nn.Module):
             return self.real(x)
         parts = x.split([self.num_real, len(x) - self.num_real])
         norms = (self.real, self.synthetic)
-        return torch.cat(
-            [_normalise(*pair) for pair in zip(norms, parts, self.in_all, strict=True)]
-        )
+        both = zip(norms, parts, self.in_all, strict=True)
+        return torch.cat([_normalise(norm, part, num_images) for norm, part, num_images in both])
 
 
 def _normalise(norm: nn.Module, part: Tensor, num_images: int) -> Tensor:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synthbridge.training.heads import head_accuracies, train_heads
+from synthbridge.training.heads import HeadRecipe, head_accuracies, train_heads
 from synthbridge.training.images import ImageSet, centre_crop
-from synthbridge.training.loop import TEST_BATCH, Recipe
-from synthbridge.training.settings import TrainingSettings
+from synthbridge.training.loop import TEST_BATCH
+from synthbridge.training.recipe import Recipe
 
 
 @torch.inference_mode()
@@ -30,10 +30,7 @@ def fixed_feature_accuracies(
     features: Sequence[Mapping[str, Tensor]],
     labels: Mapping[str, Tensor],
     starts: Sequence[Tensor],
-    settings: TrainingSettings,
-    *,
-    learning_rates: Sequence[float],
-    num_epochs: int,
+    recipe: HeadRecipe,
     seeds: Sequence[int],
 ) -> list[float]:
     """Return the test accuracy of linear heads on frozen features (Bridged, table 6), run by run.
@@ -45,20 +42,11 @@ def fixed_feature_accuracies(
         features: of each run: of the splits train, validation and test, each (N, D).
         labels: of the same splits, each (N,).
         starts: the head that each run starts from, (C, D + 1).
-        settings: batch size, momentum and weight decay, as of every leg.
-        learning_rates: peaks to choose from.
-        num_epochs: passes over the training images.
+        recipe: how the heads are trained; its rates are those to choose from.
         seeds: one a run, which draws its batches.
     """
-    heads = train_heads(
-        [splits["train"] for splits in features],
-        labels["train"],
-        starts,
-        settings,
-        learning_rates=learning_rates,
-        num_epochs=num_epochs,
-        seeds=seeds,
-    )
+    train = [splits["train"] for splits in features]
+    heads = train_heads(train, labels["train"], starts, recipe, seeds)
     accuracies = {
         split: head_accuracies(heads, [splits[split] for splits in features], labels[split])
         for split in ("validation", "test")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from synthbridge.data.shards import Sample, read_square
+
 Read = Callable[[Any, int], np.ndarray]  # (image, size) -> (size, size, 3) uint8
 MEASURED_AT_ONCE = 256  # images: bounds the memory of a measurement
 
@@ -103,6 +105,19 @@ def load_images(
     return ImageSet(on_demand.decode_all().to(device), targets)
 
 
+def load_samples(samples: Sequence[Sample], size: int, device: torch.device) -> ImageSet:
+    """Decode samples into memory; above SYNTHBRIDGE_CACHE_GIB (16) they stay in their shards."""
+    limit = float(os.environ.get("SYNTHBRIDGE_CACHE_GIB", "16"))
+    return load_images(
+        samples,
+        [sample.label for sample in samples],
+        read_square,
+        size=size,
+        device=device,
+        memory_limit=int(limit * 2**30),
+    )
+
+
 def decoding_threads(device: torch.device) -> int:
     """Return how many threads a process that trains on `device` decodes with.
 
@@ -179,7 +194,7 @@ class Augmentation:
     def draw(self, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
         """Draw `count` boxes in an image of `side` pixels: (count, 5) of y, x, h, w, mirrored.
 
-        float32. Bare ufuncs, as np.clip and np.stack take longer than all else here.
+        float32. Bare ufuncs: np.clip and np.stack would take longer than all else here.
         """
         draws = rng.random((5, count))  # of area, stretch, top, left, mirroring
         area = (self.min_area + (1 - self.min_area) * draws[0]) * side * side

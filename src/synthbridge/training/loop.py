@@ -10,17 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from synthbridge.training.classifier import set_train_mode
-from synthbridge.training.images import (
-    Augmentation,
-    ImageSet,
-    Normalisation,
-    WholeView,
-    centre_crop,
-    crop,
-)
+from synthbridge.training.images import ImageSet, centre_crop, crop
 from synthbridge.training.mixture import Mixture
+from synthbridge.training.recipe import Recipe
 from synthbridge.training.schedule import cosine_rate, epoch_batches, share
-from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team, summed_cross_entropy, unshare_batch_norm
 
 TEST_BATCH = 256
@@ -33,13 +26,15 @@ class DivergedError(ValueError):
     """The loss is no longer a number."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How images become inputs, and how every leg is optimised."""
+@dataclass(frozen=True, kw_only=True)
+class Leg:
+    """What one leg does beside the recipe that all legs share."""
 
-    settings: TrainingSettings
-    normalisation: Normalisation
-    augmentation: Augmentation | WholeView
+    num_steps: int  # gradient steps
+    learning_rate: float  # the peak
+    seed: int  # decides every draw
+    mixup: float = 0.0  # alpha of the beta distribution (arXiv:1710.09412); 0: none. No smoothing
+    mixture: Mixture | None = None  # how real and synthetic images share batches; None: all alike
 
 
 @dataclass(frozen=True)
@@ -56,68 +51,51 @@ class Curve:
     """What training showed: one value an epoch, over the augmented images as they were trained."""
 
     train_loss: list[float] = field(default_factory=list)
-    train_accuracy: list[float] = field(
-        default_factory=list
-    )  # with mixup: of the label that weighs more
+    # With mixup: of the label that weighs more.
+    train_accuracy: list[float] = field(default_factory=list)
 
 
-def train(
-    model: nn.Module,
-    images: ImageSet,
-    recipe: Recipe,
-    *,
-    num_steps: int,
-    learning_rate: float,
-    mixup: float,
-    seed: int,
-    team: Team,
-    mixture: Mixture | None = None,
-) -> Curve:
-    """Train `model` in place for `num_steps` gradient steps: SGD with a cosine rate.
+def train(model: nn.Module, images: ImageSet, recipe: Recipe, leg: Leg, team: Team) -> Curve:
+    """Train `model` in place through one leg: SGD with a cosine rate.
 
-    Every draw of a step (crops, mirroring, mixup) is made for the global batch from `seed` and the
-    step's number, then each process takes its part; so the number of processes changes nothing
-    but the order of sums.
+    Every draw of a step (crops, mirroring, mixup) is made for the global batch from the leg's seed
+    and the step's number, then each process takes its part; so the number of processes changes
+    nothing but the order of sums.
 
     Args:
         model: a classifier; frozen units are those whose parameters need no gradient.
         images: on the team's device.
         recipe: augmentation, normalisation and optimiser.
-        num_steps: gradient steps.
-        learning_rate: the peak.
-        mixup: alpha of the beta distribution (arXiv:1710.09412), 0 for none; no label smoothing.
-        seed: decides every draw.
+        leg: how long, at what rate, with which draws and mixing.
         team: the processes that share each global batch.
-        mixture: how real and synthetic images share the batches; None treats all alike.
 
     Raises:
         DivergedError: if the loss becomes infinite or not a number.
     """
     settings = recipe.settings
-    mixture = mixture or Mixture(num_real=len(images))
+    mixture = leg.mixture or Mixture(num_real=len(images))
     mixture.separate_norms(model, settings.frozen_norm)
     trained = team.wrap(model)
     optimizer = torch.optim.SGD(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=learning_rate,
+        lr=leg.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         fused=True,
     )
     set_train_mode(trained, settings.frozen_norm)
     curve = Curve()
-    # Since the epoch began; on the device, for to read a number makes the CPU wait.
+    # Since the epoch began; on the device, because reading a number makes the CPU wait.
     total_loss, num_correct = torch.zeros(2, device=team.device).unbind()
     num_images = 0
+    batches = leg_steps(len(images), settings.batch_size, leg.seed, leg.num_steps, mixture)
     draws = (
-        (draw_step(images, batch, recipe, np.random.default_rng([seed, step])), ends_epoch)
-        for step, (batch, ends_epoch) in enumerate(
-            leg_steps(len(images), settings.batch_size, seed, num_steps, mixture)
-        )
+        (draw_step(images, batch, recipe, np.random.default_rng([leg.seed, step])), ends_epoch)
+        for step, (batch, ends_epoch) in enumerate(batches)
     )
     for step, (drawn, ends_epoch) in enumerate(_in_blocks(draws, STEPS_DRAWN_AHEAD)):
         batch = drawn.batch
-        inputs, first, second, part = draw_inputs(images, drawn, recipe, mixup=mixup, team=team)
+        inputs, first, second, part = draw_inputs(images, drawn, recipe, mixup=leg.mixup, team=team)
         mixture.route(trained, batch, team)
         weights = mixture.weigh(batch, team)
         with team.accelerator.autocast():
@@ -128,15 +106,15 @@ def train(
         # The processes' gradients are averaged, so each one's share of the sum counts `size` times.
         team.accelerator.backward(loss * (team.size / len(batch)))
         for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(learning_rate, step, num_steps)
+            group["lr"] = cosine_rate(leg.learning_rate, step, leg.num_steps)
         optimizer.step()
         optimizer.zero_grad()
         total_loss += loss.detach()
         num_correct += (logits.argmax(1) == (first if part >= 0.5 else second)).sum()
         num_images += len(first)
-        if ends_epoch or step == num_steps - 1:
+        if ends_epoch or step == leg.num_steps - 1:
             sums = [total_loss.item(), num_correct.item(), num_images]
-            _close_epoch(curve, sums, team, learning_rate, step)
+            _close_epoch(curve, sums, team, leg.learning_rate, step)
             total_loss.zero_()
             num_correct.zero_()
             num_images = 0
@@ -172,8 +150,8 @@ def steps(
 def _in_blocks(items: Iterator[T], size: int) -> Iterator[T]:
     """Yield `items`, making `size` of them at a time.
 
-    A step of training empties the caches, and numpy's small functions then take five times as long:
-    in a block only the first one does.
+    A training step empties the caches. One step's draws, made alone, take 0.26 ms after it; in a
+    block of 32 they take 0.04 ms each. That is 1 % of the miniature's step of 20 ms.
     """
     while block := list(islice(items, size)):
         yield from block

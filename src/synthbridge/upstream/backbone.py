@@ -8,17 +8,26 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
-from timm.models import get_pretrained_cfg, save_for_hf
+from timm.models import save_for_hf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthbridge.upstream.glyphs import draw_glyph
-from synthbridge.upstream.optimisation import make_optimiser
+from synthbridge.upstream.optimisation import make_optimiser, take_steps
 from synthbridge.upstream.settings import BackboneSettings
 
 LETTERS = string.ascii_uppercase  # the classes; small letters belong to their capitals
 PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)  # of pixels in 0..1
 RESAMPLING = Image.Resampling.BICUBIC
+
+
+def write_backbone(settings: BackboneSettings, folder: Path) -> None:
+    """Draw letters, train on them, and write the model in timm's layout."""
+    model = make_backbone(settings.model, settings.input_size, settings.seed)
+    images, labels = draw_letters(settings.num_images, settings.input_size, settings.seed)
+    steps = train_backbone(model, images, labels, settings)
+    take_steps(steps, settings.num_steps, "training the backbone")
+    save_backbone(model, folder)
 
 
 def draw_letter(index: int, input_size: int, seed: int) -> np.ndarray:
@@ -43,47 +52,19 @@ def draw_letters(num_images: int, input_size: int, seed: int) -> tuple[Tensor, T
     return (images - mean) / std, torch.arange(num_images) % len(LETTERS)
 
 
-def check_model(model: str, *, key: str = "model") -> None:
-    """Refuse the name of a model that timm does not have; `key` is where params.yaml says it.
-
-    Raises:
-        ValueError: if timm has no such model.
-    """
-    if not timm.is_model(model):
-        raise ValueError(
-            f"params.yaml: upstream.backbone.{key} is '{model}', which timm does not have; "
-            "choose one that timm.list_models() names"
-        )
-
-
-def hub_repository(name: str) -> str:
-    """Return the hub repository (owner/name) of a timm name with its weights' tag.
-
-    Raises:
-        ValueError: if timm has no such model, or knows no weights of that tag on the hub.
-    """
-    if "/" in name:
-        return name
-    model, _, tag = name.partition(".")
-    check_model(model, key="hub")
-    tags = {full.partition(".")[2]: full for full in timm.list_pretrained(f"{model}.*")}
-    found = get_pretrained_cfg(tags[tag]) if tag in tags else None
-    if not found or not found.hf_hub_id:
-        raise ValueError(
-            f"params.yaml: upstream.backbone.hub is '{name}', and timm knows no such weights of "
-            f"{model} on the hub; choose from {', '.join(sorted(tags)) or 'another model'}"
-        )
-    return found.hf_hub_id
-
-
 def make_backbone(model: str, input_size: int, seed: int) -> nn.Module:
     """Make an untrained timm `model` for letters of `input_size` pixels a side."""
     torch.manual_seed(seed)  # timm draws initial weights from the global generator
     overlay = {
-        "input_size": (3, input_size, input_size), "mean": PIXEL_MEAN, "std": PIXEL_STD,
-        "interpolation": "bicubic", "crop_pct": 1.0, "num_classes": len(LETTERS),
-        "tag": "letters", "pool_size": None,
-    }  # fmt: skip
+        "input_size": (3, input_size, input_size),
+        "mean": PIXEL_MEAN,
+        "std": PIXEL_STD,
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "num_classes": len(LETTERS),
+        "tag": "letters",
+        "pool_size": None,
+    }
     return timm.create_model(model, num_classes=len(LETTERS), pretrained_cfg_overlay=overlay)
 
 

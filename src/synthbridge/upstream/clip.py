@@ -1,6 +1,6 @@
 """The miniature CLIP: a text and an image tower, trained contrastively on the pool."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,22 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenize
 from transformers.utils import logging
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
-from synthbridge.upstream.optimisation import make_optimiser
-from synthbridge.upstream.pool import Pool
+from synthbridge.upstream.optimisation import make_optimiser, take_steps
+from synthbridge.upstream.pool import Pool, scale_pixels
 from synthbridge.upstream.settings import ClipSettings
+from synthbridge.upstream.tokenizer import train_tokenizer
 
 IMAGE_MEAN = IMAGE_STD = 0.5  # of pixels in 0..1: the towers see -1..1, as the VAE does
+
+
+def write_clip(settings: ClipSettings, read: Callable[[], Pool], folder: Path) -> None:
+    """Train a CLIP on the pool; write the model, its tokenizer and its image processor."""
+    pool = read()
+    tokenizer = train_tokenizer(pool.captions, folder)
+    model = make_clip(tokenizer, settings.seed)
+    steps = train_clip(model, tokenizer, pool, settings)
+    take_steps(steps, settings.num_steps, "training CLIP")
+    save_clip(model, folder)
 
 
 def make_clip(tokenizer: CLIPTokenizer, seed: int) -> CLIPModel:
@@ -22,11 +33,14 @@ def make_clip(tokenizer: CLIPTokenizer, seed: int) -> CLIPModel:
     torch.manual_seed(seed)  # transformers draws initial weights from the global generator
     tower = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
     text = {
-        **tower, "num_hidden_layers": 2, "vocab_size": len(tokenizer),
+        **tower,
+        "num_hidden_layers": 2,
+        "vocab_size": len(tokenizer),
         "max_position_embeddings": tokenizer.model_max_length,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+    }
     vision = {**tower, "num_hidden_layers": 3, "image_size": IMAGE_SIZE, "patch_size": 4}
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
 
@@ -52,11 +66,6 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Return the token ids (N, 16) of `captions`, padded as StableDiffusionPipeline pads them."""
     encoded = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
     return encoded.input_ids
-
-
-def scale_pixels(images: np.ndarray) -> Tensor:
-    """Turn images (N, H, W, 3) uint8 into a tensor (N, 3, H, W) of -1..1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train_clip(

@@ -4,7 +4,7 @@
 # pyright: reportArgumentType=false, reportCallIssue=false
 # pyright: reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,24 +21,54 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
-from synthbridge.upstream.optimisation import make_optimiser
-from synthbridge.upstream.settings import MiniatureTraining
+from synthbridge.upstream.optimisation import make_optimiser, take_steps
+from synthbridge.upstream.pool import Pool, scale_pixels
+from synthbridge.upstream.settings import GeneratorSettings, MiniatureTraining
 
 LATENT_CHANNELS = 4
 LATENT_SIZE = 4  # pixels a side: the VAE of three blocks halves 16 twice
-KL_WEIGHT = (
-    1e-6  # of the sum over a latent's values, beside the mean squared error (Rombach et al.)
-)
+# Of the sum over a latent's values, beside the mean squared error (Rombach et al.).
+KL_WEIGHT = 1e-6
+
+
+def write_vae(settings: GeneratorSettings, read: Callable[[], Pool], folder: Path) -> None:
+    """Train a VAE on the pool's images and write it."""
+    vae = make_vae(settings.seed)
+    steps = train_vae(vae, scale_pixels(read().images), settings.vae, settings.seed)
+    take_steps(steps, settings.vae.num_steps, "training the VAE")
+    vae.save_pretrained(folder)
+
+
+def write_generator(
+    settings: GeneratorSettings, read: Callable[[], Pool], vae: Path, clip: Path, folder: Path
+) -> None:
+    """Train a UNet for a VAE and CLIP's text tower, both frozen, and write the pipeline."""
+    pool, decoder = read(), load_vae(vae)
+    latents = encode_images(decoder, scale_pixels(pool.images))
+    scale = 1 / latents.mean.std().item()  # to unit variance
+    decoder.register_to_config(scaling_factor=scale)
+    text_encoder, tokenizer = load_text_tower(clip)
+    states, rows = encode_captions(text_encoder, tokenizer, pool.captions)
+    scheduler, unet = make_scheduler(), make_unet(states.shape[-1], settings.seed)
+    captioned = CaptionedLatents(latents.scaled(scale), states, rows)
+    steps = train_unet(unet, scheduler, captioned, settings)
+    take_steps(steps, settings.unet.num_steps, "training the UNet")
+    save_generator(folder, decoder, unet, scheduler, text_encoder, tokenizer)
 
 
 def make_vae(seed: int) -> AutoencoderKL:
     """Make an untrained VAE from (3, 16, 16) to (4, 4, 4)."""
     torch.manual_seed(seed)  # diffusers draws initial weights from the global generator
     vae = AutoencoderKL(
-        sample_size=IMAGE_SIZE, latent_channels=LATENT_CHANNELS, norm_num_groups=8,
-        block_out_channels=(16, 32, 32), layers_per_block=1, mid_block_add_attention=False,
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-    )  # fmt: skip
+        sample_size=IMAGE_SIZE,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        block_out_channels=(16, 32, 32),
+        layers_per_block=1,
+        mid_block_add_attention=False,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+    )
     return vae.to(memory_format=torch.channels_last)
 
 
@@ -46,23 +76,32 @@ def make_unet(text_width: int, seed: int) -> UNet2DConditionModel:
     """Make an untrained UNet that attends to text states of `text_width`."""
     torch.manual_seed(seed)
     unet = UNet2DConditionModel(
-        sample_size=LATENT_SIZE, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
-        block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8,
+        sample_size=LATENT_SIZE,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        norm_num_groups=8,
         # Attention at the inner level alone: it gives up nothing we measured and saves a third.
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=text_width,
         attention_head_dim=4,  # diffusers' name for the number of heads, as in SD 1.5
-    )  # fmt: skip
+    )
     return unet.to(memory_format=torch.channels_last)
 
 
 def make_scheduler() -> DDPMScheduler:
     """Make Stable Diffusion's noise schedule."""
     return DDPMScheduler(
-        num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085,
-        beta_end=0.012, prediction_type="epsilon", clip_sample=False, steps_offset=1,
-    )  # fmt: skip
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="epsilon",
+        clip_sample=False,
+        steps_offset=1,
+    )
 
 
 def train_vae(
@@ -148,37 +187,36 @@ def encode_captions(
     return torch.cat(states), torch.tensor([rows[caption] for caption in captions])
 
 
-def train_unet(
-    unet: UNet2DConditionModel, scheduler: DDPMScheduler, latents: Latents, states: Tensor,
-    rows: Tensor, settings: MiniatureTraining, *, caption_dropout: float, seed: int,
-) -> Iterator[float]:  # fmt: skip
-    """Train `unet` in place to predict the noise (arXiv:2112.10752, eq. 3); yields each loss.
+@dataclass(frozen=True)
+class CaptionedLatents:
+    """What the UNet learns from: N images and the text states of their captions."""
 
-    Args:
-        unet: what is trained.
-        scheduler: the noise schedule.
-        latents: of N images, unit variance; drawn anew each time, as an inversion will draw them.
-        states: text states (M, 16, D), row 0 those of the empty caption.
-        rows: (N,), the row of `states` that belongs to each latent.
-        settings: length, batch and rate.
-        caption_dropout: the fraction of captions that become empty, for classifier-free guidance.
-        seed: of batches, noise and time steps.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    optimiser, schedule = make_optimiser(
-        unet.parameters(), settings.learning_rate, settings.num_steps
-    )
-    size = (settings.batch_size,)
+    latents: Latents  # unit variance; drawn anew at each step, as an inversion will draw them
+    states: Tensor  # (M, 16, D) of the M different captions, row 0 those of the empty one
+    rows: Tensor  # (N,), the row of `states` that belongs to each image
+
+
+def train_unet(
+    unet: UNet2DConditionModel,
+    scheduler: DDPMScheduler,
+    captioned: CaptionedLatents,
+    settings: GeneratorSettings,
+) -> Iterator[float]:
+    """Train `unet` in place to predict the noise (arXiv:2112.10752, eq. 3); yields each loss."""
+    run, rows = settings.unet, captioned.rows
+    generator = torch.Generator().manual_seed(settings.seed)
+    optimiser, schedule = make_optimiser(unet.parameters(), run.learning_rate, run.num_steps)
+    size = (run.batch_size,)
     unet.train()
-    for _ in range(settings.num_steps):
+    for _ in range(run.num_steps):
         chosen = torch.randint(len(rows), size, generator=generator)
-        kept = torch.rand(size, generator=generator) >= caption_dropout
+        kept = torch.rand(size, generator=generator) >= settings.caption_dropout
         times = torch.randint(scheduler.config["num_train_timesteps"], size, generator=generator)
-        clean = latents.sample(chosen, generator)
+        clean = captioned.latents.sample(chosen, generator)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = scheduler.add_noise(clean, noise, times)  # pyright: ignore
         noisy = noisy.to(memory_format=torch.channels_last)
-        predicted = unet(noisy, times, states[rows[chosen] * kept]).sample
+        predicted = unet(noisy, times, captioned.states[rows[chosen] * kept]).sample
         loss = F.mse_loss(predicted, noise)
         optimiser.zero_grad()
         loss.backward()
@@ -190,12 +228,22 @@ def train_unet(
 
 
 def save_generator(
-    folder: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, scheduler: DDPMScheduler,
-    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-) -> None:  # fmt: skip
+    folder: Path,
+    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+    scheduler: DDPMScheduler,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+) -> None:
     """Save the parts to `folder` as StableDiffusionPipeline reads them."""
     pipeline = StableDiffusionPipeline(
-        vae=vae, unet=unet, scheduler=scheduler, text_encoder=text_encoder, tokenizer=tokenizer,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=vae,
+        unet=unet,
+        scheduler=scheduler,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.save_pretrained(folder)

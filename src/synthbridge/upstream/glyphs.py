@@ -1,6 +1,6 @@
 """Glyphs: one character drawn in a random font and style, and the words that say which style.
 
-Drawn large, bent and blurred there, then reduced: 16 pixels are too few to draw well.
+Each is drawn large, bent and blurred there, then reduced: 16 pixels are too few to draw well.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ FONTS = (
     ),
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmb10", "cmmi10", "cmr10", "cmss10", "cmtt10"),
-)  # fmt: skip
+)
 
 # What may be done to a glyph: groups of which one or none applies, with the fraction of the images.
 STYLE_GROUPS: tuple[dict[str, float], ...] = (

@@ -1,10 +1,12 @@
 """Hub models: a repository and a commit become a plain folder of configurations and safetensors.
 
-A model is asked for once: it lies in the work folder, under its name and commit alone, until
-`upstream` copies it to its out, from where a team's remote takes it.
+We ask the hub for a model once. It then lies in the work folder, keyed by its name and commit
+alone, and `upstream` copies it to its out, which `dvc push` shares with a team.
 """
 
+import errno
 import fcntl
+import os
 import re
 import shutil
 import sys
@@ -14,8 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub import HfApi, constants, errors, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from safetensors import SafetensorError, safe_open
 
@@ -23,10 +24,13 @@ from synthbridge.core.files import existing_folder, hash_file, hash_value, requi
 from synthbridge.core.log import say
 from synthbridge.core.settings import is_commit
 from synthbridge.core.units import unit_path, work_folder
-from synthbridge.upstream.hub_errors import hub_sentences
 from synthbridge.upstream.layouts import Layout
 
 WEIGHT_FILE = re.compile(r"\.(bin|ckpt|h5|msgpack|onnx|pt|pth|safetensors)$")
+
+# Every release derives its HTTP error from the base error of the HTTP library that it uses: so
+# this also holds refused connections, broken proxies and time-outs. RuntimeError is xet's.
+FAILURES: tuple[type, ...] = (*errors.HfHubHTTPError.__bases__, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,13 @@ class Wanted:
 
     @property
     def path(self) -> Path:
-        """Where it lies once it is whole; neither code nor torch's version stands in its key."""
+        """Where it lies once it is whole; its key holds neither code nor torch's version."""
         names = [self.layout.configs, self.layout.weights]
         return unit_path("hub", hash_value([self.repository, self.revision, names]))
 
     @property
     def downloads(self) -> Path:
-        """Where files gather until all are there; it outlives a killed run."""
+        """Where files gather until all are there; a killed run leaves them to the next one."""
         return self.path.with_name(f".{self.path.name}.download")
 
     @property
@@ -76,11 +80,11 @@ class HubFile:
 
 
 def fetch_models(wanted: Sequence[Wanted], out: Path) -> None:
-    """Bring hub models to their places in the work folder, all of them checked before the first.
+    """Download hub models to the work folder, after all of them have been checked.
 
     Args:
-        wanted: the models; what is there already is not asked for again.
-        out: the folder that they will be copied to, for the room that this takes.
+        wanted: the models; those that are there already are skipped.
+        out: the folder that they will be copied to, which needs room too.
 
     Raises:
         ValueError: a sentence: no commit, no such model, gated, offline, pickles only, another
@@ -108,13 +112,13 @@ def _alone() -> Iterator[None]:
 
 def _look_up(model: Wanted) -> list[HubFile]:
     """List what we take of a model, and refuse it by its list and by its configurations."""
-    with hub_sentences(model.where, model.repository):
+    with _hub_sentences(model.where, model.repository):
         if not is_commit(model.revision):
             raise _unpinned(model)
         api, commit = HfApi(), model.revision
         try:
             info = api.model_info(model.repository, revision=commit, files_metadata=True)
-        except RevisionNotFoundError:
+        except errors.RevisionNotFoundError:
             raise _unpinned(model) from None
     files = [
         HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None, file.blob_id)
@@ -141,7 +145,7 @@ def _unpinned(model: Wanted) -> ValueError:
     is_gone = is_commit(given)
     try:
         now = HfApi().model_info(repository, revision=None if is_gone else given).sha
-    except RevisionNotFoundError:
+    except errors.RevisionNotFoundError:
         is_gone, now = True, HfApi().model_info(repository).sha
     if given is None:
         said = f"{model.where}.revision is missing; to pin {repository} as it is now, add"
@@ -177,7 +181,7 @@ def _refuse_other_weights(model: Wanted, names: Sequence[str]) -> None:
 def _check_space(
     wanted: Sequence[Wanted], listings: Sequence[Sequence[HubFile]], out: Path
 ) -> None:
-    """Refuse to start what the disk will not hold: in the work folder, and once more in `out`."""
+    """Refuse what the disk cannot hold: once in the work folder, and once more in `out`."""
     place, what = existing_folder(out), ", ".join(model.repository for model in wanted)
     total = sum(file.size for listing in listings for file in listing)
     missing = sum(
@@ -207,14 +211,16 @@ def _fetch_weights(model: Wanted, listing: Sequence[HubFile]) -> None:
 def _download(model: Wanted, files: Sequence[HubFile]) -> None:
     """Download `files` of a model that are not there whole, and compare them with their hashes."""
     for partial in model.downloads.glob(".cache/huggingface/download/**/*.incomplete"):
-        partial.unlink()  # of a killed run: huggingface_hub 2 does not take them up again
+        partial.unlink()  # of a killed run: huggingface_hub 2 does not resume them
     names = [file.name for file in files]
-    with hub_sentences(model.where, model.repository):
+    with _hub_sentences(model.where, model.repository):
         if names:
             snapshot_download(
-                model.repository, revision=model.revision, allow_patterns=names,
+                model.repository,
+                revision=model.revision,
+                allow_patterns=names,
                 local_dir=model.downloads,
-            )  # fmt: skip
+            )
     for file in files:
         if not file.is_whole(model.downloads):
             _forget(model, file)
@@ -241,3 +247,65 @@ def _check_header(model: Wanted, file: HubFile) -> None:
         raise ValueError(
             f"{model.name}: {file.name} is no safetensors file ({error}); choose another repository"
         ) from None
+
+
+@contextmanager
+def _hub_sentences(where: str, repository: str) -> Iterator[None]:
+    """Turn what huggingface_hub raises inside into a ValueError of one sentence.
+
+    Args:
+        where: the key in params.yaml ("upstream.generator").
+        repository: owner/name.
+    """
+    hub = constants.ENDPOINT
+    try:
+        yield
+    except errors.GatedRepoError:
+        told = "HF_TOKEN is set, but may not read it" if os.environ.get("HF_TOKEN") else ""
+        raise ValueError(
+            f"{where}: {repository} is gated{f' ({told})' if told else ''}; accept its licence at "
+            f"{hub}/{repository} and set HF_TOKEN to a token of that account"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise ValueError(
+            f"{where}: {hub} has no model {repository}, or keeps it private; correct the name, "
+            "or set HF_TOKEN to a token that may read it"
+        ) from None
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):
+            raise ValueError(_unreachable(where, repository, error)) from None
+        raise ValueError(
+            f"{where}: {hub} lists a file of {repository} that it does not have "
+            f"({_address(error)}); run it again later, or without HF_ENDPOINT's mirror: files "
+            "that came whole are kept"
+        ) from None
+    except FAILURES as error:  # pyright: ignore[reportGeneralTypeIssues]
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        raise ValueError(_unreachable(where, repository, error)) from None
+
+
+def _unreachable(where: str, repository: str, error: Exception) -> str:
+    if constants.HF_HUB_OFFLINE:
+        return (
+            f"{where}: {repository} is not in the work folder, and HF_HUB_OFFLINE forbids to ask "
+            "the hub; unset it, or take the model from your team's remote with 'dvc pull'"
+        )
+    return (
+        f"{where}: {constants.ENDPOINT} did not give {repository} ({_first_line(error)}); check "
+        "the network, HTTPS_PROXY and HF_ENDPOINT, and run it again: files that came whole are "
+        "kept"
+    )
+
+
+def _address(error: Exception) -> str:
+    """Return what was asked for: huggingface_hub says it in words only."""
+    found = re.search(r"url: (\S+)", str(error))
+    return found[1].rstrip(".") if found else _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says first, and what kind of error it is."""
+    said = str(error).strip().split("\n")[0].split(" (Request ID")[0].rstrip(" .:")
+    said = re.sub(r"\?\S+", "", said)  # a signed address is a secret
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

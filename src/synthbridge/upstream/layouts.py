@@ -19,9 +19,13 @@ class Layout:
 
 
 TOKENIZER = (
-    "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json",
-    "tokenizer_config.json", "vocab.json",
-)  # fmt: skip
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
 
 
 def check_clip(folder: Path, name: str) -> None:
@@ -77,9 +81,7 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-GENERATOR = Layout(
-    (*CONFIGS, *(f"tokenizer/{name}" for name in TOKENIZER)), WEIGHTS, check_configs
-)  # fmt: skip
+GENERATOR = Layout((*CONFIGS, *(f"tokenizer/{name}" for name in TOKENIZER)), WEIGHTS, check_configs)
 CLIP = Layout(
     ("config.json", "preprocessor_config.json", *TOKENIZER), ("model.safetensors",), check_clip
 )

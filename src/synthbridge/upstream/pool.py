@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from synthbridge.data.shards import encode_png, index_shards, read_image, write_shard
-from synthbridge.upstream.captions import write_caption
+from synthbridge.diffusion.prompts import STYLE_PROMPT
+from synthbridge.prompts.templates import TEMPLATES
 from synthbridge.upstream.glyphs import draw_glyph
 from synthbridge.upstream.settings import PoolSettings
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+MAX_STYLE_WORDS = 4  # that one caption names
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,21 @@ class Pool:
     images: np.ndarray
     labels: np.ndarray
     captions: list[str]
+
+
+def write_caption(
+    class_name: str, words: tuple[str, ...], *, style_fraction: float, rng: np.random.Generator
+) -> str:
+    """Write the caption of an image of `class_name` to which the style `words` apply.
+
+    A fraction `style_fraction` of the captions names one to four of the words, in random order; the
+    others, and those of images without any word, use one of the 27 templates.
+    """
+    if words and rng.random() < style_fraction:
+        num_words = int(rng.integers(1, min(MAX_STYLE_WORDS, len(words)) + 1))
+        named = rng.permutation(words)[:num_words]
+        return STYLE_PROMPT.format(class_name, " ".join(named))
+    return TEMPLATES[rng.integers(len(TEMPLATES))].format(class_name)
 
 
 def draw_sample(index: int, settings: PoolSettings) -> dict[str, Any]:
@@ -65,3 +84,8 @@ def read_pool(folder: Path) -> Pool:
         labels=np.array([sample.label for sample in samples]),
         captions=[sample.record["caption"] for sample in samples],
     )
+
+
+def scale_pixels(images: np.ndarray) -> Tensor:
+    """Turn images (N, H, W, 3) uint8 into a tensor (N, 3, H, W) of -1..1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -47,9 +47,11 @@ def _learn_merges(captions: Sequence[str]) -> list[tuple[str, str]]:
         [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     trainer = BpeTrainer(
-        vocab_size=MAX_VOCABULARY, min_frequency=2, end_of_word_suffix=WORD_END,
+        vocab_size=MAX_VOCABULARY,
+        min_frequency=2,
+        end_of_word_suffix=WORD_END,
         show_progress=False,
-    )  # fmt: skip
+    )
     tokenizer.train_from_iterator(captions, trainer)
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in merges]

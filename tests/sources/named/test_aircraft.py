@@ -10,9 +10,16 @@ from synthbridge.sources.named.source import load_listed
 
 DATA = "fgvc-aircraft-2013b/data"
 IMAGES = (
-    "1025794", "0056978", "1340192", "0450014", "0062765", "1042824", "0894380", "1427680",
+    "1025794",
+    "0056978",
+    "1340192",
+    "0450014",
+    "0062765",
+    "1042824",
+    "0894380",
+    "1427680",
     "9999999",  # in no list
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -21,12 +28,18 @@ def load(tmp_path, write_images, write_lines, replica_facts):
     write_lines(data / "variants.txt", "707-320", "Challenger 600", "F-16A/B", "F/A-18")
     write_lines(
         data / "images_variant_trainval.txt",
-        "1025794 F/A-18", "0056978 707-320", "1340192 Challenger 600", "0450014 F-16A/B",
-    )  # fmt: skip
+        "1025794 F/A-18",
+        "0056978 707-320",
+        "1340192 Challenger 600",
+        "0450014 F-16A/B",
+    )
     write_lines(
         data / "images_variant_test.txt",
-        "0062765 Challenger 600", "1042824 707-320", "0894380 F-16A/B", "1427680 F/A-18",
-    )  # fmt: skip
+        "0062765 Challenger 600",
+        "1042824 707-320",
+        "0894380 F-16A/B",
+        "1427680 F/A-18",
+    )
     banner = np.zeros((50, 40, 3), np.uint8)
     banner[:30] = (200, 40, 40)  # the picture; the 20 rows below it are the banner
     file = io.BytesIO()
@@ -45,8 +58,11 @@ def test_variants_with_slashes_and_spaces_name_their_classes(load, listed):
         (f"{DATA}/images/0450014.jpg", "F-16A/B"),
     ]
     assert [name for _, name in listed(dataset, "test")] == [
-        "Challenger 600", "707-320", "F-16A/B", "F/A-18",
-    ]  # fmt: skip
+        "Challenger 600",
+        "707-320",
+        "F-16A/B",
+        "F/A-18",
+    ]
 
 
 def test_banner_is_cut_off(load):

@@ -5,8 +5,10 @@ import pytest
 from synthbridge.sources.named.caltech101 import (
     BETTER_NAMES,
     IMAGES_PER_CLASS,
+    TRAIN_PER_CLASS,
     list_caltech101,
 )
+from synthbridge.sources.named.facts import FACTS
 from synthbridge.sources.named.source import load_listed
 
 COUNTS = {"Faces_easy": 33, "crocodile_head": 31, "water_lilly": 32}
@@ -23,10 +25,11 @@ def load(tmp_path, write_images, replica_facts):
 
 
 def test_published_counts_give_the_papers_split():
-    assert len(IMAGES_PER_CLASS) == 101 and sum(IMAGES_PER_CLASS.values()) == 3030 + 5647
-    assert (
-        sorted(IMAGES_PER_CLASS) == list(IMAGES_PER_CLASS) and min(IMAGES_PER_CLASS.values()) > 30
-    )
+    facts = FACTS["caltech101"]
+    assert len(IMAGES_PER_CLASS) == facts.num_classes
+    assert sum(IMAGES_PER_CLASS.values()) == facts.num_train + facts.num_test
+    assert sorted(IMAGES_PER_CLASS) == list(IMAGES_PER_CLASS)
+    assert min(IMAGES_PER_CLASS.values()) > TRAIN_PER_CLASS
     assert BETTER_NAMES.keys() <= IMAGES_PER_CLASS.keys()
 
 
@@ -35,8 +38,11 @@ def test_thirty_a_class_train_and_background_is_left_out(load, listed):
     assert dataset.class_names == ("close-up face", "crocodile head", "water lily")
     train, test = listed(dataset, "train"), listed(dataset, "test")
     assert [name for _, name in train] == [n for n in dataset.class_names for _ in range(30)]
-    assert [name for _, name in test] == [*["close-up face"] * 3, "crocodile head",
-                                          *["water lily"] * 2]  # fmt: skip
+    assert [name for _, name in test] == [
+        *["close-up face"] * 3,
+        "crocodile head",
+        *["water lily"] * 2,
+    ]
     everything = [path for path, _ in train + test]
     assert len(set(everything)) == 96 and not any("BACKGROUND" in path for path in everything)
 

@@ -13,8 +13,9 @@ def check(tmp_path, write_images, replica_facts):
     write_images(tmp_path, [path for path, _ in TRAIN + TEST])
 
     def run(classes=CLASSES, train=TRAIN, test=TEST, per_class=(None, None)):
-        facts = replica_facts("cub", 5, 10, 5, train_per_class=per_class[0],
-                              test_per_class=per_class[1])  # fmt: skip
+        facts = replica_facts(
+            "cub", 5, 10, 5, train_per_class=per_class[0], test_per_class=per_class[1]
+        )
         check_listing(Listing(classes, train, test), tmp_path, facts)
 
     return run

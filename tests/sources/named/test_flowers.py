@@ -26,11 +26,21 @@ def load(tmp_path, write_images, replica_facts):
 
 
 def test_names_are_the_authors():
-    assert len(set(FLOWERS)) == 102
-    known = {1: "pink primrose", 5: "english marigold", 11: "snapdragon", 47: "marigold",
-             51: "petunia", 54: "sunflower", 60: "pink-yellow dahlia", 73: "water lily",
-             74: "rose", 77: "passion flower", 87: "magnolia", 94: "foxglove",
-             102: "blackberry lily"}  # fmt: skip
+    known = {
+        1: "pink primrose",
+        5: "english marigold",
+        11: "snapdragon",
+        47: "marigold",
+        51: "petunia",
+        54: "sunflower",
+        60: "pink-yellow dahlia",
+        73: "water lily",
+        74: "rose",
+        77: "passion flower",
+        87: "magnolia",
+        94: "foxglove",
+        102: "blackberry lily",
+    }
     assert {index: FLOWERS[index - 1] for index in known} == known
 
 

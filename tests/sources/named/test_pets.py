@@ -7,10 +7,18 @@ from synthbridge.sources.named.pets import list_pets
 from synthbridge.sources.named.source import load_listed
 
 # Image, class id, species (1 cat, 2 dog), breed within the species.
-TRAINVAL = ["Bombay_10 3 1 2", "Abyssinian_100 1 1 1", "american_bulldog_7 2 2 1",
-            "wheaten_terrier_2 4 2 2"]  # fmt: skip
-TEST = ["american_bulldog_201 2 2 1", "Abyssinian_34 1 1 1", "wheaten_terrier_9 4 2 2",
-        "Bombay_11 3 1 2"]  # fmt: skip
+TRAINVAL = [
+    "Bombay_10 3 1 2",
+    "Abyssinian_100 1 1 1",
+    "american_bulldog_7 2 2 1",
+    "wheaten_terrier_2 4 2 2",
+]
+TEST = [
+    "american_bulldog_201 2 2 1",
+    "Abyssinian_34 1 1 1",
+    "wheaten_terrier_9 4 2 2",
+    "Bombay_11 3 1 2",
+]
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ def list_cub(raw: Path) -> Listing:
     splits: dict[str, list[tuple[str, str]]] = {"0": [], "1": []}
     for image, path in read_pairs(folder / "images.txt"):
         if image not in class_of or is_train.get(image) not in splits:
-            raise ValueError(f"{folder}: image {image} ({path}) has no class or no split; "
-                             f"{UNPACK_AGAIN}")  # fmt: skip
+            raise ValueError(
+                f"{folder}: image {image} ({path}) has no class or no split; {UNPACK_AGAIN}"
+            )
         splits[is_train[image]].append((f"CUB_200_2011/images/{path}", class_of[image]))
     return Listing(classes, train=splits["1"], test=splits["0"])

@@ -13,8 +13,8 @@ def list_pets(raw: Path) -> Listing:
     (MATLAB files, images without annotation), so only the lists count.
     """
     breeds: dict[int, str] = {}
-    train, test = (_read_list(raw / f"annotations/{split}.txt", breeds)
-                   for split in ("trainval", "test"))  # fmt: skip
+    train = _read_list(raw / "annotations/trainval.txt", breeds)
+    test = _read_list(raw / "annotations/test.txt", breeds)
     classes = {key: readable(breeds[key]) for key in sorted(breeds)}
     return Listing(classes, train, test)
 

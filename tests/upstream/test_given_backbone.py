@@ -1,4 +1,4 @@
-"""A backbone from a local file: the weights and arguments that it was trained with."""
+"""A backbone that is given: its name in timm, or a file with what it was trained with."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from synthbridge.core.files import hash_file, hash_folder
 from synthbridge.core.settings import check_settings
-from synthbridge.upstream.backbone_file import store_file
+from synthbridge.upstream.given_backbone import check_model, hub_repository, store_file
 from synthbridge.upstream.settings import BackboneFile
 
 
@@ -27,10 +27,15 @@ def model() -> torch.nn.Module:
 
 def make_settings(path: Path, **changes: Any) -> BackboneFile:
     values = {
-        "file": str(path), "sha256": hash_file(path) if path.is_file() else "0" * 64,
-        "model": "test_efficientnet", "model_args": {"pad_type": "same"}, "num_classes": 7,
-        "input_size": 64, "mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3],
-    }  # fmt: skip
+        "file": str(path),
+        "sha256": hash_file(path) if path.is_file() else "0" * 64,
+        "model": "test_efficientnet",
+        "model_args": {"pad_type": "same"},
+        "num_classes": 7,
+        "input_size": 64,
+        "mean": [0.4, 0.5, 0.6],
+        "std": [0.1, 0.2, 0.3],
+    }
     return check_settings(BackboneFile, {**values, **changes}, "upstream.backbone")
 
 
@@ -88,3 +93,18 @@ def test_what_does_not_fit_is_refused(changes: dict, file: Path, tmp_path: Path)
     with pytest.raises(ValueError, match=r"does not fit timm's .*; correct model, num_classes or"):
         store_file(make_settings(file, **changes))
     assert not list((tmp_path / "work").glob("hub/*/*"))
+
+
+def test_unknown_model_is_refused_in_a_sentence():
+    check_model("test_resnet")
+    with pytest.raises(ValueError, match=r"'resnet_of_mine', which timm does not have; choose"):
+        check_model("resnet_of_mine")
+
+
+def test_timm_names_are_hub_repositories():
+    assert hub_repository("resnet50.a1_in1k") == "timm/resnet50.a1_in1k"
+    assert hub_repository("someone/model") == "someone/model"
+    with pytest.raises(ValueError, match=r"timm knows no such weights of resnet50.*a1_in1k, a1h"):
+        hub_repository("resnet50.a9_in1k")
+    with pytest.raises(ValueError, match=r"hub is 'resnet_of_mine', which timm does not have"):
+        hub_repository("resnet_of_mine.a1_in1k")

@@ -3,9 +3,10 @@ import io
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
 
 from own_data import settings
-from synthbridge.sources.corrupted_digits import BLUR_RADIUS
+from synthbridge.sources.digits import BLUR_RADIUS
 from synthbridge.sources.loading import load_dataset
 
 
@@ -26,3 +27,15 @@ def test_every_test_digit_is_corrupted_once(tmp_path):
     assert (shifted[:-3, 3:] == own[2][3:, :-3]).all()
     assert not shifted[-3:].any() and not shifted[:, :3].any()
     assert dataset.extra_test[2].name == "corrupted/shifted/digits/0900"
+
+
+def test_images_and_labels_are_those_of_scikit_learn(tmp_path):
+    original = load_digits()
+    dataset = load_dataset(settings(source="digits"), tmp_path)
+    for image in [*dataset.train[::50], *dataset.test[::50]]:
+        index = int(image.name.removeprefix("digits/"))
+        assert image.label == original.target[index]
+        pixels = _pixels(image).astype(float)
+        assert pixels.shape == (16, 16, 3)
+        small = pixels[:, :, 0].reshape(8, 2, 8, 2).mean((1, 3)) * 16 / 255
+        assert np.corrcoef(small.ravel(), original.images[index].ravel())[0, 1] > 0.97

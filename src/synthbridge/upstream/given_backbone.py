@@ -1,16 +1,51 @@
-"""A backbone from a local safetensors file: put into timm's layout, as a hub's would be."""
+"""A backbone that is given and not trained here: its name in timm, its repository, its file.
+
+A local safetensors file is put into timm's layout, as a hub's model would be.
+"""
 
 from pathlib import Path
 
 import timm
 from safetensors import SafetensorError
-from timm.models import save_for_hf
+from timm.models import get_pretrained_cfg, save_for_hf
 
 from synthbridge.core.files import hash_file
 from synthbridge.core.keys import unit_key
 from synthbridge.core.units import unit_path, whole_unit
-from synthbridge.upstream.backbone import check_model
 from synthbridge.upstream.settings import BackboneFile
+
+
+def check_model(model: str, *, key: str = "model") -> None:
+    """Refuse the name of a model that timm does not have; `key` is where params.yaml says it.
+
+    Raises:
+        ValueError: if timm has no such model.
+    """
+    if not timm.is_model(model):
+        raise ValueError(
+            f"params.yaml: upstream.backbone.{key} is '{model}', which timm does not have; "
+            "choose one that timm.list_models() names"
+        )
+
+
+def hub_repository(name: str) -> str:
+    """Return the hub repository (owner/name) of a timm name with its weights' tag.
+
+    Raises:
+        ValueError: if timm has no such model, or knows no weights of that tag on the hub.
+    """
+    if "/" in name:
+        return name
+    model, _, tag = name.partition(".")
+    check_model(model, key="hub")
+    tags = {full.partition(".")[2]: full for full in timm.list_pretrained(f"{model}.*")}
+    found = get_pretrained_cfg(tags[tag]) if tag in tags else None
+    if not found or not found.hf_hub_id:
+        raise ValueError(
+            f"params.yaml: upstream.backbone.hub is '{name}', and timm knows no such weights of "
+            f"{model} on the hub; choose from {', '.join(sorted(tags)) or 'another model'}"
+        )
+    return found.hf_hub_id
 
 
 def store_file(settings: BackboneFile) -> Path:
@@ -54,16 +89,23 @@ def store_file(settings: BackboneFile) -> Path:
 
 def _write_model(settings: BackboneFile, folder: Path) -> None:
     overlay = {
-        "file": settings.file, "mean": tuple(settings.mean), "std": tuple(settings.std),
+        "file": settings.file,
+        "mean": tuple(settings.mean),
+        "std": tuple(settings.std),
         "input_size": (3, settings.input_size, settings.input_size),
-        "num_classes": settings.num_classes, "tag": "file", "pool_size": None,
+        "num_classes": settings.num_classes,
+        "tag": "file",
+        "pool_size": None,
         "custom_load": False,  # of the architecture's own release, in another format
-    }  # fmt: skip
+    }
     try:
         model = timm.create_model(
-            settings.model, pretrained=True, num_classes=settings.num_classes,
-            pretrained_cfg_overlay=overlay, **settings.model_args,  # pyright: ignore
-        )  # fmt: skip
+            settings.model,
+            pretrained=True,
+            num_classes=settings.num_classes,
+            pretrained_cfg_overlay=overlay,
+            **settings.model_args,  # pyright: ignore
+        )
     except (SafetensorError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"upstream.backbone: {settings.file} does not fit timm's {settings.model} with "

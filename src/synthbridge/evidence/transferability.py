@@ -1,4 +1,4 @@
-"""Forecasts: do LEEP and LogME of a stage-one model foretell what fine-tuning gains from it?
+"""Transferability: do LEEP and LogME of a stage-one model rank what fine-tuning gains from it?
 
 A point is one stage-one model (a set, a seed): its score before any real image was trained on, and
 the gain of the run that started from it over vanilla with the same shots and seed. Points of one
@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from synthbridge.evidence.comparisons import shots_words
+from synthbridge.evidence.comparisons import DASH, shots_words
 from synthbridge.evidence.results import REFERENCE, SYNTHETIC_ONLY, TestedModel
 from synthbridge.evidence.tables import groups_of, rows_with
 
-FORECASTS = {"leep": "LEEP", "logme": "LogME"}
+SCORES = {"leep": "LEEP", "logme": "LogME"}
 
 # With four points even the best order of all comes by chance once in 24 times, in either direction
 # once in 12: a correlation of fewer than five can say nothing at 95 %.
@@ -53,8 +53,10 @@ def gains_over_vanilla(runs: list[TestedModel], measure: str) -> list[Gain]:
     ]
 
 
-def forecast_table(probes: pd.DataFrame, runs: list[TestedModel], measure: str) -> pd.DataFrame:
-    """Return a row an arm, number of shots and forecast: COLUMNS.
+def transferability_table(
+    probes: pd.DataFrame, runs: list[TestedModel], measure: str
+) -> pd.DataFrame:
+    """Return a row an arm, number of shots and score: COLUMNS.
 
     The correlation is missing where there are fewer than FEWEST_POINTS points, or where the scores
     or the gains are all alike.
@@ -73,7 +75,7 @@ def forecast_table(probes: pd.DataFrame, runs: list[TestedModel], measure: str) 
 
 def _points(probes: pd.DataFrame, gains: list[Gain]) -> pd.DataFrame:
     """Put each gain beside the scores of the model that it started from."""
-    scored = rows_with(probes, "measure", list(FORECASTS))
+    scored = rows_with(probes, "measure", list(SCORES))
     scores = {
         (row["dataset"], row["set"], row["model"], row["seed"], row["measure"]): row["value"]
         for row in scored.to_dict("records")
@@ -82,7 +84,7 @@ def _points(probes: pd.DataFrame, gains: list[Gain]) -> pd.DataFrame:
     rows = []
     for gain in gains:
         run = gain.run
-        for measure in FORECASTS:
+        for measure in SCORES:
             score = scores.get((run.dataset, run.set, run.stage_one, run.seed, measure))
             if score is not None:
                 rows.append([run.dataset, run.arm, run.shots, measure, run.set, score, gain.points])
@@ -100,10 +102,10 @@ def _spearman(points: pd.DataFrame) -> float:
     return float(found.statistic)
 
 
-def forecast_rows(forecasts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a row an arm and number of shots for the page, the forecasts side by side."""
+def transferability_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a row an arm and number of shots for the page, the scores side by side."""
     rows = []
-    for (arm, shots), group in groups_of(forecasts, ["arm", "shots"]):
+    for (arm, shots), group in groups_of(table, ["arm", "shots"]):
         found = {row["measure"]: row["spearman"] for row in group.to_dict("records")}
         rows.append(
             {
@@ -111,7 +113,7 @@ def forecast_rows(forecasts: pd.DataFrame) -> list[dict[str, Any]]:
                 "shots": shots_words(shots),
                 "num_points": int(group["num_points"].iloc[0]),
                 "num_sets": int(group["num_sets"].iloc[0]),
-                "cells": [_signed(found.get(measure)) for measure in FORECASTS],
+                "cells": [_signed(found.get(measure)) for measure in SCORES],
             }
         )
     return rows
@@ -119,13 +121,13 @@ def forecast_rows(forecasts: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _signed(value: float | None) -> str:
     if value is None or pd.isna(value):
-        return "\N{EN DASH}"
+        return DASH
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def forecast_notes(forecasts: pd.DataFrame) -> list[str]:
+def transferability_notes(table: pd.DataFrame) -> list[str]:
     """Say what the rows cannot tell."""
-    notes, rows = [], forecasts.to_dict("records")
+    notes, rows = [], table.to_dict("records")
     few = [row["num_points"] for row in rows if row["num_points"] < FEWEST_POINTS]
     if few:
         points = "1 point" if max(few) == 1 else f"{max(few)} points"
@@ -138,6 +140,6 @@ def forecast_notes(forecasts: pd.DataFrame) -> list[str]:
         of = "one set" if sets == 1 else f"{sets} sets"
         notes.append(
             f"All models are of {of}; those of one set differ by their seed alone. So this says "
-            f"little of other sets: {FEWEST_POINTS} sets are needed to rank sets by a forecast."
+            f"little of other sets: {FEWEST_POINTS} sets are needed to rank sets by a score."
         )
     return notes

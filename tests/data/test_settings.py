@@ -1,0 +1,25 @@
+from typing import get_args
+
+import pytest
+
+from synthbridge.core.settings import check_settings
+from synthbridge.data.settings import DatasetSettings, Source
+from synthbridge.sources.loading import SOURCES
+
+VALUES = {"source": "folder", "flip": True, "validation_per_class": 1, "seed": 0}
+
+
+def test_settings_name_every_source_that_can_be_read():
+    assert sorted(get_args(Source)) == sorted(SOURCES)
+
+
+@pytest.mark.parametrize("name", ["../there", "a/b", "", "two words"])
+def test_an_extra_test_set_is_one_folder(name):
+    assert check_settings(DatasetSettings, {**VALUES, "extra_test": "out-of_domain"}, "")
+    with pytest.raises(ValueError, match="name one folder below the data set's raw folder"):
+        check_settings(DatasetSettings, {**VALUES, "extra_test": name}, "")
+
+
+def test_a_source_that_nothing_reads_is_refused_with_the_names():
+    with pytest.raises(ValueError, match="source is 'zip'.*csv.*webdataset"):
+        check_settings(DatasetSettings, {**VALUES, "source": "zip"}, "")
