@@ -221,14 +221,12 @@ def test_dvc_takes_it(repository, monkeypatch, shots):
     made = {stage: {out.def_path for out in stages[stage].outs} for stage in stages}
     results = [f"finetune_{family}@cars-{name}" for family in ("mixed", "bridged") for name in sets]
     results += ["finetune_real@cars", "tune_clip@cars"]
-    assert {path for path in read["final"]} == {
+    assert read["final"] == {
         out for stage in results for out in made[stage] if out.startswith("data/results/")
     }
-    assert {*read["synthetic"]} == {f"data/sets/cars/{name}/b0" for name in sets}
-    assert {*read["styles"]} == set.union(*(made[f"invert@cars-{name}"] for name in sets))
-    assert {*read["final"], *read["synthetic"], *read["styles"], *read["examined"]} <= {
-        dep.def_path for dep in stages["report@cars"].deps
-    }
+    assert read["blocks"] == {f"data/sets/cars/{name}/b0" for name in sets}
+    assert read["styles"] == set.union(*(made[f"invert@cars-{name}"] for name in sets))
+    assert set.union(*read.values()) <= {dep.def_path for dep in stages["report@cars"].deps}
 
 
 def _report_reads(cmd, monkeypatch):
@@ -236,10 +234,10 @@ def _report_reads(cmd, monkeypatch):
     handed = {}
     monkeypatch.setattr(report, "report", lambda *_, **paths: handed.update(paths))
     report.main(shlex.split(cmd)[3:])  # python src report
+    by_set = {name: handed[name].values() for name in ("styles", "blocks", "examined")}
     return {
-        name: [path.as_posix() for path in paths]
-        for name, paths in handed.items()
-        if isinstance(paths, list)
+        name: {path.as_posix() for path in paths}
+        for name, paths in {"final": handed["final"], **by_set}.items()
     }
 
 
