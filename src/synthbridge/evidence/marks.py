@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from synthbridge.evidence.results import TestedModel, is_clip
 
 WARNING = "learning rate selected on test images"
-SUFFIX = "_selected_on_test"  # of the names in summary.json that hold marked numbers
 COLUMN = "learning_rate_selected_on"  # of marked tables: "test", or "none" for arms on CLIP
 
 # The tables that depend on the selected rate. LEEP, fixed features and style tokens do not.

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from synthbridge.core.files import whole_file
+from synthbridge.data.run_metrics import MARK
 from synthbridge.evidence.comparisons import Comparison
-from synthbridge.evidence.marks import SUFFIX
 from synthbridge.evidence.results import (
     CONTROL,
     REFERENCE,
@@ -202,7 +202,7 @@ def summary(
     them beside others.
     """
     tree: dict[str, Any] = {}
-    suffix = SUFFIX if marked else ""
+    suffix = MARK if marked else ""
     beside = {name: name for name in beside_columns(accuracy)}
     for row in accuracy.to_dict("records"):
         mark = "" if is_clip(row["arm"]) else suffix
