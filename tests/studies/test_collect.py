@@ -18,10 +18,35 @@ def test_a_row_holds_its_seeds_its_place_and_its_experiment():
     assert not flat.over
 
 
-def test_differences_are_of_the_same_shots_and_shared_seeds():
+def test_all_rows_are_cut_to_the_seeds_that_they_share():
     other = PointResult("e", "c", {BRIDGED.format("template"): {"bridged": {"4": seeds(85.0)}}})
     rows = collect(make_study(), [(Point(), REAL), (Point(x=1.0), other)])
-    assert dict(next(row for row in rows if row.row == "bridged").over) == {"s0": 5.0}
+    assert [(row.row, dict(row.values)) for row in rows] == [
+        ("vanilla", {"s0": 60.0}),
+        ("vanilla", {"s0": 80.0}),
+        ("bridged", {"s0": 85.0}),
+    ]
+    assert dict(rows[-1].over) == {"s0": 5.0}
+
+
+def test_rows_that_share_no_seed_are_refused():
+    only = {"bridged": {"1": {"s7": {"top1": 1.0}}}}
+    other = PointResult("e", "c", {BRIDGED.format("template"): only})
+    with pytest.raises(ValueError, match="no seed is in all rows"):
+        collect(make_study(), [(Point(), REAL), (Point(x=1.0), other)])
+
+
+def test_a_line_may_name_whom_it_is_compared_with():
+    lines = [
+        {"row": "vanilla", "arm": "vanilla"},
+        {"row": "bridged", "arm": "bridged", "sets": ["template"]},
+        {"row": "DSI", "arm": "bridged", "sets": ["dsi_1"], "against": "bridged"},
+    ]
+    dsi = {BRIDGED.format("dsi_1"): {"bridged": {"1": seeds(75.0, 71.0)}}}
+    found = [(Point(), REAL), (Point(), ONE), (Point(), PointResult("e", "c", dsi))]
+    rows = {(row.row, row.shots): row for row in collect(make_study(lines=lines), found)}
+    assert dict(rows["DSI", "1"].over) == {"s0": 5.0, "s1": 1.0}
+    assert dict(rows["bridged", "1"].over) == {"s0": 10.0, "s1": 6.0}
 
 
 def test_a_reading_of_another_measure_is_compared_with_nothing():
@@ -53,16 +78,13 @@ def test_sets_with_shots_of_their_own_make_one_line():
     assert [(row.x, row.mean) for row in rows] == [("1", 75.0), ("4", 88.0)]
 
 
-def test_arms_may_be_the_places_on_the_axis():
-    line = {
-        "row": "first N",
-        "arm": {0: "bridged", 3: "frozen_3", 9: "absent"},
-        "sets": ["template"],
-    }
-    arms = {"bridged": {"4": seeds(80.0)}, "frozen_3": {"4": seeds(70.0)}}
-    found = PointResult("e", "c", {BRIDGED.format("template"): arms})
+def test_numbers_of_units_are_places_on_the_axis():
+    line = {"row": "first N", "arm": "first_{N}", "sets": ["template"]}
+    arms = {f"first_{number}": {"4": seeds(90.0 - number)} for number in (10, 2)}
+    others = {"first_2_more": {"4": seeds(1.0)}, "other_first_2": {"4": seeds(2.0)}}
+    found = PointResult("e", "c", {BRIDGED.format("template"): arms | others})
     rows = collect(make_study(lines=[line], against=None), [(Point(), found)])
-    assert [(row.x, row.mean) for row in rows] == [(0, 80.0), (3, 70.0)]
+    assert [(row.x, row.mean) for row in rows] == [(2, 88.0), (10, 80.0)]
 
 
 def test_readings_of_probe_have_no_shots():

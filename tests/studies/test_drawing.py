@@ -1,5 +1,6 @@
 import csv
 
+import pytest
 from studies.small_results import BRIDGED, ONE, REAL, make_study, seeds
 
 from synthbridge.evidence.figures import write_png
@@ -9,6 +10,8 @@ from synthbridge.studies.drawing import (
     cell,
     draw_curves,
     draw_figure,
+    fit_rows,
+    fit_words,
     list_facts,
     places,
     render,
@@ -26,11 +29,12 @@ def rows_of(study):
     return collect(study, [(Point(), REAL), (Point(x=10.0), TWO), (Point(x=2.0), ONE)])
 
 
-def test_a_cell_has_mean_spread_and_paired_difference():
+def test_a_cell_has_the_mean_and_the_paired_difference_with_its_interval():
     study = make_study()
     cells = {(row.row, row.shots, row.x): cell(row) for row in rows_of(study)}
     assert cells["vanilla", "1", None] == "62.0 ± 2.8"
-    assert cells["bridged", "1", 10.0] == "69.0 ± 4.2 (+7.0 ± 7.1)"  # of +12 and +2
+    # Of +12 and +2: 7 -+ 12.706 (t at 97.5 %, one degree of freedom) x 5.
+    assert cells["bridged", "1", 10.0] == "69.0 (+7.0 [-56.5, +70.5])"
     about = {
         "dataset": "d",
         "shots": None,
@@ -103,6 +107,7 @@ def test_every_point_names_its_experiment_and_commit(tmp_path):
         "c2",
     )
     assert (row["mean"], row["num_seeds"], row["over"]) == ("69", "2", "7")
+    assert (row["over_low"], row["over_high"]) == ("-56.531", "70.531")
     assert row["values"] == "s0:72 s1:66"
 
 
@@ -116,7 +121,8 @@ def test_the_page_marks_its_scale_and_names_what_made_it(tmp_path):
     assert "Scale: **miniature**; the paper's: full." in page and "our reading" in page
     assert "python src study mine --scale miniature" in page and "![T](figure.png)" in page
     assert "study-2: `synthetic.template.guidance_scale=10.0`" in page
-    assert "Mean ± standard deviation over 2 seeds" in page and "- a note" in page
+    assert "Means over the 2 seeds that all rows have (s0, s1)" in page and "- a note" in page
+    assert "points over *vanilla*" in page and "**All rows are explorations**" in page
 
 
 def test_figures_are_the_same_bytes_again(tmp_path):
@@ -130,6 +136,20 @@ def test_figures_are_the_same_bytes_again(tmp_path):
         "digits, 4 shots (miniature)",
         "the paper (full)",
     ]
+
+
+def test_rows_are_fitted_in_the_logarithm_and_drawn_so():
+    line = {"row": "frozen", "arm": "frozen", "sets": ["template"]}
+    study = make_study(lines=[line], axis="shots", against=None, fits=["frozen"])
+    accuracies = {"full": seeds(90.0), "16": seeds(88.0), "8": seeds(86.0)}
+    found = PointResult("e", "c", {BRIDGED.format("template"): {"frozen": accuracies}})
+    rows = collect(study, [(Point(), found)])
+    fits = fit_rows(study, rows, {"digits": 32.0})
+    words = "- digits, frozen, fitted: 90.00 -2.89 ln(reduction); all: 32 real images a class"
+    assert fit_words(fits) == words
+    (panel,) = draw_figure(study, "miniature", rows, fits).axes
+    (fitted,) = (one for one in panel.lines if one.get_label() == "frozen, fitted")
+    assert fitted.get_ydata() == pytest.approx([86.0, 88.0, 90.0])
 
 
 def test_curves_are_of_the_lines_arms_and_sources():

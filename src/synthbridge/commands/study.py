@@ -17,10 +17,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from synthbridge.core.files import read_json, write_text
 from synthbridge.core.log import say
-from synthbridge.core.settings import check_settings
+from synthbridge.core.settings import check_settings, is_commit
 from synthbridge.evidence.figures import write_png
 from synthbridge.forecast.estimates import count_work, predict
 from synthbridge.forecast.sizes import read_sizes
@@ -33,6 +34,8 @@ from synthbridge.studies.definition import ScaleName, Study, list_studies, read_
 from synthbridge.studies.drawing import (
     draw_curves,
     draw_figure,
+    fit_rows,
+    fit_words,
     list_facts,
     render,
     tables,
@@ -96,6 +99,7 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
     _say_costs(studies, plans, scale, jobs)
     if only_list:
         return
+    refuse_unpinned(plans)
     refuse_changes()
     with only_study() as lock:
         wanted = {
@@ -111,6 +115,33 @@ def study(names: Sequence[str], scale: ScaleName | None, jobs: int, only_list: b
     faults = [_draw(name, studies[name], plan, scale, failed) for name, plan in plans.items()]
     if any(faults):
         raise ValueError("; ".join(fault for fault in faults if fault))
+
+
+def refuse_unpinned(plans: Mapping[str, Sequence[Planned]]) -> None:
+    """Check that every hub model of the points is pinned, before the first of them runs.
+
+    Raises:
+        ValueError: a sentence with all that are not.
+    """
+    missing = {
+        name: list(dict.fromkeys(model for item in plan for model in _unpinned(item.params)))
+        for name, plan in plans.items()
+    }
+    if any(missing.values()):
+        where = "; ".join(
+            f"studies/{name}.yaml: {', '.join(missing[name])}" for name in missing if missing[name]
+        )
+        raise ValueError(
+            f"hub models are taken at one commit, and these name none: {where}; write each one's "
+            "commit there (40 hex digits, from its history on the hub), as revision beside hub"
+        )
+
+
+def _unpinned(params: Mapping[str, Any]) -> list[str]:
+    """List the hub models of params.yaml that name no commit."""
+    models = [model for model in params["upstream"].values() if isinstance(model, Mapping)]
+    hub = [model for model in models if "hub" in model]
+    return [model["hub"] for model in hub if not is_commit(model.get("revision"))]
 
 
 def _check_scale(
@@ -213,8 +244,10 @@ def _draw_picture(
 ) -> str:
     """Draw what a study draws beside its tables; return its tables."""
     datasets = base.params["datasets"]
+    fits = {}
     if study.draws == "figure":
-        write_png(draw_figure(study, scale, rows), figure)
+        fits = fit_rows(study, rows, _images_per_class(base) if study.fits else {})
+        write_png(draw_figure(study, scale, rows, fits), figure)
     elif study.draws == "curves":
         curves = []
         for dataset in datasets:
@@ -234,7 +267,12 @@ def _draw_picture(
             for name, size in sizes.items()
         ]
         return "\n".join(lines)
-    return tables(study, rows)
+    return "\n\n".join(filter(None, (tables(study, rows).strip(), fit_words(fits))))
+
+
+def _images_per_class(planned: Planned) -> dict[str, float]:
+    sizes = read_sizes(check_settings(Params, dict(planned.params), ""))
+    return {name: size.num_train / size.num_classes for name, size in sizes.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:

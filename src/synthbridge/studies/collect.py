@@ -1,13 +1,16 @@
 """What experiments found becomes the rows of a study: a line, a place, a value for each seed."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from statistics import mean, stdev
 from typing import Any
 
 from synthbridge.data.run_metrics import MARK
-from synthbridge.studies.definition import Line, Point, Study, X
+from synthbridge.studies.definition import UNIT, Line, Point, Study, X
+
+ONCE = "once"  # the seed of a reading that no seed changes, as of the pretrained model
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,25 @@ def collect(study: Study, points: Sequence[tuple[Point, PointResult]]) -> list[R
                         f"{row.x} and {row.shots} shots; name the rows of each point"
                     )
                 rows[place] = row
-    return [_compared(row, study.against, list(rows.values())) for row in rows.values()]
+    shared = _share_seeds(list(rows.values()))
+    return [_compared(row, study.rivals.get(row.row), shared) for row in shared]
+
+
+def _share_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Keep the seeds that all rows have, so that no row of eight stands beside one of four.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    seeds = [row.values.keys() for row in rows if ONCE not in row.values]
+    shared = set(seeds[0]).intersection(*seeds[1:]) if seeds else set()
+    if seeds and not shared:
+        raise ValueError("no seed is in all rows; give all points of the study the same seeds")
+    kept = shared | {ONCE}
+    return [
+        replace(row, values={seed: row.values[seed] for seed in row.values if seed in kept})
+        for row in rows
+    ]
 
 
 def missing_lines(study: Study, rows: Sequence[Row]) -> list[str]:
@@ -129,9 +150,11 @@ def _read_arm(line: Line, names: list[str], content: Any, _: str) -> Readings:
     fits = of_set in line.sets if line.sets else of_set is None
     if names == ["probe"] or not fits:
         return
-    arms = {None: line.arm} if isinstance(line.arm, str) else line.arm or {}
-    for x, arm in arms.items():
-        for shots, seeds in content.get(arm, {}).items():
+    pattern = re.escape(line.arm or "").replace(re.escape(UNIT), r"(\d+)")
+    found = [match for arm in content if (match := re.fullmatch(pattern, arm))]
+    for match in sorted(found, key=lambda match: [int(number) for number in match.groups()]):
+        x = int(match[1]) if match.groups() else None
+        for shots, seeds in content[match[0]].items():
             yield shots, x, seeds
 
 
@@ -150,12 +173,12 @@ def _compared(row: Row, against: str | None, rows: Sequence[Row]) -> Row:
 
     A reading of something else, as of an extra test set, is compared with nothing.
     """
-    if against is None or row.row == against:
+    if against is None:
         return row
     for other in rows:
         same = (other.row, other.dataset, other.shots) == (against, row.dataset, row.shots)
         if same and other.measure == row.measure and other.x in (row.x, None):
             shared = [seed for seed in row.values if seed in other.values]
             over = {seed: row.values[seed] - other.values[seed] for seed in shared}
-            return Row(**{**vars(row), "over": over})
+            return replace(row, over=over)
     return row

@@ -1,5 +1,6 @@
 """Definitions of studies: studies/<name>.yaml, small enough to read before it runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from pydantic import Field, model_validator
 from synthbridge.core.settings import Settings, check_settings, read_yaml
 
 FOLDER = Path("studies")
+UNIT = "{N}"  # in the names of arms: a number of units, one arm for each
 
 ScaleName = Literal["miniature", "full"]
 X = int | float | str  # a place on the axis
@@ -23,24 +25,22 @@ Measure = Literal[
     "texture_accuracy",
     "shape_accuracy",
 ]
+# stated: the paper's caption or text says what is compared, and we compare the same.
+# reconstruction: the paper does this, but its text does not say how; this is our reading.
+# ours: a question of ours, which no figure or table of a paper shows.
+Reading = Literal["stated", "reconstruction", "ours"]
 
 
 class Line(Settings):
     """A line of the figure, or a row of the table: an arm's results, or a reading of `probe`."""
 
     row: str  # what it is called, the paper's word where it has one
-    arm: str | dict[X, str] | None = None  # a mapping: one arm for each place on the axis
+    arm: str | None = None  # with {N}: an arm for each number of units, which is its place
     model: str | None = None  # of probe: a stage-one model, or upstream
     sets: list[str] = Field(default=[])  # the sets that it uses; none: it needs none
     measure: Measure | None = None  # where it is another than the study's
     is_control: bool = False
-
-    @property
-    def arms(self) -> list[str]:
-        """List the arms that it names; none: it is a reading of a model."""
-        if isinstance(self.arm, dict):
-            return list(self.arm.values())
-        return [self.arm] if self.arm else []
+    against: str | None = None  # the row that it is compared with; None: the study's
 
     @model_validator(mode="after")
     def _arm_or_model(self) -> "Line":
@@ -64,9 +64,40 @@ class Scale(Settings):
 
     prepare: str | None = None  # what to do before, once
     targets: list[str] = Field(default=[])
-    overrides: dict[str, Any] = Field(default={})  # of every point, the reference too
+    # Of every point, the reference too.
+    overrides: dict[str, Any] = Field(default={})
+    # Overrides hold a key with {N} once for each number of units from 1 to this one.
+    num_units: int | None = Field(default=None, ge=1)
     reference: Point | None = None  # does not vary: flat lines
     points: list[Point] = Field(default=[])  # none: the workspace's own results
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_out_units(cls, values: Any) -> Any:
+        number = values.get("num_units") if isinstance(values, Mapping) else None
+        return _write_out(values, range(1, number + 1) if isinstance(number, int) else range(0))
+
+
+def _write_out(values: Any, units: range) -> Any:
+    """Repeat each key that has {N}, with each number of units for {N} in key and value.
+
+    Raises:
+        ValueError: if there is such a key, and the numbers are not known.
+    """
+    if isinstance(values, list):
+        return [_write_out(item, units) for item in values]
+    if not isinstance(values, Mapping):
+        return units.start if values == UNIT else values
+    written = {}
+    for key, value in values.items():
+        if UNIT in key and not units:
+            raise ValueError(f"'{key}' stands for several numbers of units; give num_units")
+        for number in units if UNIT in key else ():
+            one = range(number, number + 1)
+            written[key.replace(UNIT, str(number))] = _write_out(value, one)
+        if UNIT not in key:
+            written[key] = _write_out(value, units)
+    return written
 
 
 class Paper(Settings):
@@ -84,13 +115,16 @@ class Study(Settings):
 
     title: str
     cites: str  # paper and figure or table
-    # stated: we know that this figure shows this. reconstruction: our reading of what it shows.
-    reading: Literal["stated", "reconstruction"]
+    reading: Reading
     question: str
     draws: Literal["table", "figure", "curves", "pictures", "sizes"]
     axis: str | None = None  # the axis in words; "shots" takes it from the runs
     measure: Measure = "accuracy"
-    against: str | None = None  # the row that differences are taken from, seed by seed
+    # The row that differences are taken from, seed by seed, where a line names no other.
+    against: str | None = None
+    # Rows through which a line is fitted, over the logarithm of how many times fewer real images
+    # there are than all; only over shots.
+    fits: list[str] = Field(default=[])
     lines: list[Line] = Field(default=[])
     notes: list[str] = Field(default=[])  # what differs from the paper, what is our reconstruction
     miniature: Scale
@@ -106,14 +140,24 @@ class Study(Settings):
             raise ValueError(f"a {self.draws} needs lines")
         if self.draws == "figure" and self.axis is None:
             raise ValueError("a figure needs an axis")
-        if self.against is not None and self.against not in rows:
-            raise ValueError(f"against is '{self.against}'; choose from {', '.join(rows)}")
+        for other in (self.against, *(line.against for line in self.lines)):
+            if other is not None and other not in rows:
+                raise ValueError(f"against is '{other}'; choose from {', '.join(rows)}")
+        for row in self.fits:
+            if row not in rows or self.axis != "shots":
+                raise ValueError(f"fits has '{row}'; name rows of a figure over shots")
         for scale in (self.miniature, self.full):
             for point in scale.points:
                 for row in point.rows or []:
                     if row not in rows:
                         raise ValueError(f"a point has row '{row}'; choose from {', '.join(rows)}")
         return self
+
+    @property
+    def rivals(self) -> dict[str, str]:
+        """Return which row each row is compared with."""
+        pairs = {line.row: line.against or self.against for line in self.lines}
+        return {row: other for row, other in pairs.items() if other not in (None, row)}
 
     def with_accuracy(self, measure: Measure) -> "Study":
         """Return the study with this accuracy where it says `accuracy`."""

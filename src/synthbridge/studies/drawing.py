@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import matplotlib
@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from synthbridge.core.files import write_text
 from synthbridge.evidence.figures import COLOURS, DASHES, FAINT, INK, MARKERS, STYLE, legend_below
-from synthbridge.studies.collect import Row, missing_lines
-from synthbridge.studies.definition import ScaleName, Study, X
+from synthbridge.studies.collect import ONCE, Row, missing_lines
+from synthbridge.studies.definition import Reading, ScaleName, Study, X
+from synthbridge.studies.differences import CONFIDENCE, LogFit, fit_logarithm, paired_interval
 from synthbridge.studies.experiments import Experiment
 
 WORDS = {
@@ -28,6 +29,13 @@ WORDS = {
     "extra_top1": "accuracy out of domain (%)",
     "extra_mean_per_class": "mean per class accuracy out of domain (%)",
 }
+# Behind the figure's or table's number, where the paper does not say what we show.
+READINGS: dict[Reading, str] = {
+    "stated": "",
+    "reconstruction": "; how it is done: our reading",
+    "ours": "; no figure or table of a paper: our own question",
+}
+Fits = Mapping[tuple[str, str], LogFit]  # by data set and row
 WIDTH, HEIGHT = 4.0, 3.4  # inches a panel
 
 # Of points.csv.
@@ -44,7 +52,8 @@ COLUMNS: tuple[str, ...] = (
     "spread",
     "num_seeds",
     "over",
-    "over_spread",
+    "over_low",
+    "over_high",
     "gradient_steps",
     "learning_rate_selected_on",
     "experiment",
@@ -69,6 +78,7 @@ def write_points(path: Path, name: str, scale: ScaleName, rows: Sequence[Row]) -
 def _record(row: Row) -> dict[str, Any]:
     """Return a row's columns."""
     over = list(row.over.values())
+    low, high = paired_interval(over) or (None, None)
     return {
         "row": row.row,
         "control": int(row.is_control),
@@ -80,7 +90,8 @@ def _record(row: Row) -> dict[str, Any]:
         "spread": _number(row.spread),
         "num_seeds": len(row.values),
         "over": _number(mean(over) if over else None),
-        "over_spread": _number(stdev(over) if len(over) > 1 else None),
+        "over_low": _number(low),
+        "over_high": _number(high),
         "gradient_steps": row.gradient_steps,
         "learning_rate_selected_on": "test" if row.is_marked else "",
         "experiment": row.experiment,
@@ -97,16 +108,16 @@ def _number(value: float | None) -> str:
 
 
 def cell(row: Row) -> str:
-    """Return mean and spread, and the paired difference where there is one, in few digits."""
+    """Return the mean and its paired difference with its interval, or else its spread."""
     digits = 2 if row.measure.startswith("leep") else 1
     text = f"{row.mean:.{digits}f}"
-    if row.spread is not None:
-        text += f" ± {row.spread:.{digits}f}"
-    if row.over:
-        over = list(row.over.values())
-        text += f" ({mean(over):+.{digits}f}"
-        text += f" ± {stdev(over):.{digits}f})" if len(over) > 1 else ")"
-    return text
+    if not row.over:
+        return text if row.spread is None else f"{text} ± {row.spread:.{digits}f}"
+    over = list(row.over.values())
+    text += f" ({mean(over):+.{digits}f}"
+    if interval := paired_interval(over):
+        text += " [" + ", ".join(f"{end:+.{digits}f}" for end in interval) + "]"
+    return f"{text})"
 
 
 def shots_words(shots: str) -> str:
@@ -197,6 +208,29 @@ def paper_tables(study: Study) -> str:
     return "\n\n".join(texts)
 
 
+# --- the fits ------------------------------------------------------------------------------------
+
+
+def fit_rows(study: Study, rows: Sequence[Row], num_all: Mapping[str, float]) -> Fits:
+    """Fit the rows that the study names; `num_all`: real images a class of each data set."""
+    fits = {}
+    for row in study.fits:
+        for dataset, number in num_all.items():
+            own = [one for one in rows if (one.row, one.dataset) == (row, dataset)]
+            fit = fit_logarithm({one.shots: one.mean for one in own if one.shots}, number)
+            if fit:
+                fits[dataset, row] = fit
+    return fits
+
+
+def fit_words(fits: Fits) -> str:
+    """Return the fits as Markdown, a line each."""
+    return "\n".join(
+        f"- {dataset}, {row}, fitted: {fit}; all: {fit.num_all:g} real images a class"
+        for (dataset, row), fit in fits.items()
+    )
+
+
 # --- the page ------------------------------------------------------------------------------------
 
 
@@ -212,13 +246,25 @@ def list_facts(
     """
     facts = []
     if rows:
-        counts = sorted({len(row.values) for row in rows})
+        seeds = sorted({seed for row in rows for seed in row.values if seed != ONCE})
         facts.append(
-            f"Mean ± standard deviation over {' or '.join(map(str, counts))} seeds; a seed has its "
-            "own few-shot images."
+            f"Means over the {len(seeds)} seeds that all rows have ({', '.join(seeds)}), ± their "
+            "standard deviation; a seed has its own few-shot images."
         )
-    if study.against and any(row.over for row in rows):
-        facts.append(f"In brackets: points over {study.against}, the same seeds, mean ± spread.")
+    compared = {row.row for row in rows if row.over}
+    if compared:
+        others = dict.fromkeys(other for row, other in study.rivals.items() if row in compared)
+        named = "; ".join(
+            f"over *{other}*"
+            + ("" if other == study.against else f" for {_rows_against(study, other)}")
+            for other in others
+        )
+        facts.append(
+            f"In brackets: points {named}, the same seeds, and the interval of a paired t at "
+            f"{CONFIDENCE:.0%}. **All rows are explorations**: nobody named one before the run, "
+            "nothing is corrected for their number, and of twenty intervals around no difference "
+            "one excludes 0."
+        )
     facts += [f"No value for {row}." for row in missing_lines(study, rows)]
     if any(row.is_marked for row in rows):
         facts.append("**Learning rates were selected on test images**, which flatters.")
@@ -226,6 +272,10 @@ def list_facts(
         facts.append("Without an experiment of its own: the workspace's own results (`dvc repro`).")
     facts += [f"{one.name}: `{' '.join(one.options)}`" for one in experiments if one]
     return facts
+
+
+def _rows_against(study: Study, other: str) -> str:
+    return ", ".join(f"*{row}*" for row, rival in study.rivals.items() if rival == other)
 
 
 def render(
@@ -241,10 +291,10 @@ def render(
         facts: what a reader must know beyond them, a line each.
         figure: the picture beside the page, if there is one.
     """
-    reading = "" if study.reading == "stated" else "; which figure shows what: our reading"
     parts = [
         f"# {study.title}",
-        f"{study.cites}{reading}. Scale: **{scale}**; the paper's: {study.paper.scale}.",
+        f"{study.cites}{READINGS[study.reading]}. Scale: **{scale}**; the paper's: "
+        f"{study.paper.scale}.",
         study.question,
         f"![{study.title}]({figure.name})" if figure else "",
         body,
@@ -260,7 +310,9 @@ def render(
 
 
 @matplotlib.rc_context(STYLE)
-def draw_figure(study: Study, scale: ScaleName, rows: Sequence[Row]) -> Figure:
+def draw_figure(
+    study: Study, scale: ScaleName, rows: Sequence[Row], fits: Fits | None = None
+) -> Figure:
     """Draw every line of a study over its axis, with one spread over seeds each side.
 
     Places stand evenly, whatever their distance: the axes of the papers are lists.
@@ -272,6 +324,11 @@ def draw_figure(study: Study, scale: ScaleName, rows: Sequence[Row]) -> Figure:
     looks = _looks(study)
     for panel, (title, inside) in zip(axes, panels.items(), strict=False):
         _draw_panel(panel, study, inside, looks)
+        own = {row: fit for (dataset, row), fit in (fits or {}).items() if dataset == title}
+        for row, fit in own.items():
+            shots = places(study, inside)
+            look = {**looks[row], "marker": "", "linestyle": DASHES[2]}
+            panel.plot([fit.at(str(x)) for x in shots], label=f"{row}, fitted", **look)
         panel.set_title(f"{title} ({scale})")
         panel.set_ylabel(WORDS[study.measure])
     if study.paper.curves:
