@@ -1,9 +1,10 @@
 """Every point of every study: what it sets fits params.yaml, what it makes are stages."""
 
 import pytest
+from studies.full_scale import full_workspace, pinned
 
 from house import ROOT
-from synthbridge.core.settings import check_settings, read_yaml
+from synthbridge.core.settings import check_settings
 from synthbridge.data.synthetic import check_volume
 from synthbridge.params import Params
 from synthbridge.pipeline import expand, needed_stages, value_at
@@ -11,7 +12,6 @@ from synthbridge.studies.definition import Point, Scale, list_studies, read_stud
 from synthbridge.studies.planning import (
     Keys,
     Workspace,
-    for_datasets,
     points_of,
     raw_hashes,
     with_overrides,
@@ -60,19 +60,18 @@ def test_points_of_the_miniature_fit_the_pipeline(name):
 
 
 @pytest.mark.parametrize("name", list_studies(FOLDER))
-def test_settings_of_the_full_scale_fit_the_papers_profile(name):
-    profile = read_yaml(ROOT / "profiles/paper.yaml")
-    for model in ("generator", "backbone"):
-        profile["upstream"][model]["revision"] = "0" * 40
-    study = read_study(name, FOLDER)
-    for point in points_of(study.full):
-        overrides = {**study.full.overrides, **point.overrides}
-        if any(key.split(".")[0] in ("retrieved", "clip_tuning") for key in overrides):
-            continue  # these need a pool or a CLIP, which a person names first
-        params = with_overrides(profile, for_datasets(overrides, profile["datasets"]))
-        for model in ("generator", "backbone"):
-            params["upstream"][model]["revision"] = "0" * 40
-        check_settings(Params, params, "")
+def test_every_full_definition_plans(name, tmp_path):
+    """From the profile as `full.prepare` makes it to stages, settings and volumes that fit."""
+    scale = pinned(read_study(name, FOLDER).full)
+    workspace = full_workspace(tmp_path, scale.prepare)
+    num_blocks = workspace.pipeline["vars"][0]["num_blocks"]
+    for point in points_of(scale):
+        planned = workspace.plan(scale, point)
+        params = check_settings(Params, dict(planned.params), "")
+        assert planned.metrics
+        for settings in map(params.set_settings, params.sets):
+            volume = params.generate.images_per_block
+            check_volume(settings.images_per_class, volume, num_blocks)
 
 
 @pytest.mark.parametrize("name", BASE)
@@ -86,7 +85,7 @@ def test_equal_points_of_two_studies_are_one_experiment():
     three, four = (read_study(name, FOLDER).miniature for name in ("gap-fig3", "gap-fig4"))
     first = WORKSPACE.plan(three, three.points[0]).experiment
     assert first and first == WORKSPACE.plan(four, four.points[0]).experiment
-    volume, counts = (read_study(f, FOLDER).miniature for f in ("bridged-fig4", "retrieval-counts"))
+    volume, counts = (read_study(f, FOLDER).miniature for f in ("bridged-fig5", "retrieval-counts"))
     of_volume, of_counts = (_experiments(scale) for scale in (volume, counts))
     assert of_counts and of_counts <= of_volume
 
