@@ -31,7 +31,7 @@ def full_workspace(root: Path, prepare: str) -> Workspace:
     if own := re.search(r"datasets: \[(\w+)\]", prepare):
         values["datasets"] = [own[1]]
         values["data"][own[1]] = OWN_DATA
-    if "the set retrieved" in prepare:
+    if "a retrieved set" in prepare:
         values["retrieved_sets"] = ["retrieved"]
         values["sets"] = [*values["sets"], "retrieved"]
     params = check_settings(Params, values, "")

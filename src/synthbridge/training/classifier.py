@@ -64,7 +64,7 @@ def read_normalisation(folder: Path) -> Normalisation:
 
 
 def renew_head(model: nn.Module, num_classes: int, seed: int) -> None:
-    """FC reinit: give `model` a new head, drawn as torch draws a Linear's (Bridged, sec. 4.2)."""
+    """FC reinit (Bridged, section 4.1): give `model` a head drawn as torch draws a Linear's."""
     with seeded(seed):
         model.reset_classifier(num_classes)  # pyright: ignore[reportCallIssue]
 
@@ -74,7 +74,7 @@ def unit_names(model: nn.Module) -> list[list[str]]:
 
     They are timm's own layer groups: what comes before the blocks (stem or embedding), each
     block, and the head with what stands between it and the last block where timm counts it so.
-    A ResNet-50 has 18 (Gap, sec. 4, by our count), a ResNet-18 has 10, a ViT-B/16 has 14.
+    A ResNet-50 has 18 (Gap, by our count), a ResNet-18 has 10, a ViT-B/16 has 14.
     """
     matcher = model.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
     groups = group_parameters(model, matcher)
