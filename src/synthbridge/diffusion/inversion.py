@@ -1,4 +1,4 @@
-"""Dataset style inversion (Bridged, section 4.1): one word is learned for a whole data set's style.
+"""Dataset style inversion (Bridged, section 4.3): one word is learned for a whole data set's style.
 
 Only the word's vector S* is a parameter. Of eq. 2, min over S* of E |eps - eps_theta(x_t, t, c)|^2
 with c the text `A {class} photo in the style of S*`, each step takes a batch: per element a class,

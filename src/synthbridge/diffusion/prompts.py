@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from synthbridge.diffusion.settings import PromptKind
 
-# The prompt of dataset style inversion (Bridged, section 4.1).
+# The prompt of dataset style inversion (Bridged, section 4.3).
 STYLE_PROMPT = "A {} photo in the style of {}"
 
 # The prompt of a class's own word: the style prompt without its style. Chosen: textual inversion
