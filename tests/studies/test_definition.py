@@ -10,7 +10,8 @@ FOLDER = ROOT / "studies"
 NAMES = [
     *(f"bridged-table{number}" for number in range(1, 8)),
     *(f"bridged-fig{number}" for number in range(2, 11)),
-    *("gap-fig2", "gap-fig3", "gap-fig4", "gap-ablations", "retrieval-counts"),
+    *("gap-fig2", "gap-fig3", "gap-fig4", "gap-ablations"),
+    *("retrieval-analysis", "retrieval-counts"),
     *("diversify-longtail", "diversify-scaling"),
 ]
 SMALL = """

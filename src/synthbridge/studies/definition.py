@@ -87,7 +87,7 @@ class Study(Settings):
     # stated: we know that this figure shows this. reconstruction: our reading of what it shows.
     reading: Literal["stated", "reconstruction"]
     question: str
-    draws: Literal["table", "figure", "curves", "pictures", "sizes"]
+    draws: Literal["table", "figure", "curves", "pictures", "sizes", "analysis"]
     axis: str | None = None  # the axis in words; "shots" takes it from the runs
     measure: Measure = "accuracy"
     against: str | None = None  # the row that differences are taken from, seed by seed
