@@ -42,6 +42,13 @@ DOORS = {
     "running/console.py": {"forecast/missing_work.py"},  # shows how long the rest will take
     "forecast/speeds.py": {"running/gpus.py"},  # which device this is
     "studies/drawing.py": {"evidence/figures.py"},  # one look for every plot
+    # A page that lays what was measured beside what training shows, and trains heads itself.
+    "studies/analysis.py": {
+        *(f"evidence/{name}.py" for name in ("comparisons", "figures", "ranks", "results")),
+        *(f"training/{name}.py" for name in ("classifier", "features", "images", "recipe")),
+        "training/settings.py",
+    },
+    "studies/harm.py": {"training/influence.py"},
     "commands/study.py": {"evidence/figures.py"},
 }
 # Rooms whose one door the list above names.

@@ -101,7 +101,8 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    corpus = [template.format(name) for template in TEMPLATES for name in CLASS_NAMES]
+    texts = [template.format(name) for template in TEMPLATES for name in CLASS_NAMES]
+    corpus = [text.replace(".", " .") for text in texts]  # a word of its own, as CLIP reads it
     corpus += ["a photo in the style of a style"] * 20
     trainer = trainers.BpeTrainer(
         vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=alphabet

@@ -42,5 +42,5 @@ def test_the_prompt_of_a_seed_is_pinned():
     """Another choice would redraw every image that anyone has ever made."""
     seeds = [image_seed(0, 1, index) for index in range(3)]
     drawn = [draw_prompt(template_prompts("one"), seed) for seed in seeds]
-    assert drawn == ["a photo of a small one", "a photo of the cool one", "a rendition of a one"]
+    assert drawn == ["a photo of a small one.", "a photo of the cool one.", "a rendition of a one."]
     assert draw_prompt(["A one photo in the style of <style>"], 5).endswith("<style>")

@@ -182,3 +182,15 @@ def test_without_a_clip_or_an_image_it_says_so(world, tmp_path):
         examine(params, blocks=[world / "set/b0"], clip=tmp_path / "empty", **paths)
     with pytest.raises(ValueError, match="no image in"):
         examine(params, blocks=[tmp_path / "empty"], clip=world / "clip", **paths)
+
+
+def test_each_class_has_the_mean_clip_score_of_the_images_that_train(world, tmp_path):
+    run(world, tmp_path / "out", fraction=0.3)
+    clip = load_clip(world / "clip", torch.device("cpu"))
+    classes = class_vectors(clip, ["one", "two"], TEMPLATES)
+    subsets = read_json(tmp_path / "out/findings/gap.json")["subsets"]
+    for subset, images in (("s0", set_of_seed_0(noise(0, 20))), ("s1", noise(3, 20))):
+        scores = (clip.embed_images(images) @ classes.T).reshape(2, PER_CLASS, 2)
+        for label, row in enumerate(subsets[subset]["by_class"]):
+            best = np.sort(scores[label, :, label])[-math.ceil(0.3 * PER_CLASS) :]
+            assert row["clip_score"] == pytest.approx(best.mean(), abs=1e-5)

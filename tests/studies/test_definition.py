@@ -10,7 +10,8 @@ FOLDER = ROOT / "studies"
 NAMES = [
     *(f"bridged-table{number}" for number in range(1, 8)),
     *(f"bridged-fig{number}" for number in (2, 3, 4, 5, 6, 8, 9, 10)),  # 7 explains DSI
-    *("gap-fig2", "gap-fig3", "gap-fig4", "gap-ablations", "retrieval-counts"),
+    *("gap-fig2", "gap-fig3", "gap-fig4", "gap-ablations"),
+    *("retrieval-analysis", "retrieval-counts"),
     *("diversify-domains", "diversify-longtail", "diversify-lowdata", "diversify-names"),
     *("diversify-norms", "diversify-scaling", "fixed-rate", "style-word"),
 ]

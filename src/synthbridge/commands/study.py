@@ -222,7 +222,7 @@ def _draw(
         write_points(folder / "points.csv", name, scale, rows)
         figure = folder / "figure.png"
         body = _draw_picture(study, scale, rows, plan[0], figure)
-        has_figure = study.draws in ("figure", "curves", "pictures")
+        has_figure = study.draws in ("figure", "curves", "pictures", "analysis")
         facts = list_facts(study, rows, [item.experiment for item in plan])
         page = render(study, name, scale, body, facts, figure if has_figure else None)
         write_text(folder / "README.md", page)
@@ -258,6 +258,10 @@ def _draw_picture(
         figure.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(f"metrics/{datasets[0]}/plots/grid.png", figure)
         return ""
+    elif study.draws == "analysis":
+        from synthbridge.studies.analysis import draw_analysis  # torch and timm: seconds
+
+        return f"{tables(study, rows)}\n{draw_analysis(base.params, figure)}"
     elif study.draws == "sizes":
         sizes = read_sizes(check_settings(Params, dict(base.params), ""))
         lines = ["| data set | classes | train | held out | test |", "|---" * 5 + "|"]

@@ -6,7 +6,7 @@ them again in the set; no choice depends on them.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from synthbridge.clip.class_scores import class_vectors, keep_best
-from synthbridge.clip.embedding import Clip, load_clip
+from synthbridge.clip.embedding import load_clip
 from synthbridge.clip.near_duplicates import MAX_PAIRS, near_duplicates, nearest_references
 from synthbridge.clip.shard_embeddings import embed_shards
 from synthbridge.core.files import hash_folder, whole_file, write_json
@@ -89,14 +89,15 @@ def examine(
         load = cache(partial(load_clip, clip, accelerator.device))
         vectors = embed_shards(load, hash_folder(clip), shards)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
-        kept = _filter(own, params, dataset.class_names, load)
+        scores = _score(own, class_vectors(load(), dataset.class_names, TEMPLATES))
+        kept = _filter(own, scores, params)
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
         write_json(out / "kept.json", {"keep_fraction": params.keep_fraction, "keys": keys})
-        own = own.where(kept)
+        own, scores = own.where(kept), scores[kept]
         leakage = describe_leakage(own, train, test, params.examine.threshold)
         write_json(out / "findings" / "leakage.json", leakage)
         _draw_pairs(own, test, out / "findings" / "pairs.png")
-        gap = _describe_gaps(own, train, dataset.class_names, params.examine)
+        gap = _describe_gaps(own, scores, train, dataset.class_names, params.examine)
         fraction = round(float(kept.mean()), 4)
         gap = {**gap, "clip": params.clip_name, "kept_fraction": fraction}
         write_json(out / "findings" / "gap.json", gap)
@@ -113,18 +114,16 @@ def _embedded(samples: list[Sample], vectors: dict[Path, np.ndarray]) -> Embedde
     return Embedded(samples, np.concatenate([vectors[shard] for shard in shards]))
 
 
-def _filter(
-    own: Embedded, params: ExamineParams, class_names: Sequence[str], load: Callable[[], Clip]
-) -> np.ndarray:
-    """Say which images the CLIP filter keeps, (N,) bool: the best of each class and subset.
+def _score(own: Embedded, classes: np.ndarray) -> np.ndarray:
+    """Return each image's CLIP score, (N,): its cosine to its class's templates, `classes`."""
+    labels = [sample.label for sample in own.samples]
+    return np.einsum("nd,nd->n", own.vectors, classes[labels])
 
-    An image's score is its cosine to its class's templates.
-    """
+
+def _filter(own: Embedded, scores: np.ndarray, params: ExamineParams) -> np.ndarray:
+    """Say which images the CLIP filter keeps, (N,) bool: the best of each class and subset."""
     if params.keep_fraction == 1 and params.cap is None:
         return np.ones(len(own.samples), bool)
-    classes = class_vectors(load(), class_names, TEMPLATES)
-    labels = [sample.label for sample in own.samples]
-    scores = np.einsum("nd,nd->n", own.vectors, classes[labels])
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
     return keep_best(scores, groups, params.keep_fraction, params.cap)
 
@@ -182,23 +181,35 @@ def _draw_pairs(own: Embedded, test: Embedded, path: Path) -> None:
 
 
 def _describe_gaps(
-    own: Embedded, train: Embedded, class_names: Sequence[str], settings: ExamineSettings
+    own: Embedded,
+    scores: np.ndarray,
+    train: Embedded,
+    class_names: Sequence[str],
+    settings: ExamineSettings,
 ) -> dict[str, Any]:
-    """Measure the gap of each subset, which is what a run sees, and its mean over subsets."""
+    """Measure the gap of each subset, which is what a run sees, and its mean over subsets.
+
+    Each class has the mean CLIP score of its images beside its gap.
+    """
     # KID's kernel expects features of mean square 1; the others do not mind the scale.
     scale = own.vectors.shape[1] ** 0.5
     real_labels = np.array([sample.label for sample in train.samples])
     subsets = {}
     for subset in dict.fromkeys(subset_of(sample) for sample in own.samples):
-        images = own.where(np.array([subset_of(sample) == subset for sample in own.samples]))
+        inside = np.array([subset_of(sample) == subset for sample in own.samples])
+        images = own.where(inside)
+        labels = np.array([sample.label for sample in images.samples])
         subsets[subset] = describe_gap(
             scale * train.vectors,
             real_labels,
             scale * images.vectors,
-            np.array([sample.label for sample in images.samples]),
+            labels,
             class_names,
             settings,
         )
+        for label, row in enumerate(subsets[subset]["by_class"]):
+            if (labels == label).any():
+                row["clip_score"] = round(float(scores[inside][labels == label].mean()), 5)
     return {"subsets": subsets, "mean": mean_gap(subsets.values())}
 
 

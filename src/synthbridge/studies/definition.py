@@ -117,7 +117,7 @@ class Study(Settings):
     cites: str  # paper and figure or table
     reading: Reading
     question: str
-    draws: Literal["table", "figure", "curves", "pictures", "sizes"]
+    draws: Literal["table", "figure", "curves", "pictures", "sizes", "analysis"]
     axis: str | None = None  # the axis in words; "shots" takes it from the runs
     measure: Measure = "accuracy"
     # The row that differences are taken from, seed by seed, where a line names no other.
