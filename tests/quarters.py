@@ -26,14 +26,14 @@ def make_images(count, num_classes=4, seed=0):
     return ImageSet(torch.from_numpy(pixels.astype(np.uint8)), torch.from_numpy(labels))
 
 
-def write_images(path, images):
+def write_images(path, images, groups=None):
     """Write images as a shard, named by its stem and their number."""
     samples = [
         {
             "__key__": f"{path.stem}{index}",
             "png": encode_png(image.permute(1, 2, 0).numpy()),
             "cls": int(label),
-            "json": {"name": f"{path.stem}{index}"},
+            "json": {"name": f"{path.stem}{index}"} | ({"group": groups[index]} if groups else {}),
         }
         for index, (image, label) in enumerate(zip(images.images, images.labels, strict=True))
     ]

@@ -4,6 +4,7 @@ from synthbridge.data.manifests import (
     choose_shots,
     few_shot_rankings,
     hold_out,
+    hold_out_groups,
     imbalanced_counts,
     rank_by_hash,
     trim_to_imbalance,
@@ -42,6 +43,28 @@ def test_hold_out_takes_as_many_of_each_class_and_leaves_some():
     assert [sum(name in held for name in names) for names in NAMES] == [5, 5, 5]
     with pytest.raises(ValueError, match="validation_per_class is 20, but class 0 has only 20"):
         hold_out(NAMES, 20, seed=0)
+
+
+def test_whole_groups_are_held_out_until_every_class_is_filled():
+    # Six writers, each with three images of each of three classes; five images need two writers.
+    groups = [[f"writer {i % 6}" for i in range(18)] for _ in range(3)]
+    held = hold_out_groups(groups, 5, 1, "salt")
+    assert held is not None and len(held) == 2
+    assert hold_out_groups(groups, 5, 12, "salt") == held  # twelve of eighteen are left
+    assert hold_out_groups(groups, 5, 13, "salt") is None
+    assert hold_out_groups(groups, 5, 1, "other") != held
+
+
+def test_groups_of_one_image_each_are_held_out_exactly():
+    held = hold_out_groups(NAMES, 5, 1, "salt")
+    assert [sum(name in held for name in names) for names in NAMES] == [5, 5, 5]
+
+
+def test_a_corner_that_one_order_runs_into_is_left_by_another():
+    """Once c is taken, d would leave too few of the second class; d and e fill both."""
+    groups = [["c"] + ["d"] * 2 + ["rest"] * 7, ["c"] * 3 + ["d"] + ["e"] + ["rest"] * 5]
+    for salt in "0123456789":
+        assert hold_out_groups(groups, 2, 7, salt) == {"d", "e"}
 
 
 def test_imbalance_follows_the_exponential_profile():

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from own_data import settings
-from synthbridge.data.real import read_dataset
-from synthbridge.data.shards import read_image
+from synthbridge.data.real import number_groups, read_dataset
+from synthbridge.data.shards import Sample, read_image
 from synthbridge.sources.loading import load_dataset
 from synthbridge.sources.writing import write_dataset
 
-SETTINGS = settings(source="digits", flip=False, validation_per_class=15)
+SETTINGS = settings(source="digits", flip=False, validation_per_class=12)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,17 @@ def test_a_written_data_set_is_read_again(digits):
     assert [sample.label for sample in samples] == [image.label for image in source.test]
     assert {read_image(sample).size for sample in samples} == {(16, 16)}
     assert digits.extra_test_samples() == []
+
+
+def test_groups_are_numbered_by_first_appearance(digits):
+    def samples(*groups):
+        return [Sample(digits.folder, 0, 0, "k", 0, {"group": group}) for group in groups]
+
+    numbers = number_groups(samples("b", "a", "b", "c"))["groups"]
+    assert numbers.tolist() == [0, 1, 0, 2] and numbers.dtype == np.int32
+    assert number_groups([Sample(digits.folder, 0, 0, "k", 0, {})]) == {}
+    test = number_groups(digits.samples("test"))["groups"]
+    assert len(test) == 891 and np.all(np.diff(test) >= 0) and test[-1] == 6  # seven blocks
 
 
 def test_few_shots_hold_no_validation_or_test_image(digits):

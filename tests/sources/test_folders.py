@@ -46,6 +46,40 @@ def test_what_does_not_belong_there_is_named(tmp_path, path, sentence):
     assert sentence in _refused(raw, test_per_class=1)
 
 
+def _group_folders(raw, groups, count=2):
+    """Make CLASS/GROUP/IMAGE below `raw`."""
+    for number, name in enumerate(("crow", "rook")):
+        for other, group in enumerate(groups):
+            fill(raw / name / group, count, 1000 * number + 100 * other)
+    return raw
+
+
+def test_folders_in_a_class_are_groups_where_the_setting_says_so(tmp_path):
+    raw = _group_folders(tmp_path / "mine", "abcd")
+    dataset = load_folder(settings(test_per_class=2, group_by="folder"), raw)
+    assert dataset.class_keys == ("crow", "rook")
+    for image in (*dataset.train, *dataset.test):
+        assert image.name.split("/")[:2] == [dataset.class_keys[image.label], image.group]
+    train, test = ({image.group for image in images} for images in (dataset.train, dataset.test))
+    assert len(test) == 1 and len(train) == 3 and not train & test
+    assert "or say data.mine.group_by: folder if" in _refused(raw, test_per_class=2)
+
+
+def test_groups_below_folders_of_splits(tmp_path):
+    _group_folders(tmp_path / "mine" / "train", "abc")
+    _group_folders(tmp_path / "mine" / "test", "de", 1)
+    dataset = load_folder(settings(group_by="folder"), tmp_path / "mine")
+    assert [image.group for image in dataset.test] == ["d", "e"] * 2
+    assert {image.group for image in dataset.train} == set("abc")
+
+
+def test_an_image_outside_a_group_is_named(tmp_path):
+    raw = _group_folders(tmp_path / "mine", "abcd")
+    (raw / "rook" / "9.jpg").write_bytes(encoded(photo(5)))
+    sentence = _refused(raw, test_per_class=2, group_by="folder")
+    assert "rook/9.jpg lies in no group; with data.mine.group_by: folder every image" in sentence
+
+
 def test_an_empty_class_is_refused(tmp_path):
     raw = class_folders(tmp_path / "mine")
     (raw / "owl").mkdir()

@@ -1,5 +1,6 @@
 """Data sets in the Hub's forms, in local folders and from a hub on 127.0.0.1."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def _parquet(folder, name, labels, first_seed=0, names=CLASSES):
+def _parquet(folder, name, labels, first_seed=0, names=CLASSES, group_column="note"):
     """Write a split as the Hub keeps it: image bytes and class indices in a parquet file."""
     label = datasets.ClassLabel(names=list(names)) if names else datasets.Value("string")
     rows = {
@@ -29,10 +30,10 @@ def _parquet(folder, name, labels, first_seed=0, names=CLASSES):
             {"bytes": encoded(photo(first_seed + i)), "path": None} for i in range(len(labels))
         ],
         "kind": labels,
-        "note": ["x"] * len(labels),
+        group_column: [f"bird {i // 2}" for i in range(len(labels))],
     }
     features = datasets.Features(
-        {"picture": datasets.Image(), "kind": label, "note": datasets.Value("string")}
+        {"picture": datasets.Image(), "kind": label, group_column: datasets.Value("string")}
     )
     table = datasets.Dataset.from_dict(rows, features=features)
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,41 @@ def test_labels_that_are_texts_and_a_test_split_held_out(tmp_path):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+@pytest.mark.parametrize(("column", "line"), [("group", ""), ("note", "group: note")])
+def test_a_column_of_groups(tmp_path, column, line):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS, line)
+    _parquet(raw / "birds", "train", list(CLASSES) * 6, names=None, group_column=column)
+    dataset = load_hub_dataset(settings(test_per_class=1), raw)
+    for image in (*dataset.train, *dataset.test):
+        assert image.group == f"bird {int(image.name[-7:]) // 2}"
+    assert not {i.group for i in dataset.train} & {i.group for i in dataset.test}
+
+
+def test_a_column_that_nothing_calls_a_group_is_none(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", list(CLASSES) * 6, names=None)
+    assert not load_hub_dataset(settings(test_per_class=1), raw).has_groups
+    _hub_yaml(raw, *COLUMNS, "group: person")
+    with pytest.raises(
+        ValueError, match="group is 'person', but the data set has the columns pict"
+    ):
+        load_hub_dataset(settings(test_per_class=1), raw)
+
+
+def test_the_metadata_of_an_image_folder_may_name_groups(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", "id: birds")
+    rows = []
+    for index in range(18):
+        name = f"{index}.jpg"
+        fill_row = {"file_name": name, "label": CLASSES[index % 3], "group": index // 3}
+        rows.append(json.dumps(fill_row))
+        (raw / "birds" / "train").mkdir(parents=True, exist_ok=True)
+        (raw / "birds" / "train" / name).write_bytes(encoded(photo(index)))
+    (raw / "birds" / "train" / "metadata.jsonl").write_text("\n".join(rows) + "\n")
+    dataset = load_hub_dataset(settings(test_per_class=1), raw)
+    assert {image.group for image in (*dataset.train, *dataset.test)} == set("012345")
+
+
 def test_an_image_folder(tmp_path):
     raw = _hub_yaml(tmp_path / "mine", "id: birds", "test: test")
     class_folders(raw / "birds" / "train", 3)
@@ -86,7 +122,10 @@ def test_an_image_folder(tmp_path):
     ("lines", "sentence"),
     [
         (("revision: x",), "hub.yaml: id is missing; add it"),
-        (("id: birds", "revison: x"), "revison is not a known key; choose from config, id, image"),
+        (
+            ("id: birds", "revison: x"),
+            "revison is not a known key; choose from config, group, id, image",
+        ),
         (("id: ../birds",), "hub.yaml: id '../birds' lies outside .*mine; DVC watches that folder"),
         (COLUMNS[:1], "hub.yaml: image is 'image', but the data set has the columns picture, kind"),
         (COLUMNS[:2], "hub.yaml: label is 'label', but the data set has the columns"),

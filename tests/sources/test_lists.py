@@ -36,6 +36,56 @@ def test_a_list_without_splits_as_a_spreadsheet_writes_it(tmp_path):
     assert len(dataset.train) == 9 and len(dataset.test) == 3
 
 
+def _grouped(count, group):
+    """Return rows of `count` images a class without splits; `group` names that of an index."""
+    return [f"photos/{n}/{i}.jpg,{n},{group(n, i)}" for n in CLASSES for i in range(count)]
+
+
+def test_groups_stay_whole_where_the_split_is_dealt(tmp_path):
+    """Six persons have two photographs of every class; a test of three images takes two of them."""
+    class_folders(tmp_path / "mine" / "photos", 12)
+    raw = _raw(tmp_path / "mine", _grouped(12, lambda _, i: f"person {i // 2}"), "path,label,group")
+    for seed in range(5):
+        dataset = load_list(settings(test_per_class=3, validation_per_class=2, seed=seed), raw)
+        train, test = (
+            {image.group for image in images} for images in (dataset.train, dataset.test)
+        )
+        assert len(test) == 2 and len(train) == 4 and not train & test
+        assert [sum(i.label == c for i in dataset.test) for c in range(3)] == [4, 4, 4]
+        for image in dataset.test:
+            assert int(image.name.split("/")[-1].removesuffix(".jpg")) // 2 == int(image.group[-1])
+
+
+def test_groups_within_one_class_fill_each_class(tmp_path):
+    class_folders(tmp_path / "mine" / "photos", 9)
+    raw = _raw(tmp_path / "mine", _grouped(9, lambda n, i: f"{n} {i // 3}"), "path,label,group")
+    dataset = load_list(settings(test_per_class=2), raw)
+    assert [sum(i.label == c for i in dataset.test) for c in range(3)] == [3, 3, 3]
+    assert not {i.group for i in dataset.test} & {i.group for i in dataset.train}
+
+
+def test_groups_that_cannot_fill_the_splits_are_refused(tmp_path):
+    class_folders(tmp_path / "mine" / "photos", 6)
+    raw = _raw(tmp_path / "mine", _grouped(6, lambda n, i: f"{n} {i % 2}"), "path,label,group")
+    with pytest.raises(ValueError, match="cannot fill test, validation and train; class 'American"):
+        load_list(settings(test_per_class=2), raw)
+    with pytest.raises(ValueError, match="has the fewest groups, 2: lower the two, add groups or"):
+        load_list(settings(test_per_class=4), raw)
+
+
+def test_a_group_that_only_some_images_have_is_refused(tmp_path):
+    rows = [f"{row},person {i}" for i, row in enumerate(ROWS)]
+    raw = _raw(
+        tmp_path / "mine",
+        [*rows[:5], rows[5].rpartition(",")[0] + ", ", *rows[6:]],
+        "path,label,split,group",
+    )
+    with pytest.raises(ValueError, match="image 'photos/house_sparrow/1.jpg' has no group, but"):
+        load_list(settings(), raw)
+    raw = _raw(raw, [f"{row}," for row in ROWS], "path,label,split,group")
+    assert not load_list(settings(), raw).has_groups
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [

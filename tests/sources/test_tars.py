@@ -47,6 +47,31 @@ def test_one_tar_with_names(tmp_path, kind, label):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+def test_json_names_groups_beside_any_kind_of_label(tmp_path):
+    members = [
+        (f"{i}.{kind}", content)
+        for i, label in enumerate(CLASSES * 3)
+        for kind, content in [
+            ("jpg", encoded(photo(i))),
+            ("cls", label.encode()),
+            ("json", json.dumps({"group": i // 3}).encode()),
+        ]
+    ]
+    write_tar(tmp_path / "mine" / "birds.tar", members)
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    (group,) = {image.group for image in dataset.test}
+    assert {group, *(image.group for image in dataset.train)} == {"0", "1", "2"}
+    assert group not in {image.group for image in dataset.train}
+
+
+@pytest.mark.parametrize("group", [[1], True, " ", {"a": 1}, 1.5])
+def test_a_group_that_is_no_name_is_refused(tmp_path, group):
+    labels = [json.dumps({"label": name, "group": group}) for name in CLASSES]
+    write_tar(tmp_path / "mine" / "birds.tar", _members(labels, "json"))
+    with pytest.raises(ValueError, match=r"sample 'birds/000': \.json has the group .*; write a"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
 def test_indices_named_by_names_yaml_stay_in_their_order(tmp_path):
     raw = tmp_path / "mine"
     labels = [json.dumps({"label": index}) for index in range(12)] * 3
@@ -85,7 +110,7 @@ def test_shards_that_we_wrote_can_be_read(tmp_path):
         ([("a.jpg", b"x"), ("a.cls", b"3")], "sample 'a' has class '3', but .* names 3 classes"),
         ([("a.jpg", b"x"), ("a.cls", b"owl")], "has class 'owl', but .*classes.txt names 3"),
         ([("a.jpg", b"x"), ("a.cls", b" ")], r"\.cls is empty; write an index or a name"),
-        ([("a.jpg", b"x"), ("a.json", b"{}")], r"\.json is no label; .* one of label, class_name"),
+        ([("a.jpg", b"x"), ("a.json", b"{}")], r"\.json has no label; .* one of label, class_name"),
         ([("a.jpg", b"x"), ("a.cls", b"\xff")], r"\.cls is no label; write an index or a name"),
     ],
 )

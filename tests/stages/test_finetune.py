@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quarters import source_mean, training_settings, write_world
+from quarters import make_source, source_mean, training_settings, write_images, write_world
 from synthbridge.core.files import read_json
 from synthbridge.stages.bridge import BridgeParams, bridge
 from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, finetune
@@ -92,5 +92,16 @@ def test_predictions_are_those_that_the_record_counts(world, tmp_path):
     record = _finetune(world, tmp_path, _settings(), [{"train_on": "real"}], "full")
     with np.load(tmp_path / "r/mine/full-s0.npz") as predictions:
         right = predictions["probabilities"].argmax(1) == predictions["labels"]
+        assert "groups" not in predictions
     assert record["top1"] == right.mean() and len(right) == 4
     assert (record["num_train"], record["gradient_steps"]) == (8, 1)
+
+
+def test_predictions_number_the_groups_of_the_test_images(tmp_path):
+    world = write_world(tmp_path / "world")
+    test = make_source("real", 4, seed=4)
+    write_images(world / "real/test-00000.tar", test, ["b", "a", "b", "c"])
+    _finetune(world, tmp_path, _settings(), [{"train_on": "real"}], "full")
+    with np.load(tmp_path / "r/mine/full-s0.npz") as predictions:
+        assert predictions["groups"].dtype == np.int32
+        assert predictions["groups"].tolist() == [0, 1, 0, 2]

@@ -99,6 +99,9 @@ def test_results_are_read_as_finetunes_and_are_the_same_again(real, clip_folder,
     # 10 and 20 images in batches of 4, two epochs.
     assert [run.gradient_steps for run in runs] == [0, 6, 6, 10, 10]
     assert [run.num_train for run in runs] == [0, 10, 10, 20, 20]
+    with np.load(tmp_path / "a/results/clip_vanilla/2-s1.npz") as written:
+        assert len(written["groups"]) == len(written["labels"])
+        assert set(written["groups"]) == set(range(7))  # blocks of the digits' test split
     made = {path: path.stat().st_mtime_ns for path in work.rglob("embeddings.npy")}
     assert made
     _run(real, clip_folder, tmp_path / "b")

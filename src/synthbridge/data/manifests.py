@@ -1,12 +1,14 @@
 """Manifests: which image belongs to which split, and which are the k shots of a seed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 Shots = int | str  # a number of images per class, or "full"
 
 MAX_SHOTS = 64  # the length of a ranking; more shots than that are no longer few
 NUM_FEW_SHOT_SEEDS = 10
+GROUP_ORDERS = 20  # tried before groups are said not to fill a split
 
 
 def rank_by_hash(names: Sequence[str], salt: str) -> list[str]:
@@ -31,6 +33,51 @@ def hold_out(names_by_class: list[list[str]], per_class: int, seed: int) -> set[
         for names in names_by_class
         for name in rank_by_hash(names, f"validation-{seed}")[:per_class]
     }
+
+
+def hold_out_groups(
+    groups_by_class: list[list[str]], per_class: int, keep: int, salt: str
+) -> set[str] | None:
+    """Choose whole groups of images that hold `per_class` images or more of every class.
+
+    Groups are taken in the order of a salted hash, each that a class still needs. A class gets
+    more than it asks for where its last group is larger than what was missing.
+
+    Args:
+        groups_by_class: the group of each image, class by class.
+        per_class: images that each class needs.
+        keep: images of each class that must stay outside.
+        salt: of the hash.
+
+    Returns:
+        The groups; None if no order that was tried gives such a choice.
+    """
+    counts: dict[str, Counter[int]] = defaultdict(Counter)  # images of a group by class
+    for label, groups in enumerate(groups_by_class):
+        for group in groups:
+            counts[group][label] += 1
+    sizes = [len(groups) for groups in groups_by_class]
+    for order in range(GROUP_ORDERS):  # one order may run into a corner where another does not
+        ranked = rank_by_hash(list(counts), f"{salt}-{order}")
+        chosen = _take_groups({group: counts[group] for group in ranked}, sizes, per_class, keep)
+        if chosen is not None:
+            return chosen
+    return None
+
+
+def _take_groups(
+    counts: Mapping[str, Counter[int]], sizes: Sequence[int], per_class: int, keep: int
+) -> set[str] | None:
+    """Take the groups in their order, each that a class still needs and all can spare."""
+    taken: set[str] = set()
+    have: Counter[int] = Counter()
+    for group, of_class in counts.items():
+        is_needed = any(have[label] < per_class for label in of_class)
+        is_spared = all(sizes[c] - have[c] - count >= keep for c, count in of_class.items())
+        if is_needed and is_spared:
+            taken.add(group)
+            have += of_class
+    return taken if all(have[label] >= per_class for label in range(len(sizes))) else None
 
 
 def imbalanced_counts(counts: Sequence[int], imbalance: float) -> list[int]:

@@ -1,7 +1,10 @@
 """A prepared real data set on disk: shards of its splits, classes, few-shot rankings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from synthbridge.core.files import read_json
 from synthbridge.data.manifests import Shots, choose_shots
@@ -19,6 +22,8 @@ class PreparedDataset:
     image_size: int | None
     flip: bool
     few_shot_rankings: list[list[list[str]]]
+    num_groups: dict[str, int] | None = None  # of each split; None: no group is known
+    group_note: str | None = None  # what a reader must know of the groups
 
     def samples(self, split: str) -> list[Sample]:
         """List the samples of a split."""
@@ -52,4 +57,19 @@ def read_dataset(folder: Path) -> PreparedDataset:
         image_size=facts["image_size"],
         flip=facts["flip"],
         few_shot_rankings=read_json(folder / "few_shot.json"),
+        num_groups=facts.get("num_groups"),
+        group_note=facts.get("group_note"),
     )
+
+
+def number_groups(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Number the groups of images by their first appearance.
+
+    Returns:
+        `groups`, (N,) int32, to be kept beside the labels; nothing where no group is known.
+    """
+    groups = [sample.record.get("group") for sample in samples]
+    if None in groups:
+        return {}
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    return {"groups": np.array([numbers[group] for group in groups], dtype=np.int32)}

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from synthbridge.core.settings import Settings
 
@@ -37,12 +37,24 @@ class DatasetSettings(Settings):
     # The two that follow are for one's own data; None where a data set does not need them.
     test_per_class: int | None = Field(default=None, ge=1)  # held out where no test split is given
     max_side: int | None = Field(default=None, ge=1)  # pixels; a longer shorter side is reduced
+    # What names the groups of images that belong together, for source folder: a level of folders
+    # inside the classes. Other forms have a column or key `group` instead.
+    group_by: Literal["folder"] | None = None
     # Train becomes long-tailed: the first class keeps so many times the images of the last one,
     # with an exponential profile between them. 1: as it is.
     imbalance: float = Field(default=1.0, ge=1)
     # A second test set, out of domain: a folder of class folders below data/raw/NAME, or for the
     # digits `corrupted`, a stand-in made of their own test images. None: there is none.
     extra_test: str | None = None
+
+    @field_validator("group_by")
+    @classmethod
+    def _of_folders(cls, group_by: str | None, info: ValidationInfo) -> str | None:
+        if group_by and info.data.get("source") not in ("folder", None):  # None: refused itself
+            raise ValueError(
+                f"source {info.data['source']} takes groups from its files; remove the line"
+            )
+        return group_by
 
     @field_validator("extra_test")
     @classmethod
@@ -62,6 +74,7 @@ class HubDataset(Settings):
     config: str | None = None  # the data set's own subset, where it has several
     image: str = "image"  # the column of images
     label: str = "label"  # the column of classes
+    group: str | None = None  # the column of groups; None: `group`, if there is one
     train: str = "train"  # the data set's names for the splits
     validation: str | None = None  # None: held out of train
     test: str | None = None  # None: held out of train

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from synthbridge.core.files import read_json
@@ -46,8 +47,8 @@ def _size(params: Params, dataset: str, folder: Path) -> DatasetSize:
     if (folder / "dataset.json").is_file():
         return prepared_size(folder)
     if settings.source == "digits":
-        held_out = 10 * settings.validation_per_class
-        return DatasetSize(10, 898 - held_out, held_out, 899)  # half of 1,797 is the test split
+        held_out = 129 * ceil(settings.validation_per_class / 12)  # whole blocks of 126 or 130
+        return DatasetSize(10, 906 - held_out, held_out, 891)
     if settings.source in FACTS:
         facts = FACTS[settings.source]
         held_out = facts.num_classes * settings.validation_per_class

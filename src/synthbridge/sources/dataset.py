@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthbridge.data.manifests import rank_by_hash
+from synthbridge.data.manifests import hold_out_groups, rank_by_hash
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.names import class_names, natural_order, order_keys
 
@@ -30,6 +30,7 @@ class RealImage:
     name: str  # unique and lasting: where the source keeps it
     read: Callable[[], bytes]  # returns the image file's bytes, of any format; called twice
     label: int  # index into the class names
+    group: str | None = None  # images that belong together: one writer, object, burst of a camera
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class RealDataset:
     class_keys: tuple[str, ...] | None = None  # as the source names its classes (folder, label)
     leave_out_copies: bool = False  # train loses images that occur twice; a published split keeps
     extra_test: Sequence[RealImage] | None = None  # of the same classes, from another domain
+    group_note: str | None = None  # what a reader must know of the groups
+
+    @property
+    def has_groups(self) -> bool:
+        """Say whether images name their groups: all of a data set do, or none."""
+        return any(image.group is not None for image in self.train)
 
     def splits(self) -> dict[str, Sequence[RealImage]]:
         """Return the splits that were given, by name."""
@@ -60,6 +67,7 @@ class LabelledFile:
     read: Callable[[], bytes]
     key: str  # the class's folder or label
     split: str = "train"  # "train", "validation" or "test"
+    group: str | None = None
 
 
 def build_dataset(
@@ -86,11 +94,13 @@ def build_dataset(
     labels = {key: label for label, key in enumerate(keys)}
     splits: dict[str, list[RealImage]] = {"train": [], "validation": [], "test": []}
     for file in sorted(files, key=lambda file: natural_order(file.name)):
-        splits[file.split].append(RealImage(file.name, file.read, labels[file.key]))
+        image = RealImage(file.name, file.read, labels[file.key], file.group)
+        splits[file.split].append(image)
+    _check_groups([image for images in splits.values() for image in images])
     if _holds_out_test(bool(splits["test"]), settings, raw):
-        splits["test"] = _held_out(splits["train"], keys, settings)
-        held_out = {image.name for image in splits["test"]}
-        splits["train"] = [image for image in splits["train"] if image.name not in held_out]
+        test = _held_out(splits["train"], keys, settings, validates=not splits["validation"])
+        splits["test"] = [image for image in splits["train"] if image.name in test]
+        splits["train"] = [image for image in splits["train"] if image.name not in test]
     dataset = RealDataset(
         class_names(keys, raw),
         settings.max_side,
@@ -102,6 +112,20 @@ def build_dataset(
     )
     check_classes(dataset, settings.validation_per_class)
     return dataset
+
+
+def _check_groups(images: Sequence[RealImage]) -> None:
+    """Refuse groups that only some of the images name.
+
+    Raises:
+        ValueError: naming the first image without one.
+    """
+    lacking = [image.name for image in images if image.group is None]
+    if lacking and len(lacking) < len(images):
+        raise ValueError(
+            f"image '{lacking[0]}' has no group, but others have one; give every image its group "
+            "(one that stands alone: its own name), or none"
+        )
 
 
 def _holds_out_test(is_given: bool, settings: DatasetSettings, raw: Path) -> bool:
@@ -125,12 +149,30 @@ def _holds_out_test(is_given: bool, settings: DatasetSettings, raw: Path) -> boo
 
 
 def _held_out(
+    train: Sequence[RealImage], keys: Sequence[str], settings: DatasetSettings, *, validates: bool
+) -> set[str]:
+    """Choose the test images, by groups where they are known; return their names.
+
+    Args:
+        train: the images to choose from.
+        keys: the classes.
+        settings: the data set's.
+        validates: whether validation is to be held out of what is left.
+
+    Raises:
+        ValueError: if a class has too few images or groups.
+    """
+    if any(image.group is not None for image in train):
+        return _held_out_groups(train, keys, settings, validates=validates)
+    return _held_out_images(train, keys, settings)
+
+
+def _held_out_images(
     train: Sequence[RealImage], keys: Sequence[str], settings: DatasetSettings
-) -> list[RealImage]:
-    """Choose `test_per_class` images of every class by a salted hash of their names."""
+) -> set[str]:
+    """Choose `test_per_class` images of every class by a salted hash."""
     assert settings.test_per_class is not None
-    by_name = {image.name: image for image in train}
-    chosen: list[RealImage] = []
+    chosen: set[str] = set()
     for label, key in enumerate(keys):
         names = [image.name for image in train if image.label == label]
         if len(names) <= settings.test_per_class:
@@ -138,9 +180,49 @@ def _held_out(
                 f"test_per_class is {settings.test_per_class}, but class '{key}' has only "
                 f"{len(names)} images; lower test_per_class or add images"
             )
-        ranked = rank_by_hash(names, f"test-{settings.seed}")
-        chosen += [by_name[name] for name in ranked[: settings.test_per_class]]
+        chosen |= set(rank_by_hash(names, f"test-{settings.seed}")[: settings.test_per_class])
     return chosen
+
+
+def _held_out_groups(
+    train: Sequence[RealImage], keys: Sequence[str], settings: DatasetSettings, *, validates: bool
+) -> set[str]:
+    """Choose whole groups, of `test_per_class` images or more a class, that leave others so."""
+    assert settings.test_per_class is not None
+    needed = settings.validation_per_class + 1 if validates else 1
+    salt = f"test-{settings.seed}"
+    groups = _choose_groups(train, len(keys), settings.test_per_class, needed, salt)
+    rest = [image for image in train if groups and image.group not in groups]
+    if groups is None or (validates and validation_groups(rest, len(keys), settings) is None):
+        splits = "test, validation and train" if validates else "test and train"
+        of_class = [{image.group for image in train if image.label == i} for i in range(len(keys))]
+        fewest = min(range(len(keys)), key=lambda label: len(of_class[label]))
+        raise ValueError(
+            f"test_per_class is {settings.test_per_class} and validation_per_class "
+            f"{settings.validation_per_class}, but whole groups cannot fill {splits}; class "
+            f"'{keys[fewest]}' has the fewest groups, {len(of_class[fewest])}: lower the two, add "
+            "groups or name the splits"
+        )
+    return {image.name for image in train if image.group in groups}
+
+
+def validation_groups(
+    train: Sequence[RealImage], num_classes: int, settings: DatasetSettings
+) -> set[str] | None:
+    """Choose the groups that are held out as validation; None if whole groups cannot fill it."""
+    salt = f"validation-{settings.seed}"
+    return _choose_groups(train, num_classes, settings.validation_per_class, 1, salt)
+
+
+def _choose_groups(
+    images: Sequence[RealImage], num_classes: int, per_class: int, keep: int, salt: str
+) -> set[str] | None:
+    """Choose whole groups of images, as `hold_out_groups` does."""
+    by_class: list[list[str]] = [[] for _ in range(num_classes)]
+    for image in images:
+        assert image.group is not None
+        by_class[image.label].append(image.group)
+    return hold_out_groups(by_class, per_class, keep, salt)
 
 
 def check_classes(dataset: RealDataset, validation_per_class: int) -> None:

@@ -1,5 +1,10 @@
-"""Source `folder`: one sub-folder a class, with or without folders of splits above them."""
+"""Source `folder`: one sub-folder a class, with or without folders of splits above them.
 
+With `group_by: folder` the images of a class lie in folders of groups. A group is known by its
+folder's name: folders called alike, of two classes or splits, are one group.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 from synthbridge.data.settings import DatasetSettings
@@ -11,7 +16,10 @@ PROSE = (".md", ".txt", ".pdf", ".html")  # may lie beside the class folders
 
 
 def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
-    """List `raw`/CLASS/IMAGE, or `raw`/SPLIT/CLASS/IMAGE where folders are called train, val, test.
+    """List the images of all classes in `raw`.
+
+    They lie in `raw`/CLASS, or in `raw`/SPLIT/CLASS where folders are called train, val, test; by
+    groups one level deeper.
 
     Raises:
         ValueError: if a folder is empty, too deep or not a class, or the splits do not fit.
@@ -26,10 +34,10 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
             file
             for folder, split in splits.items()
             for class_folder in list_class_folders(folder)
-            for file in list_class_files(class_folder, raw, str(split))
+            for file in _list_class(class_folder, raw, str(split), settings)
         ]
     else:
-        files = [file for folder in folders for file in list_class_files(folder, raw, "train")]
+        files = [file for folder in folders for file in _list_class(folder, raw, "train", settings)]
     return build_dataset(files, settings, raw)
 
 
@@ -57,6 +65,32 @@ def _refuse_twice(splits: dict[Path, str | None]) -> None:
             raise ValueError(f"{other} and {folder} are both {split}; put them into one folder")
 
 
+def _list_class(
+    folder: Path, raw: Path, split: str, settings: DatasetSettings
+) -> list[LabelledFile]:
+    """List the images of a class, by the folders of its groups where it has them.
+
+    Raises:
+        ValueError: if there is none, or one lies on the wrong level.
+    """
+    if settings.group_by is None:
+        return list_class_files(folder, raw, split)
+    groups = list_folder(folder)
+    for path in groups:
+        if not path.is_dir():
+            raise ValueError(
+                f"{path} lies in no group; with data.{raw.name}.group_by: folder every image lies "
+                f"in CLASS/GROUP: move it into a folder of its own, or remove the setting"
+            )
+    if not groups:
+        raise ValueError(f"class folder {folder} is empty; add its images or remove the folder")
+    return [
+        replace(file, key=folder.name, group=group.name)
+        for group in groups
+        for file in list_class_files(group, raw, split)
+    ]
+
+
 def list_class_files(folder: Path, raw: Path, split: str) -> list[LabelledFile]:
     """List the images of a class.
 
@@ -70,7 +104,8 @@ def list_class_files(folder: Path, raw: Path, split: str) -> list[LabelledFile]:
         if path.is_dir():
             raise ValueError(
                 f"{path} is a folder inside a class folder; images lie in {raw}/CLASS or "
-                f"{raw}/SPLIT/CLASS (SPLIT: {', '.join(SPLIT_NAMES)}): move them there"
+                f"{raw}/SPLIT/CLASS (SPLIT: {', '.join(SPLIT_NAMES)}): move them there, or say "
+                f"data.{raw.name}.group_by: folder if folders in classes are groups"
             )
     return [
         LabelledFile(path.relative_to(raw).as_posix(), path.read_bytes, folder.name, split)

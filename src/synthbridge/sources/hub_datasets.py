@@ -1,7 +1,7 @@
 """Source `huggingface`: a data set of the Hugging Face Hub, or a local folder in one of its forms.
 
 hub.yaml in the raw folder says which (see HubDataset). Rows are streamed once: nothing is built in
-the library's cache, and of a large set only the two columns are fetched. Their bytes wait
+the library's cache, and of a large set only the columns in use are fetched. Their bytes wait
 in a nameless temporary file beside hub.yaml until the shards are written.
 """
 
@@ -20,6 +20,7 @@ from synthbridge.sources.dataset import LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.raw_folder import check_raw_folder
 
 HUB_FILE = "hub.yaml"
+GROUP_COLUMN = "group"  # taken where a data set has it, unless hub.yaml names another
 
 
 def load_hub_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -68,7 +69,7 @@ def _check_revision(hub: HubDataset, path: Path) -> None:
 
 
 def _open_split(hub: HubDataset, name: str, folder: Path, path: Path) -> Any:
-    """Open one split as a stream of rows with two columns, images not decoded."""
+    """Open one split as a stream of rows with the columns in use, images not decoded."""
     import datasets
 
     is_local = folder.is_dir()
@@ -83,17 +84,23 @@ def _open_split(hub: HubDataset, name: str, folder: Path, path: Path) -> Any:
         rows = rows if rows.features else rows._resolve_features()
     except Exception as error:  # as above
         raise ValueError(f"{path}: '{hub.id}' cannot be read: {_first_line(error)}") from None
-    for key, column in (("image", hub.image), ("label", hub.label)):
-        if column not in rows.features:
+    for key, column in (("image", hub.image), ("label", hub.label), ("group", hub.group)):
+        if column is not None and column not in rows.features:
             raise ValueError(
                 f"{path}: {key} is '{column}', but the data set has the columns "
                 f"{', '.join(rows.features)}; name one of them"
             )
     if known := (rows.info.splits or {}).get(name):  # twice: here until the shards are written
         require_space(2 * known.num_bytes, path.parent, f"'{hub.id}', split '{name}',")
-    return rows.select_columns([hub.image, hub.label]).cast_column(
+    group = _group_column(rows, hub)
+    return rows.select_columns([hub.image, hub.label, *([group] if group else [])]).cast_column(
         hub.image, datasets.Image(decode=False)
     )
+
+
+def _group_column(rows: Any, hub: HubDataset) -> str | None:
+    """Return the column of groups; None if there is none."""
+    return hub.group or (GROUP_COLUMN if GROUP_COLUMN in rows.features else None)
 
 
 def _class_names(rows: Any, hub: HubDataset, path: Path) -> list[str] | None:
@@ -108,13 +115,16 @@ def _class_names(rows: Any, hub: HubDataset, path: Path) -> list[str] | None:
 def _spool_rows(
     rows: Any, hub: HubDataset, split: str, classes: list[str] | None, spool: "_Spool", path: Path
 ) -> Iterator[LabelledFile]:
+    group_column = _group_column(rows, hub)
     for index, row in enumerate(_rows(rows, hub, path)):
         name, label = f"{split}/{index:07d}", row[hub.label]
         if label is None or (classes is not None and label < 0):
             raise ValueError(f"{path}: image {name} has no label; choose another split or column")
         content = row[hub.image]["bytes"] or Path(row[hub.image]["path"]).read_bytes()
         key = str(label) if classes is None else classes[label]
-        yield LabelledFile(name, spool.keep(content), key, split)
+        group = row[group_column] if group_column else None
+        group = None if group is None else str(group).strip() or None
+        yield LabelledFile(name, spool.keep(content), key, split, group)
 
 
 def _rows(rows: Any, hub: HubDataset, path: Path) -> Iterator[dict[str, Any]]:

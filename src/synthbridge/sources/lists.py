@@ -1,4 +1,4 @@
-"""Source `csv`: a file images.csv with the columns path, label and, if you like, split."""
+"""Source `csv`: a file images.csv with the columns path, label and perhaps split and group."""
 
 import csv
 from pathlib import Path
@@ -42,7 +42,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         if "path" not in columns or "label" not in columns:
             raise ValueError(
                 f"{path} has the columns {', '.join(columns) or '(none)'}; its first line must "
-                "name path and label (and split, if there is one), separated by commas"
+                "name path and label (and split and group, if there are any), separated by commas"
             )
         return [(reader.line_num, row) for row in reader]
 
@@ -61,4 +61,10 @@ def _labelled_file(row: dict[str, str], raw: Path, where: str) -> LabelledFile:
     split = (row.get("split") or "").strip() if "split" in row else "train"
     if split.lower() not in SPLIT_NAMES:
         raise ValueError(f"{where}: split is '{split}'; choose from {', '.join(SPLIT_NAMES)}")
-    return LabelledFile(Path(name).as_posix(), path.read_bytes, key, SPLIT_NAMES[split.lower()])
+    return LabelledFile(
+        Path(name).as_posix(),
+        path.read_bytes,
+        key,
+        SPLIT_NAMES[split.lower()],
+        (row.get("group") or "").strip() or None,
+    )

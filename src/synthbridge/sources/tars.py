@@ -2,12 +2,14 @@
 
 The class of a sample is an index or a name: the text of .cls or .txt, or in .json the first of
 `label`, `class_name`, `class`, `cls`. An index counts the lines of classes.txt beside the tars;
-without that file it is the class's key, which names.yaml can name.
+without that file it is the class's key, which names.yaml can name. In .json, `group` names the
+images that belong together.
 """
 
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
@@ -40,6 +42,7 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
             partial(read_range, path, *sample.images[0]),
             _class_key(sample, f"{path}: sample '{key}'", classes, raw),
             split,
+            _group(sample, f"{path}: sample '{key}'"),
         )
         for path, split in _splits(tars).items()
         for key, sample in _index(path).items()
@@ -95,20 +98,46 @@ def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Pa
     return label
 
 
-def _read_label(content: bytes, extension: str, where: str) -> str:
+def _group(sample: TarSample, where: str) -> str | None:
+    """Return the `group` of a sample's .json; None if it has none."""
+    record = _read_json(sample.texts["json"], where) if "json" in sample.texts else None
+    group = record.get("group") if isinstance(record, dict) else None
+    if group is None:
+        return None
+    if isinstance(group, bool) or not isinstance(group, str | int) or not str(group).strip():
+        raise ValueError(f"{where}: .json has the group {group!r}; write a name or a number")
+    return str(group).strip()
+
+
+def _read_json(content: bytes, where: str) -> Any:
     try:
-        text = content.decode().strip()
-        if extension == "json":
-            record = json.loads(text)
-            text = str(next(record[key] for key in JSON_KEYS if key in record)).strip()
-    except (ValueError, TypeError, StopIteration):
-        raise ValueError(
-            f"{where}: .{extension} is no label; write an index or a name"
-            + (f" under one of {', '.join(JSON_KEYS)}" if extension == "json" else "")
-        ) from None
-    if not text:
-        raise ValueError(f"{where}: .{extension} is empty; write an index or a name")
-    return text
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{where}: .json cannot be read ({error}); correct it") from None
+
+
+def _read_label(content: bytes, extension: str, where: str) -> str:
+    """Return the text of a label file; of .json, that of the first key of JSON_KEYS it has."""
+    rule = "write an index or a name"
+    if extension == "json":
+        rule += f" under one of {', '.join(JSON_KEYS)}"
+        record = _read_json(content, where)
+        found = (
+            [record[key] for key in JSON_KEYS if key in record] if isinstance(record, dict) else []
+        )
+        if not found:
+            raise ValueError(f"{where}: .json has no label; {rule}")
+        if isinstance(found[0], bool) or not isinstance(found[0], str | int):
+            raise ValueError(f"{where}: .json has the label {found[0]!r}; {rule}")
+        text = str(found[0])
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ValueError(f"{where}: .{extension} is no label; {rule}") from None
+    if not text.strip():
+        raise ValueError(f"{where}: .{extension} is empty; {rule}")
+    return text.strip()
 
 
 def _read_classes(path: Path) -> list[str] | None:

@@ -21,7 +21,7 @@ from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.manifests import Shots
-from synthbridge.data.real import read_dataset
+from synthbridge.data.real import number_groups, read_dataset
 from synthbridge.data.run_metrics import write_run_metrics
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import (
@@ -221,6 +221,7 @@ class Trainer:
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
         self.test = self._load(self.dataset.samples("test"))
         self.labels = np.array([sample.label for sample in self.dataset.samples("test")])
+        self.groups = number_groups(self.dataset.samples("test"))
         extra = self.dataset.extra_test_samples()
         self.extra = self._load(extra) if extra else None
         self.decoded: dict[str, ImageSet] = {}
@@ -243,7 +244,9 @@ class Trainer:
             record = self._record(run, trained, probabilities)
             write_json(unit / RECORD, {**record, **describe_normalisation(recipe), **beside})
             with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
-                np.savez_compressed(file, probabilities=probabilities, labels=self.labels)
+                np.savez_compressed(
+                    file, probabilities=probabilities, labels=self.labels, **self.groups
+                )
 
     def _load_run(self, run: Finetuning) -> ArmData:
         """Decode what a run trains on; synthetic images only where a leg or a measurement asks.

@@ -25,7 +25,7 @@ from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.data.manifests import Shots
-from synthbridge.data.real import PreparedDataset, read_dataset
+from synthbridge.data.real import PreparedDataset, number_groups, read_dataset
 from synthbridge.data.run_metrics import write_run_metrics
 from synthbridge.data.shards import Sample, index_shard
 from synthbridge.data.synthetic import block_folders, read_named_set, synthetic_samples
@@ -174,6 +174,7 @@ class Publisher:
         """Embed the test images, and those of the extra test set where there is one."""
         self.tuner, self.labels, self.results = tuner, labels, results
         self.test = tuner.images(tuner.dataset.samples("test"), 1)
+        self.groups = number_groups(tuner.dataset.samples("test"))
         extra = tuner.dataset.extra_test_samples()
         self.extra = tuner.images(extra, 1) if extra else None
 
@@ -189,7 +190,8 @@ class Publisher:
         path = self.results / run.arm / f"{run.shots}-s{run.seed}"
         record = {**self._record(run), **points, **self.labels}
         write_json(path.with_suffix(".json"), record)
-        np.savez_compressed(path.with_suffix(".npz"), probabilities=guesses, labels=answers)
+        predictions = {"probabilities": guesses, "labels": answers, **self.groups}
+        np.savez_compressed(path.with_suffix(".npz"), **predictions)
         return record
 
     def _record(self, run: ClipTuning) -> dict[str, Any]:
