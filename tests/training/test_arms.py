@@ -13,9 +13,9 @@ from synthbridge.training.arms import (
 )
 from synthbridge.training.classifier import load_backbone, unit_names
 from synthbridge.training.loop import DivergedError, Leg, train
-from synthbridge.training.settings import LegSettings, RealLegSettings, StageOneSettings
+from synthbridge.training.settings import LegSettings, RealLegSettings
 
-STAGE_ONE = {"plain": StageOneSettings(num_steps=7, learning_rate=0.1, mixup=0.0)}
+STAGE_ONE_STEPS = {"plain": 7}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def _run(legs, data, backbone, recipe, team, rate=0.05):
         real_leg=RealLegSettings(
             learning_rates=[rate], select_on="validation", num_epochs=3, num_epochs_few_shot=5
         ),
-        stage_one=STAGE_ONE,
+        stage_one_steps=STAGE_ONE_STEPS,
         is_few_shot=True,
         seed=0,
     )

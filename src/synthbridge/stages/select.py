@@ -115,8 +115,9 @@ class Tester:
         self.recipe = make_recipe(params.training, backbone, self.dataset.flip)
         self.judges = self._load(self.dataset.samples(params.real_leg.select_on))
 
-    def _load(self, samples: Sequence[Sample]) -> ImageSet:
-        return load_samples(samples, self.params.training.resize_size, self.team.device)
+    def _load(self, samples: Sequence[Sample], *, whole: bool = False) -> ImageSet:
+        size = self.params.training.resize_size
+        return load_samples(samples, size, self.team.device, whole=whole)
 
     def make(self, trial: Trial) -> None:
         """Train one trial and leave its accuracy as its unit: null if it diverged."""
@@ -134,14 +135,14 @@ class Tester:
             legs=VANILLA,
             learning_rate=trial.learning_rate,
             real_leg=self.params.real_leg,
-            stage_one={},
+            stage_one_steps={},
             is_few_shot=trial.shots != "full",
             seed=trial.seed,
         )
         num_classes = len(self.dataset.class_names)
         start = self.params.training.start
         model = load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed, start=start)
-        real = self._load(self.dataset.train_samples(trial.shots, trial.seed))
+        real = self._load(self.dataset.train_samples(trial.shots, trial.seed), whole=True)
         recipe = measured_recipe(self.recipe, real, None)
         train_arm(arm, model, ArmData(real, None, num_classes), recipe, self.team)
         return model, recipe

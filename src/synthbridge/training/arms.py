@@ -17,7 +17,6 @@ from synthbridge.training.schedule import num_batches
 from synthbridge.training.settings import (
     LegSettings,
     RealLegSettings,
-    StageOneSettings,
     TrainingSettings,
 )
 from synthbridge.training.team import Team
@@ -30,7 +29,7 @@ class ArmTraining:
     legs: Sequence[LegSettings]  # the first one may name the stage-one model that the run starts as
     learning_rate: float  # the peak, of every leg that trains
     real_leg: RealLegSettings  # epochs of legs on real images
-    stage_one: Mapping[str, StageOneSettings]  # by name, for their numbers of steps
+    stage_one_steps: Mapping[str, int]  # gradient steps of each stage-one model, by name
     is_few_shot: bool  # chooses the number of epochs
     seed: int  # decides every draw
 
@@ -82,9 +81,7 @@ def train_arm(
     Raises:
         DivergedError: if training diverges.
     """
-    gradient_steps = sum(
-        arm.stage_one[leg.stage_one].num_steps for leg in arm.legs if leg.stage_one
-    )
+    gradient_steps = sum(arm.stage_one_steps[leg.stage_one] for leg in arm.legs if leg.stage_one)
     curve, num_train = Curve(), 0
     trained_legs = [leg for leg in arm.legs if leg.train_on]
     seeds = leg_seeds(arm.seed, len(trained_legs))
@@ -108,7 +105,7 @@ def train_arm(
 
 def _num_steps(arm: ArmTraining, leg: LegSettings, num_real: int, batch_size: int) -> int:
     """Return the gradient steps of a leg in a run with `num_real` real images."""
-    longer = arm.stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0
+    longer = arm.stage_one_steps[leg.add_steps_of] if leg.add_steps_of else 0
     return real_leg_steps(num_real, arm.is_few_shot, arm.real_leg, batch_size) + longer
 
 
