@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -289,19 +289,18 @@ class Trainer:
             real_leg=self.params.real_leg,
             stage_one_steps=stage_one_steps(self.params, data.num_classes),
             is_few_shot=run.shots != "full",
+            fresh_model=lambda seed: self._network(seed, "random"),
             seed=run.seed,
         )
         return train_arm(arm, self._start(arm.legs, run.seed), data, recipe, self.team)
 
+    def _network(self, seed: int, start: Literal["backbone", "random"]) -> nn.Module:
+        num_classes = len(self.dataset.class_names)
+        return load_backbone(self.inputs.backbone, num_classes=num_classes, seed=seed, start=start)
+
     def _start(self, legs: Sequence[LegSettings], seed: int) -> nn.Module:
         """Make the model that an arm starts from."""
-        num_classes = len(self.dataset.class_names)
-        model = load_backbone(
-            self.inputs.backbone,
-            num_classes=num_classes,
-            seed=seed,
-            start=self.params.training.start,
-        )
+        model = self._network(seed, self.params.training.start)
         if checkpoint := self.inputs.checkpoint(legs, seed):
             load_classifier(model, checkpoint)
         return model

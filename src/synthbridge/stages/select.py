@@ -12,6 +12,7 @@ rates then say so, and every number made with them does.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -131,17 +132,18 @@ class Tester:
                 write_json(unit / RECORD, {"accuracy": accuracy})
 
     def _train(self, trial: Trial) -> tuple[nn.Module, Recipe]:
+        num_classes = len(self.dataset.class_names)
+        network = partial(load_backbone, self.backbone, num_classes=num_classes)
         arm = ArmTraining(
             legs=VANILLA,
             learning_rate=trial.learning_rate,
             real_leg=self.params.real_leg,
             stage_one_steps={},
             is_few_shot=trial.shots != "full",
+            fresh_model=lambda seed: network(seed=seed, start="random"),
             seed=trial.seed,
         )
-        num_classes = len(self.dataset.class_names)
-        start = self.params.training.start
-        model = load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed, start=start)
+        model = network(seed=trial.seed, start=self.params.training.start)
         real = self._load(self.dataset.train_samples(trial.shots, trial.seed), whole=True)
         recipe = measured_recipe(self.recipe, real, None)
         train_arm(arm, model, ArmData(real, None, num_classes), recipe, self.team)

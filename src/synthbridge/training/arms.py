@@ -1,6 +1,6 @@
 """Arms: lists of legs, trained one after another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from synthbridge.training.auxiliary_norm import require_norms
-from synthbridge.training.classifier import freeze_units, renew_head, set_train_mode
+from synthbridge.training.classifier import freeze_units, renew_head, renew_units, set_train_mode
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Curve, Leg, predict, train
 from synthbridge.training.mixture import Mixture
@@ -31,6 +31,7 @@ class ArmTraining:
     real_leg: RealLegSettings  # epochs of legs on real images
     stage_one_steps: Mapping[str, int]  # gradient steps of each stage-one model, by name
     is_few_shot: bool  # chooses the number of epochs
+    fresh_model: Callable[[int], nn.Module]  # draws the network for training from nothing
     seed: int  # decides every draw
 
 
@@ -86,9 +87,12 @@ def train_arm(
     trained_legs = [leg for leg in arm.legs if leg.train_on]
     seeds = leg_seeds(arm.seed, len(trained_legs))
     for leg, seed in zip(trained_legs, seeds, strict=True):
+        setting, num_kept = leg.kept_units
         if leg.fresh_head:
             renew_head(model, data.num_classes, seed)
-        freeze_units(model, leg.frozen_units)
+        if leg.transferred_units is not None:
+            renew_units(model, arm.fresh_model(seed), num_kept)
+        freeze_units(model, num_kept, setting)
         images = data.of_leg(leg)
         num_steps = _num_steps(arm, leg, len(data.real), recipe.settings.batch_size)
         course = Leg(
@@ -152,7 +156,8 @@ def check_arms(
     for name, legs in arms.items():
         for number, leg in enumerate(legs):
             try:
-                freeze_units(model, leg.frozen_units)
+                setting, num_kept = leg.kept_units
+                freeze_units(model, num_kept, setting)
                 if leg.auxiliary_norm:
                     set_train_mode(model, settings.frozen_norm)
                     require_norms(model)

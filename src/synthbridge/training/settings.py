@@ -101,7 +101,10 @@ class LegSettings(Settings):
     add_steps_of: str | None = None  # train this stage-one model's number of steps longer
     mixup: float = Field(default=0.0, ge=0)
     fresh_head: bool = False  # FC reinit: a new head before the leg
-    frozen_units: int = Field(default=0, ge=0)  # layer groups kept as they are, from the input on
+    # Layer groups, from the input on, that stay as the leg finds them. Those above continue from
+    # there, or, with `transferred_units` (Gap), start as for training from nothing.
+    frozen_units: int = Field(default=0, ge=0)
+    transferred_units: int | None = Field(default=None, ge=0)
     # Of mixed legs, of every batch; null concatenates real and synthetic images plainly.
     synthetic_fraction: float | None = Field(default=None, gt=0, lt=1)
     synthetic_weight: float = Field(default=1.0, gt=0)  # in the loss; real images weigh 1
@@ -118,6 +121,23 @@ class LegSettings(Settings):
                 f"{', '.join(sorted(options))}; move it to a leg that trains"
             )
         return self
+
+    @model_validator(mode="after")
+    def _keeps_rightly(self) -> "LegSettings":
+        if self.transferred_units is not None and (self.frozen_units or self.fresh_head):
+            other = "frozen_units" if self.frozen_units else "fresh_head"
+            raise ValueError(
+                f"transferred_units freezes the units that it keeps and draws all others anew, the "
+                f"head too, but the leg has {other} as well; take one of the two"
+            )
+        return self
+
+    @property
+    def kept_units(self) -> tuple[str, int]:
+        """Return how many units stay as they are, behind the name of the setting that says so."""
+        if self.transferred_units is None:
+            return "frozen_units", self.frozen_units
+        return "transferred_units", self.transferred_units
 
     @model_validator(mode="after")
     def _mixes_rightly(self) -> "LegSettings":
