@@ -10,7 +10,7 @@ from torch import Tensor
 from synthbridge.training import loop
 from synthbridge.training.loop import StepDraw
 
-NO_BOXES = np.empty((0, 5), np.float32)
+NO_BOXES = np.empty((0, 2, 3), np.float32)
 
 
 @contextmanager

@@ -28,7 +28,8 @@ import torch
 from accelerate import Accelerator
 
 from synthbridge.prompts.templates import template_prompts
-from synthbridge.training.images import Augmentation, ImageSet, Normalisation
+from synthbridge.training.crops import Augmentation
+from synthbridge.training.images import ImageSet, Normalisation
 from synthbridge.training.loop import draw_inputs, draw_step
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings

@@ -41,7 +41,7 @@ class Judge:
         settings = self.params.stage_one["plain"]
         model = load_backbone(BACKBONE, num_classes=self.num_classes, seed=seed)
         leg = Leg(
-            num_steps=settings.num_steps,
+            num_steps=settings.steps(self.num_classes, self.params.training.batch_size),
             learning_rate=settings.learning_rate,
             seed=seed,
             mixup=settings.mixup,

@@ -28,7 +28,8 @@ from PIL import Image
 from usual_training import load_folder, write_folder
 
 from synthbridge.training.classifier import load_backbone
-from synthbridge.training.images import Augmentation, ImageSet, Normalisation, load_images
+from synthbridge.training.crops import Augmentation
+from synthbridge.training.images import ImageSet, Normalisation, load_images
 from synthbridge.training.loop import Leg, draw_inputs, draw_step, train
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings

@@ -148,6 +148,19 @@ def _refused(tmp_path, key, value):
             "takes that model as it is, but has frozen_units; move it to a leg that trains",
         ),
         (
+            "arms.bridged.bridged",
+            [
+                {"stage_one": "plain"},
+                {"train_on": "real", "transferred_units": 2, "frozen_units": 2},
+            ],
+            "the head too, but the leg has frozen_units as well; take one of the two",
+        ),
+        (
+            "arms.real.vanilla",
+            [{"train_on": "real", "transferred_units": 0, "fresh_head": True}],
+            "the head too, but the leg has fresh_head as well; take one of the two",
+        ),
+        (
             "arms.real.vanilla",
             [{"train_on": "real", "synthetic_weight": 0.5}],
             "synthetic_weight says how real and synthetic images share a batch; it goes with",

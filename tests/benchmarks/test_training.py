@@ -13,7 +13,8 @@ from training_full import FULL, TRIAL
 from usual_training import epochs_of, train_plainly, write_folder
 
 from synthbridge.data.shards import index_shard, read_image_bytes
-from synthbridge.training.images import ImageSet, Normalisation, WholeView
+from synthbridge.training.crops import WholeView
+from synthbridge.training.images import ImageSet, Normalisation
 from synthbridge.training.loop import Leg, train
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings

@@ -52,6 +52,10 @@ STATED = {  # by the paper, whatever the data set
     "real_leg.learning_rates": [0.1, 0.03, 0.01, 0.003, 0.001],
     "real_leg.num_epochs": 150,
     "real_leg.num_epochs_few_shot": 100,
+    "stage_one.plain.num_epochs": 150,
+    "stage_one.plain.images_per_class": 1000,
+    "stage_one.mixup.num_epochs": 150,
+    "stage_one.mixup.images_per_class": 1000,
     "seeds": [0, 1, 2],
     "shots": ["full"],
     "synthetic.template.guidance_scale": 3.5,
@@ -108,11 +112,21 @@ def test_the_papers_own_rate_comes_with_the_switch_that_marks_it(name):
     params = _composed(name, table5=True)
     assert params.real_leg.learning_rates == [DATASETS[name][1]]
     assert params.real_leg.select_on == "test"
+    rates = {stage: settings.learning_rate for stage, settings in params.stage_one.items()}
+    assert rates == dict.fromkeys(("plain", "mixup"), DATASETS[name][1])
+
+
+def test_a_shorter_stage_one_is_asked_for():
+    params = _params(compose(PAPER, ["aircraft"], [], False, 10))
+    lengths = {name: settings.steps(100, 64) for name, settings in params.stage_one.items()}
+    assert lengths == {"plain": 15_625, "mixup": 15_625}
+    assert {settings.steps(100, 64) for settings in _composed().stage_one.values()} == {234_375}
 
 
 def test_a_profile_is_a_whole_params_yaml():
     """It leaves no key to a default that the default itself says."""
-    free = ("data.", "retrieved.", "synthetic.", "upstream.")  # groups with names of their own
+    # Groups with names of their own, and lengths in one of two units.
+    free = ("data.", "retrieved.", "stage_one.", "synthetic.", "upstream.")
     said, own = (
         {key for key in _leaves(params.model_dump(exclude_unset=True)) if not key.startswith(free)}
         for params in (DEFAULT, _composed())
@@ -324,7 +338,11 @@ def test_the_command_runs_before_any_check_of_params(repository):
     """It is the way out of a params.yaml that is wrong, too."""
     command = [sys.executable, str(ROOT / "src"), "profile", "paper", "cars", "--shots", "4", "4"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == "params.yaml: profile paper for cars, shots 4"
+    said = done.stdout.splitlines()
+    assert said[0] == "params.yaml: profile paper for cars, shots 4"
+    length = "150 epochs of 1,000 images a class: 459,375 gradient steps"
+    assert f"stage one 'mixup' of cars: {length}" in said
+    assert any(re.match(r"\d+,\d{3},\d{3} gradient steps in all; hours", line) for line in said)
     assert read_params().datasets == ["cars"]
 
 

@@ -83,7 +83,9 @@ def test_a_run_has_the_steps_that_training_takes(shots):
     real_leg = RealLegSettings(
         learning_rates=[0.1], select_on="validation", num_epochs=6, num_epochs_few_shot=50
     )
-    plain = StageOneSettings(num_steps=80, learning_rate=0.05, mixup=0.0)
+    plain = StageOneSettings(  # 4 x 127 x 10 classes / 64 = 79.4 steps, so 80
+        num_epochs=4, images_per_class=127, learning_rate=0.05, mixup=0.0
+    )
     counts = TrainingCounts(64, real_leg, {"plain": plain}, SIZES["digits"])
     legs = [LegSettings(train_on="real"), LegSettings(train_on="mixed", add_steps_of="plain")]
     found = counts.run(legs, shots, volume=600, num_judged=899)

@@ -69,3 +69,11 @@ def test_every_seed_has_its_model_and_trains_it_once(world, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in units} == units
     for path in models:
         assert (tmp_path / "again/plain" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_length_in_epochs_is_the_same_for_any_number_of_images(world, tmp_path, monkeypatch):
+    """Four classes of five images, three times, in batches of eight: 7.5 steps, so 8."""
+    plain = StageOneSettings(num_epochs=3, images_per_class=5, learning_rate=0.01, mixup=0.0)
+    monkeypatch.setitem(STAGE_ONE, "plain", plain)
+    record = _bridge(world, tmp_path)
+    assert (record["num_steps"], record["num_images"]) == (8, 12)

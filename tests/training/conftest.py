@@ -4,7 +4,8 @@ import pytest
 from accelerate import Accelerator
 
 from quarters import training_settings, write_backbone
-from synthbridge.training.images import Augmentation, Normalisation
+from synthbridge.training.crops import Augmentation
+from synthbridge.training.images import Normalisation
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.team import Team
 

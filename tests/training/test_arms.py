@@ -13,14 +13,18 @@ from synthbridge.training.arms import (
 )
 from synthbridge.training.classifier import load_backbone, unit_names
 from synthbridge.training.loop import DivergedError, Leg, train
-from synthbridge.training.settings import LegSettings, RealLegSettings, StageOneSettings
+from synthbridge.training.settings import LegSettings, RealLegSettings
 
-STAGE_ONE = {"plain": StageOneSettings(num_steps=7, learning_rate=0.1, mixup=0.0)}
+STAGE_ONE_STEPS = {"plain": 7}
 
 
 @pytest.fixture
 def data():
     return ArmData(make_images(12), make_images(30), num_classes=4)
+
+
+def _fresh(backbone, seed):
+    return load_backbone(backbone, num_classes=4, seed=seed, start="random")
 
 
 def _run(legs, data, backbone, recipe, team, rate=0.05):
@@ -30,8 +34,9 @@ def _run(legs, data, backbone, recipe, team, rate=0.05):
         real_leg=RealLegSettings(
             learning_rates=[rate], select_on="validation", num_epochs=3, num_epochs_few_shot=5
         ),
-        stage_one=STAGE_ONE,
+        stage_one_steps=STAGE_ONE_STEPS,
         is_few_shot=True,
+        fresh_model=lambda seed: _fresh(backbone, seed),
         seed=0,
     )
     return train_arm(arm, load_backbone(backbone, num_classes=4, seed=0), data, recipe, team)
@@ -109,6 +114,33 @@ def test_units_from_real_images_stay_in_a_leg_on_synthetic_ones(data, backbone, 
         assert not torch.equal(other[name], same[name]), name
 
 
+@pytest.mark.parametrize("order", [("real", "synthetic"), ("synthetic", "real")])
+@pytest.mark.parametrize("num_units", [0, 3, 5])
+def test_transferred_units_stay_and_all_above_start_anew(
+    num_units, order, data, backbone, recipe, team
+):
+    """Gap's transfer, in both directions."""
+    donor_leg = {"train_on": order[0]}
+    legs = [donor_leg, {"train_on": order[1], "transferred_units": num_units}]
+
+    def weights(legs, rate):
+        return _run(legs, data, backbone, recipe, team, rate).model.state_dict()
+
+    donor, trained = weights([donor_leg], 0.05), weights(legs, 0.05)
+    model = load_backbone(backbone, num_classes=4, seed=0)
+    layers = {name.rpartition(".")[0] for unit in unit_names(model)[:num_units] for name in unit}
+    kept = {name for name in donor if name.rpartition(".")[0] in layers}
+    for name in kept:
+        assert torch.equal(trained[name], donor[name]), name
+    # A rate of nearly nothing shows where the second leg starts.
+    start, fresh = weights(legs, 1e-12), _fresh(backbone, leg_seeds(0, 2)[1])
+    for name, drawn in fresh.named_parameters():
+        is_drawn = torch.allclose(start[name], drawn, atol=1e-6)
+        assert is_drawn or name in kept, name
+    for name in ("fc.weight", "layer4.0.conv1.weight"):
+        assert name in kept or not torch.allclose(start[name], donor[name], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "leg", [{"synthetic_fraction": 0.5}, {"synthetic_weight": 0.2}, {"auxiliary_norm": True}]
 )
@@ -128,6 +160,8 @@ def test_what_a_model_cannot_do_is_refused_before_training(backbone, recipe):
     check_arms(legs(frozen_units=4, auxiliary_norm=True), model, recipe.settings)
     with pytest.raises(ValueError, match="arm 'mine', leg 2: frozen_units is 6, but the model has"):
         check_arms(legs(frozen_units=6), model, recipe.settings)
+    with pytest.raises(ValueError, match="leg 2: transferred_units is 6, but the model has 6 unit"):
+        check_arms(legs(transferred_units=6), model, recipe.settings)
     with pytest.raises(ValueError, match="leg 2: auxiliary_norm gives synthetic images batch norm"):
         check_arms(legs(auxiliary_norm=True), create_model("test_vit"), recipe.settings)
 

@@ -9,6 +9,7 @@ from synthbridge.training.classifier import (
     load_classifier,
     read_normalisation,
     renew_head,
+    renew_units,
     save_classifier,
     seeded,
     set_train_mode,
@@ -136,6 +137,27 @@ def test_frozen_units_keep_weights_and_batch_statistics(backbone):
         assert torch.equal(tensor, before[name]) == is_frozen, name
     with pytest.raises(ValueError, match=r"frozen_units is 99, but the model has \d+ units"):
         freeze_units(model, 99)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_renewed_units_are_another_models_with_their_statistics(name):
+    """Which unit an entry belongs to is told by its module alone, statistics as weights."""
+    donor, fresh = (create_model(name, num_classes=3) for _ in range(2))
+    for model in (donor, fresh):
+        for tensor in model.state_dict().values():
+            tensor.copy_(torch.randint(0, 1000, tensor.shape))
+    before = {key: tensor.clone() for key, tensor in donor.state_dict().items()}
+    units = unit_names(donor)
+    renew_units(donor, fresh, 3)
+    first = "conv1.0.weight" if name == "test_resnet" else "pos_embed"
+    assert first in units[0] and torch.equal(donor.state_dict()[first], before[first])
+    stages = ("conv1", "bn1", "layer1", "layer2") if name == "test_resnet" else ()
+    kept = tuple(
+        f"{part}." for part in (*stages, "patch_embed", "norm_pre", "blocks.0", "blocks.1")
+    )
+    for key, tensor in donor.state_dict().items():
+        is_below = key.startswith(kept) or key in ("cls_token", "pos_embed", "reg_token")
+        assert torch.equal(tensor, (before if is_below else fresh.state_dict())[key]), key
 
 
 def test_checkpoint_round_trip_and_misfits(backbone, tmp_path):

@@ -51,7 +51,11 @@ def test_shape_alone_is_a_gaussian_blur():
 def test_both_sets_keep_labels_and_size_also_when_decoded_on_demand():
     images = make_images(5)
     lazy = DecodedOnDemand(
-        list(images.images), lambda image, _: image.permute(1, 2, 0).numpy(), 16, 2
+        list(images.images),
+        lambda image, _: image.permute(1, 2, 0).numpy(),
+        16,
+        num_threads=2,
+        sides=np.full((5, 2), 16),
     )
     kept = dict(one_cue_sets(images, seed=0))
     again = dict(one_cue_sets(ImageSet(lazy, images.labels), seed=0))

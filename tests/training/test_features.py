@@ -3,9 +3,9 @@ import torch
 
 from quarters import make_images
 from synthbridge.training.classifier import load_backbone
+from synthbridge.training.crops import centre_crop
 from synthbridge.training.features import extract_features, fixed_feature_accuracies
 from synthbridge.training.heads import HeadRecipe, fresh_head
-from synthbridge.training.images import centre_crop
 
 
 def test_features_are_what_the_head_reads(backbone, recipe):

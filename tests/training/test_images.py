@@ -4,15 +4,13 @@ import torch
 from torchvision.transforms import functional as tv
 
 from quarters import make_images, write_images
-from synthbridge.data.shards import index_shard
+from synthbridge.data.shards import encode_png, index_shard, write_shard
+from synthbridge.training.crops import Augmentation, centre_crop
 from synthbridge.training.images import (
-    Augmentation,
     DecodedOnDemand,
     ImageSet,
     Normalisation,
-    WholeView,
-    centre_crop,
-    crop,
+    WholeImages,
     decoding_threads,
     load_images,
     load_samples,
@@ -24,32 +22,6 @@ from synthbridge.training.images import (
 def images():
     return torch.randint(0, 256, (6, 3, 20, 20), generator=torch.Generator().manual_seed(0)).to(
         torch.uint8
-    )
-
-
-def test_crop_is_torchvisions_resized_crop(images):
-    """Where the box is no larger than the output nothing is averaged away: the same bilinear."""
-    boxes = Augmentation(0.2, 1.3, flip=True).draw(6, 20, np.random.default_rng(0))
-    mine = crop(images, boxes, 24)
-    for image, box, cropped in zip(images, boxes, mine, strict=True):
-        top, left, height, width, mirrored = (int(value) for value in box)
-        theirs = tv.resized_crop(image.float(), top, left, height, width, [24, 24], antialias=False)
-        theirs = tv.hflip(theirs) if mirrored else theirs
-        inner = (slice(None), slice(3, -3), slice(3, -3))  # the border may look past the box
-        assert torch.allclose(cropped[inner], theirs[inner], atol=0.05)
-
-
-def test_boxes_lie_inside_with_the_area_asked_for():
-    boxes = Augmentation(0.25, 4 / 3, flip=True).draw(5000, 64, np.random.default_rng(1))
-    top, left, height, width, mirrored = boxes.T
-    assert (top >= 0).all() and (left >= 0).all()
-    assert (top + height <= 64).all() and (left + width <= 64).all()
-    share = height * width / 64**2
-    assert share.min() > 0.23 and share.max() <= 1
-    assert abs(share.mean() - 0.62) < 0.02
-    assert abs(mirrored.mean() - 0.5) < 0.03
-    assert (
-        not Augmentation(0.25, 1.0, flip=False).draw(50, 64, np.random.default_rng(1))[:, 4].any()
     )
 
 
@@ -72,14 +44,8 @@ def test_on_demand_gives_the_same_values_as_decoded():
     lazy = load_images(range(9), [0] * 9, read, size=4, device=torch.device("cpu"), memory_limit=9)
     assert isinstance(lazy.images, DecodedOnDemand) and isinstance(kept.images, torch.Tensor)
     index = torch.tensor([7, 0, 3])
-    assert torch.equal(lazy.images[index], kept.images[index])
-    assert lazy.images.shape == kept.images.shape
-    assert kept.images[index][:, 0, 0, 0].tolist() == [7, 0, 3]
-
-
-def test_no_augmentation_is_the_centre_crop(images):
-    boxes = WholeView(14).draw(6, 20, np.random.default_rng(0))
-    assert torch.allclose(crop(images, boxes, 14), centre_crop(images, 14), atol=1e-3)
+    assert torch.equal(lazy.at(index), kept.at(index))
+    assert kept.at(index)[:, 0, 0, 0].tolist() == [7, 0, 3]
 
 
 def test_measured_statistics_are_numpys(images):
@@ -111,8 +77,7 @@ def test_the_tail_is_a_view():
     for images in (kept, lazy):
         tail = images.tail(5)
         assert len(tail) == 4 and tail.labels.tolist() == [5, 6, 7, 8]
-        assert tail.images[index][:, 0, 0, 0].tolist() == [5, 8]
-        assert tail.images.shape[0] == 4
+        assert tail.at(index)[:, 0, 0, 0].tolist() == [5, 8]
     assert kept.tail(5).images.data_ptr() == kept.images[5:].data_ptr()
 
 
@@ -162,5 +127,79 @@ def test_a_process_beside_a_gpu_decodes_with_its_part_of_the_cores(monkeypatch):
 @pytest.mark.parametrize("num_threads", [1, 2, 5, 20])
 def test_any_number_of_threads_decodes_in_order(num_threads):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), dtype=np.uint8)
-    on_demand = DecodedOnDemand(pixels, lambda image, _: image, 4, num_threads)
-    assert np.array_equal(on_demand.decode_all().numpy(), pixels.transpose(0, 3, 1, 2))
+    sides = np.full((9, 2), 4)
+    on_demand = DecodedOnDemand(pixels, lambda image, _: image, 4, num_threads, sides)
+    decoded = on_demand.decode(np.arange(9), torch.device("cpu")).squares(np.arange(9))
+    assert np.array_equal(decoded.numpy(), pixels.transpose(0, 3, 1, 2))
+
+
+SHAPES = [(8, 8), (8, 12), (20, 8), (8, 24), (9, 8)]  # heights and widths
+
+
+def _uneven(memory_limit):
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 256, (*sides, 3), dtype=np.uint8) for sides in SHAPES]
+    loaded = load_images(
+        pixels,
+        range(5),
+        lambda image, _: image,
+        size=8,
+        device=torch.device("cpu"),
+        memory_limit=memory_limit,
+        sides=np.array(SHAPES),
+    )
+    return pixels, loaded
+
+
+@pytest.mark.parametrize(("memory_limit", "kind"), [(10**6, WholeImages), (0, DecodedOnDemand)])
+def test_images_of_any_shape_are_cropped_whole_as_torchvision_crops(memory_limit, kind):
+    pixels, images = _uneven(memory_limit)
+    assert isinstance(images.images, kind)
+    batch = np.array([3, 0, 2, 1, 4, 3, 1])
+    sides = images.sides(batch)
+    assert sides.tolist() == [list(SHAPES[place]) for place in batch]
+    boxes = Augmentation(0.08, 4 / 3, flip=True).draw(sides, np.random.default_rng(3))
+    assert 0 < boxes[:, 1, 2].sum() < len(batch)  # mirrored ones
+    cut = images.crops(batch, boxes, 6)
+    for place, box, mine in zip(batch, boxes.astype(int), cut, strict=True):
+        (top, height, _), (left, width, mirrored) = box
+        whole = torch.from_numpy(pixels[place]).permute(2, 0, 1).float()
+        theirs = tv.resized_crop(whole, top, left, height, width, [6, 6], antialias=True)
+        assert torch.allclose(mine, tv.hflip(theirs) if mirrored else theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("memory_limit", [10**6, 0])
+def test_what_else_looks_at_them_sees_their_centres(memory_limit):
+    pixels, images = _uneven(memory_limit)
+    squares = images.tail(1).at(torch.tensor([3, 0, 1]))
+    for place, square in zip([4, 1, 2], squares, strict=True):
+        top, left = ((side - 8) // 2 for side in SHAPES[place])
+        centre = pixels[place][top : top + 8, left : left + 8]
+        assert np.array_equal(square.permute(1, 2, 0).numpy(), centre)
+    centred = [square.numpy() for square in images.at(torch.arange(5))]
+    expected = np.mean(centred, axis=(0, 2, 3)) / 255
+    assert np.allclose(measure_normalisation(images, 8).mean, expected, atol=1e-9)
+
+
+def test_samples_keep_their_shapes_where_they_are_loaded_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = [(30, 20), (16, 100), (40, 40)]
+    samples = [
+        {
+            "__key__": f"{number}",
+            "png": encode_png(rng.integers(0, 256, (*sides, 3), dtype=np.uint8)),
+            "cls": number,
+            "json": {},
+        }
+        for number, sides in enumerate(shapes)
+    ]
+    write_shard(tmp_path / "train.tar", samples)
+    found = index_shard(tmp_path / "train.tar")
+    whole = load_samples(found, 16, torch.device("cpu"), whole=True)
+    # 100 x 16 is a panorama: three times its shorter side is kept.
+    assert whole.sides(np.arange(3)).tolist() == [[24, 16], [16, 48], [16, 16]]
+    squares = load_samples(found, 16, torch.device("cpu"))
+    assert isinstance(squares.images, torch.Tensor)
+    assert torch.equal(whole.at(torch.arange(3)), squares.images)
+    only_square = load_samples(found[2:], 16, torch.device("cpu"), whole=True)
+    assert isinstance(only_square.images, torch.Tensor)  # in one block, for the fastest crops

@@ -4,7 +4,8 @@ import numpy as np
 
 from quarters import make_images, training_settings
 from synthbridge.core.files import write_json
-from synthbridge.training.images import Augmentation, Normalisation, WholeView
+from synthbridge.training.crops import Augmentation, WholeView
+from synthbridge.training.images import Normalisation
 from synthbridge.training.recipe import (
     describe_normalisation,
     make_recipe,

@@ -3,6 +3,7 @@
     python src profile paper aircraft                    # profiles/paper.yaml, all real images
     python src profile paper cars food --shots 1 4 full
     python src profile paper cars food --table5          # with the paper's own learning rate
+    python src profile paper aircraft --stage-one-epochs 10   # not 150, the paper's
 
 No stage: it runs once, before them. DVC has no way to run on another file than params.yaml; its
 Hydra composition writes params.yaml too, but overwrites later changes by hand, drops comments and
@@ -22,6 +23,8 @@ from ruamel.yaml.tokens import CommentToken
 
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
+from synthbridge.forecast.estimates import count_work
+from synthbridge.forecast.sizes import read_sizes
 from synthbridge.params import Params
 from synthbridge.pipeline import PIPELINE, faithful_yaml, fit, replace_items
 from synthbridge.sources.named.facts import FACTS
@@ -33,7 +36,13 @@ LEARNED_SET = "dsi_full"  # of a profile: what --shots repeats
 LARGEST_VOLUME = 3000  # images a class: the most that Bridged draws; dvc.yaml gets blocks for it
 
 
-def profile(name: str, datasets: Sequence[str], shots: Sequence[str], table5: bool) -> None:
+def profile(
+    name: str,
+    datasets: Sequence[str],
+    shots: Sequence[str],
+    table5: bool,
+    stage_one_epochs: int | None = None,
+) -> None:
     """Write params.yaml from profiles/NAME.yaml, and its sets and blocks into dvc.yaml.
 
     Args:
@@ -42,6 +51,7 @@ def profile(name: str, datasets: Sequence[str], shots: Sequence[str], table5: bo
         shots: numbers or "full", each with a set of its own for dataset style inversion; none:
             those that the profile names.
         table5: take the learning rate that the paper chose for the data sets, on test images.
+        stage_one_epochs: of every stage-one model; None: as the profile says.
 
     Raises:
         ValueError: if something is wrong with them, or git has not kept params.yaml or dvc.yaml.
@@ -51,7 +61,7 @@ def profile(name: str, datasets: Sequence[str], shots: Sequence[str], table5: bo
         known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
         raise ValueError(f"'{name}' is no profile; choose from {known}")
     check_settings(Params, read_yaml(path), "", file=str(path))
-    text = compose(path.read_text(encoding="utf-8"), datasets, shots, table5)
+    text = compose(path.read_text(encoding="utf-8"), datasets, shots, table5, stage_one_epochs)
     params = check_settings(Params, YAML(typ="safe").load(text), "", file=str(path))
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params, largest_volume=LARGEST_VOLUME)
     _refuse_to_lose()
@@ -60,10 +70,17 @@ def profile(name: str, datasets: Sequence[str], shots: Sequence[str], table5: bo
     words = ", ".join(str(shots) for shots in params.shots)
     say(f"params.yaml: profile {name} for {', '.join(params.datasets)}, shots {words}")
     say(f"dvc.yaml: probe and report read the sets {', '.join(params.sets)}")
+    _say_cost(params)
     say("next: commit both, then dvc exp run")
 
 
-def compose(text: str, datasets: Sequence[str], shots: Sequence[str], table5: bool) -> str:
+def compose(
+    text: str,
+    datasets: Sequence[str],
+    shots: Sequence[str],
+    table5: bool,
+    stage_one_epochs: int | None = None,
+) -> str:
     """Return a profile for these data sets and shots, or, where there is none, as it is.
 
     Raises:
@@ -85,8 +102,14 @@ def compose(text: str, datasets: Sequence[str], shots: Sequence[str], table5: bo
         if not datasets:
             raise ValueError("--table5 is of the ten data sets; name one")
         rates = {name: FACTS[name].learning_rate for name in datasets}
-        replace_items(values["real_leg"]["learning_rates"], [_shared("the learning rate", rates)])
+        rate = _shared("the learning rate", rates)
+        replace_items(values["real_leg"]["learning_rates"], [rate])
         values["real_leg"]["select_on"] = "test"  # as the paper chose it
+        for settings in values["stage_one"].values():
+            settings["learning_rate"] = rate
+    if stage_one_epochs is not None:
+        for settings in values["stage_one"].values():
+            settings["num_epochs"] = stage_one_epochs
     if shots:
         _take_shots(values, [int(count) if count.isdigit() else count for count in shots])
     out = io.StringIO()
@@ -145,6 +168,21 @@ def _end_with_group(group: Any) -> None:
         comments[2] = CommentToken(f"{own}\n", comments[2].start_mark) if own else None
 
 
+def _say_cost(params: Params) -> None:
+    """Say how long each stage one is, and how much of all training that makes.
+
+    Raises:
+        ValueError: if the size of a data set is known nowhere.
+    """
+    for dataset, size in read_sizes(params).items():
+        for name, settings in params.stage_one.items():
+            steps = settings.steps(size.num_classes, params.training.batch_size)
+            length = f"{settings.num_epochs} epochs of {settings.images_per_class:,} images a class"
+            say(f"stage one '{name}' of {dataset}: {length}: {steps:,} gradient steps")
+    steps = count_work(params).totals()["gradient_step"]
+    say(f"{steps:,.0f} gradient steps in all; hours and GPUs: python src estimate")
+
+
 def _refuse_to_lose() -> None:
     """Refuse to overwrite what git has not kept; elsewhere than in a repository, do not ask."""
     command = ("git", "status", "--porcelain", "--", str(PARAMS), str(PIPELINE))
@@ -165,6 +203,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--table5", action="store_true", help="with the paper's learning rate, chosen on test"
     )
+    parser.add_argument(
+        "--stage-one-epochs", type=int, help="of each stage one (the paper, and default: 150)"
+    )
     args = parser.parse_args(arguments)
     datasets, shots = list(dict.fromkeys(args.datasets)), list(dict.fromkeys(args.shots))
-    profile(args.name, datasets, shots, args.table5)
+    profile(args.name, datasets, shots, args.table5, args.stage_one_epochs)

@@ -127,9 +127,11 @@ def read_image(sample: Sample) -> Image.Image:
         with Image.open(io.BytesIO(read_image_bytes(sample))) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError) as error:
-        raise ValueError(
-            f"{sample.shard}: image '{sample.key}' cannot be read ({error}); {WAY_OUT}"
-        ) from None
+        raise _unreadable(sample, error) from None
+
+
+def _unreadable(sample: Sample, error: Exception) -> ValueError:
+    return ValueError(f"{sample.shard}: image '{sample.key}' cannot be read ({error}); {WAY_OUT}")
 
 
 def read_square(sample: Sample, size: int) -> np.ndarray:
@@ -141,11 +143,54 @@ def read_square(sample: Sample, size: int) -> np.ndarray:
     Raises:
         ValueError: if the bytes are no whole image.
     """
+    return _cut_centre(read_image(sample), size, (size, size))
+
+
+# Chosen: a panorama loses what lies beyond, so that it takes at most three times a square's memory.
+LONGEST_SIDE = 3  # shorter sides
+
+
+def read_whole(sample: Sample, size: int) -> np.ndarray:
+    """Decode `sample` in its shape, with a shorter side of `size` pixels.
+
+    Returns:
+        (*whole_sides(sample, size), 3) uint8.
+
+    Raises:
+        ValueError: if the bytes are no whole image.
+    """
     image = read_image(sample)
-    width, height = image.size
-    scale = size / min(width, height)
-    wide, high = max(size, round(width * scale)), max(size, round(height * scale))
-    if (wide, high) != image.size:
-        image = image.resize((wide, high), Image.Resampling.BICUBIC)
-    left, top = (wide - size) // 2, (high - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    return _cut_centre(image, size, _limited(_reduced(image.size, size), size))
+
+
+def whole_sides(sample: Sample, size: int) -> tuple[int, int]:
+    """Return the height and width in which `read_whole` gives `sample`; only its head is read.
+
+    Raises:
+        ValueError: if the bytes are no image.
+    """
+    try:
+        with Image.open(io.BytesIO(read_image_bytes(sample))) as image:
+            wide, high = _limited(_reduced(image.size, size), size)
+            return high, wide
+    except (OSError, SyntaxError) as error:
+        raise _unreadable(sample, error) from None
+
+
+def _reduced(sides: tuple[int, int], size: int) -> tuple[int, int]:
+    """Return width and height of an image after its shorter side has become `size`."""
+    scale = size / min(sides)
+    return max(size, round(sides[0] * scale)), max(size, round(sides[1] * scale))
+
+
+def _limited(sides: tuple[int, int], size: int) -> tuple[int, int]:
+    return min(sides[0], LONGEST_SIDE * size), min(sides[1], LONGEST_SIDE * size)
+
+
+def _cut_centre(image: Image.Image, size: int, kept: tuple[int, int]) -> np.ndarray:
+    """Resize the shorter side to `size` and cut the centre of `kept` width and height."""
+    reduced = _reduced(image.size, size)
+    if reduced != image.size:
+        image = image.resize(reduced, Image.Resampling.BICUBIC)
+    left, top = (reduced[0] - kept[0]) // 2, (reduced[1] - kept[1]) // 2
+    return np.asarray(image.crop((left, top, left + kept[0], top + kept[1])))

@@ -134,8 +134,9 @@ class DatasetWork:
     def _first_legs(self, set_: str) -> Iterator[Amounts]:
         batch, num_models = self.params.training.batch_size, len(self.params.stage_one)
         for _ in self.params.seeds:
-            for settings in self.params.stage_one.values():
-                yield amounts.first_leg(self._volume(set_), settings.num_steps, batch, num_models)
+            for name in self.params.stage_one:
+                steps = self.counts.stage_one_steps(name)
+                yield amounts.first_leg(self._volume(set_), steps, batch, num_models)
 
     def _runs(self, arms: Sequence[Sequence[LegSettings]], set_: str | None) -> Iterator[Amounts]:
         """Each run of a family of arms, in the order in which `finetune` deals them."""

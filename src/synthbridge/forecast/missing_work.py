@@ -127,9 +127,7 @@ def _bridge(
     """Stage-one models; `num_images` of each seed's set are decoded once for all of its models."""
     batch_size, num_models = params.training.batch_size, len(params.stage_one)
     return _trainings(
-        amounts.first_leg(
-            num_images[run.seed], params.stage_one[run.name].num_steps, batch_size, num_models
-        )
+        amounts.first_leg(num_images[run.seed], run.num_steps, batch_size, num_models)
         for run in trainings
     )
 

@@ -21,6 +21,10 @@ class TrainingCounts:
     stage_one: Mapping[str, StageOneSettings]
     size: DatasetSize
 
+    def stage_one_steps(self, name: str) -> int:
+        """Return the gradient steps of a stage-one model."""
+        return self.stage_one[name].steps(self.size.num_classes, self.batch_size)
+
     def run(
         self,
         legs: Sequence[LegSettings],
@@ -51,6 +55,6 @@ class TrainingCounts:
             seen = {"real": num_real, "synthetic": volume, "mixed": num_real + volume}
             # As training.arms.real_leg_steps, which would load torch.
             steps = epochs * num_batches(num_real, self.batch_size)
-            steps += self.stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0
+            steps += self.stage_one_steps(leg.add_steps_of) if leg.add_steps_of else 0
             parts.append(amounts.leg(seen[leg.train_on], steps, self.batch_size))
         return amounts.add(*parts)

@@ -11,7 +11,7 @@ from synthbridge.core.log import StageLog
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import copy_unit, unit_path, whole_unit
-from synthbridge.data.real import read_dataset
+from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import block_folders, hash_samples, synthetic_samples
 from synthbridge.training.arms import curve_record
@@ -44,6 +44,7 @@ class StageOneRun:
 
     name: str  # a group below `stage_one`
     seed: int
+    num_steps: int
     path: Path  # its unit of work
 
 
@@ -61,7 +62,8 @@ def bridge(
     names = ", ".join(params.stage_one)
     log = StageLog("bridge", f"training {num_runs} stage-one models ({names})")
     samples = {seed: synthetic_samples(blocks, seed, kept) for seed in params.seeds}
-    runs = _list_runs(params, real, backbone, samples)
+    dataset = read_dataset(real)
+    runs = _list_runs(params, dataset, backbone, samples)
     with start_accelerator() as accelerator:
         trainer = None
         for run, team in share_trainings(
@@ -73,7 +75,7 @@ def bridge(
             params=params,
             num_images={seed: len(of_seed) for seed, of_seed in samples.items()},
         ):
-            trainer = trainer or StageOneTrainer(params, real, backbone, team)
+            trainer = trainer or StageOneTrainer(params, dataset, backbone, team)
             trainer.make(run, samples[run.seed])
         if accelerator.is_main_process:
             for run in runs:
@@ -83,19 +85,27 @@ def bridge(
 
 
 def _list_runs(
-    params: BridgeParams, real: Path, backbone: Path, samples: Mapping[int, Sequence[Sample]]
+    params: BridgeParams,
+    dataset: PreparedDataset,
+    backbone: Path,
+    samples: Mapping[int, Sequence[Sample]],
 ) -> list[StageOneRun]:
     """List the runs, models innermost: those of one seed share the images of `samples`."""
-    training, dataset = params.training, read_dataset(real)
-    measured = hash_folder(real) if training.normalisation == "real" else None
-    facts = [len(dataset.class_names), dataset.flip, measured]
+    training, num_classes = params.training, len(dataset.class_names)
+    measured = hash_folder(dataset.folder) if training.normalisation == "real" else None
+    facts = [num_classes, dataset.flip, measured]
+    num_steps = {
+        name: settings.steps(num_classes, training.batch_size)
+        for name, settings in params.stage_one.items()
+    }
     shared = [training.model_dump(), hash_folder(backbone), *facts]
     synthetic = {seed: hash_value(hash_samples(of_seed)) for seed, of_seed in samples.items()}
 
     def unit(name: str, seed: int) -> Path:
         key = unit_key(
             make=StageOneTrainer.make,
-            settings=params.stage_one[name].model_dump(),
+            num_steps=num_steps[name],
+            settings=params.stage_one[name].model_dump(include={"learning_rate", "mixup"}),
             seed=seed,
             synthetic=synthetic[seed],
             shared=shared,
@@ -103,7 +113,7 @@ def _list_runs(
         return unit_path("bridge", key)
 
     return [
-        StageOneRun(name, seed, unit(name, seed))
+        StageOneRun(name, seed, num_steps[name], unit(name, seed))
         for seed in params.seeds
         for name in params.stage_one
     ]
@@ -112,16 +122,16 @@ def _list_runs(
 class StageOneTrainer:
     """Makes stage-one models; keeps what they share: the data set's facts, decoded images."""
 
-    def __init__(self, params: BridgeParams, real: Path, backbone: Path, team: Team):
-        """Read the data set's facts; images are decoded when a model asks for them."""
-        self.params, self.backbone, self.team = params, backbone, team
-        self.dataset = read_dataset(real)
+    def __init__(self, params: BridgeParams, dataset: PreparedDataset, backbone: Path, team: Team):
+        """Make the recipe; images are decoded when a model asks for them."""
+        self.params, self.dataset, self.backbone, self.team = params, dataset, backbone, team
         self.recipe = make_recipe(params.training, backbone, self.dataset.flip)
         self.decoded_of: Sequence[Sample] = ()
         self.decoded: ImageSet | None = None
 
     def _load(self, samples: Sequence[Sample]) -> ImageSet:
-        return load_samples(samples, self.params.training.resize_size, self.team.device)
+        size = self.params.training.resize_size
+        return load_samples(samples, size, self.team.device, whole=True)
 
     def make(self, run: StageOneRun, samples: Sequence[Sample]) -> None:
         """Train one stage-one model on `samples` and leave it in the work folder."""
@@ -135,7 +145,7 @@ class StageOneTrainer:
             start=self.params.training.start,
         )
         leg = Leg(
-            num_steps=settings.num_steps,
+            num_steps=run.num_steps,
             learning_rate=settings.learning_rate,
             seed=run.seed,
             mixup=settings.mixup,
@@ -143,7 +153,7 @@ class StageOneTrainer:
         curve = train(model, images, recipe, leg, self.team)
         if self.team.rank == 0:
             record = {
-                "num_steps": settings.num_steps,
+                "num_steps": run.num_steps,
                 "num_images": len(images),
                 **describe_normalisation(recipe),
                 "curve": curve_record(curve),

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -174,6 +174,7 @@ def list_runs(
         "training": params.training.model_dump(),
         "epochs": params.real_leg.model_dump(exclude={"learning_rates", "select_on"}),
     }
+    num_steps = stage_one_steps(params, len(read_dataset(inputs.real).class_names))
     synthetic = {
         seed: hash_samples(inputs.synthetic_samples(seed)) if inputs.blocks else []
         for seed in params.seeds
@@ -187,7 +188,7 @@ def list_runs(
             make=Trainer.make,
             arm=arm,
             legs=describe_legs(legs),
-            num_steps={name: params.stage_one[name].num_steps for name in sorted(named)},
+            num_steps={name: num_steps[name] for name in sorted(named)},
             checkpoint=hash_file(checkpoint) if checkpoint else None,
             synthetic=synthetic[seed],
             shots=shots,
@@ -203,6 +204,14 @@ def list_runs(
         for seed in params.seeds
         for arm in params.arms
     ]
+
+
+def stage_one_steps(params: FinetuneParams, num_classes: int) -> dict[str, int]:
+    """Return how many gradient steps each stage-one model takes, by its name."""
+    batch_size = params.training.batch_size
+    return {
+        name: settings.steps(num_classes, batch_size) for name, settings in params.stage_one.items()
+    }
 
 
 class Trainer:
@@ -227,8 +236,9 @@ class Trainer:
         self.decoded: dict[str, ImageSet] = {}
         self.decoded_for: tuple[Shots, int] | None = None  # the runs that they are of
 
-    def _load(self, samples: Sequence[Sample]) -> ImageSet:
-        return load_samples(samples, self.params.training.resize_size, self.team.device)
+    def _load(self, samples: Sequence[Sample], *, whole: bool = False) -> ImageSet:
+        size = self.params.training.resize_size
+        return load_samples(samples, size, self.team.device, whole=whole)
 
     def make(self, run: Finetuning) -> None:
         """Train one run and leave its model, record and predictions in the work folder."""
@@ -257,14 +267,14 @@ class Trainer:
             self.decoded_for, self.decoded = (run.shots, run.seed), {}
         real = self.dataset.train_samples(run.shots, run.seed)
         if "real" not in self.decoded:
-            self.decoded["real"] = self._load(real)
+            self.decoded["real"] = self._load(real, whole=True)
         mixed = None
         kinds = {leg.train_on for leg in self.params.arms[run.arm]}
         is_measured = self.params.training.normalisation == "synthetic" and self.inputs.blocks
         if kinds & {"mixed", "synthetic"} or is_measured:
             if "mixed" not in self.decoded:
                 synthetic = self.inputs.synthetic_samples(run.seed)
-                self.decoded["mixed"] = self._load([*real, *synthetic])
+                self.decoded["mixed"] = self._load([*real, *synthetic], whole=True)
             mixed = self.decoded["mixed"]
         return ArmData(self.decoded["real"], mixed, len(self.dataset.class_names))
 
@@ -280,21 +290,20 @@ class Trainer:
             legs=self.params.arms[run.arm],
             learning_rate=run.learning_rate,
             real_leg=self.params.real_leg,
-            stage_one=self.params.stage_one,
+            stage_one_steps=stage_one_steps(self.params, data.num_classes),
             is_few_shot=run.shots != "full",
+            fresh_model=lambda seed: self._network(seed, "random"),
             seed=run.seed,
         )
         return train_arm(arm, self._start(arm.legs, run.seed), data, recipe, self.team)
 
+    def _network(self, seed: int, start: Literal["backbone", "random"]) -> nn.Module:
+        num_classes = len(self.dataset.class_names)
+        return load_backbone(self.inputs.backbone, num_classes=num_classes, seed=seed, start=start)
+
     def _start(self, legs: Sequence[LegSettings], seed: int) -> nn.Module:
         """Make the model that an arm starts from."""
-        num_classes = len(self.dataset.class_names)
-        model = load_backbone(
-            self.inputs.backbone,
-            num_classes=num_classes,
-            seed=seed,
-            start=self.params.training.start,
-        )
+        model = self._network(seed, self.params.training.start)
         if checkpoint := self.inputs.checkpoint(legs, seed):
             load_classifier(model, checkpoint)
         return model

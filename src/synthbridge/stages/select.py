@@ -12,6 +12,7 @@ rates then say so, and every number made with them does.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +116,9 @@ class Tester:
         self.recipe = make_recipe(params.training, backbone, self.dataset.flip)
         self.judges = self._load(self.dataset.samples(params.real_leg.select_on))
 
-    def _load(self, samples: Sequence[Sample]) -> ImageSet:
-        return load_samples(samples, self.params.training.resize_size, self.team.device)
+    def _load(self, samples: Sequence[Sample], *, whole: bool = False) -> ImageSet:
+        size = self.params.training.resize_size
+        return load_samples(samples, size, self.team.device, whole=whole)
 
     def make(self, trial: Trial) -> None:
         """Train one trial and leave its accuracy as its unit: null if it diverged."""
@@ -130,18 +132,19 @@ class Tester:
                 write_json(unit / RECORD, {"accuracy": accuracy})
 
     def _train(self, trial: Trial) -> tuple[nn.Module, Recipe]:
+        num_classes = len(self.dataset.class_names)
+        network = partial(load_backbone, self.backbone, num_classes=num_classes)
         arm = ArmTraining(
             legs=VANILLA,
             learning_rate=trial.learning_rate,
             real_leg=self.params.real_leg,
-            stage_one={},
+            stage_one_steps={},
             is_few_shot=trial.shots != "full",
+            fresh_model=lambda seed: network(seed=seed, start="random"),
             seed=trial.seed,
         )
-        num_classes = len(self.dataset.class_names)
-        start = self.params.training.start
-        model = load_backbone(self.backbone, num_classes=num_classes, seed=trial.seed, start=start)
-        real = self._load(self.dataset.train_samples(trial.shots, trial.seed))
+        model = network(seed=trial.seed, start=self.params.training.start)
+        real = self._load(self.dataset.train_samples(trial.shots, trial.seed), whole=True)
         recipe = measured_recipe(self.recipe, real, None)
         train_arm(arm, model, ArmData(real, None, num_classes), recipe, self.team)
         return model, recipe

@@ -1,6 +1,6 @@
 """Arms: lists of legs, trained one after another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from synthbridge.training.auxiliary_norm import require_norms
-from synthbridge.training.classifier import freeze_units, renew_head, set_train_mode
+from synthbridge.training.classifier import freeze_units, renew_head, renew_units, set_train_mode
 from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import Curve, Leg, predict, train
 from synthbridge.training.mixture import Mixture
@@ -17,7 +17,6 @@ from synthbridge.training.schedule import num_batches
 from synthbridge.training.settings import (
     LegSettings,
     RealLegSettings,
-    StageOneSettings,
     TrainingSettings,
 )
 from synthbridge.training.team import Team
@@ -30,8 +29,9 @@ class ArmTraining:
     legs: Sequence[LegSettings]  # the first one may name the stage-one model that the run starts as
     learning_rate: float  # the peak, of every leg that trains
     real_leg: RealLegSettings  # epochs of legs on real images
-    stage_one: Mapping[str, StageOneSettings]  # by name, for their numbers of steps
+    stage_one_steps: Mapping[str, int]  # gradient steps of each stage-one model, by name
     is_few_shot: bool  # chooses the number of epochs
+    fresh_model: Callable[[int], nn.Module]  # draws the network for training from nothing
     seed: int  # decides every draw
 
 
@@ -82,16 +82,17 @@ def train_arm(
     Raises:
         DivergedError: if training diverges.
     """
-    gradient_steps = sum(
-        arm.stage_one[leg.stage_one].num_steps for leg in arm.legs if leg.stage_one
-    )
+    gradient_steps = sum(arm.stage_one_steps[leg.stage_one] for leg in arm.legs if leg.stage_one)
     curve, num_train = Curve(), 0
     trained_legs = [leg for leg in arm.legs if leg.train_on]
     seeds = leg_seeds(arm.seed, len(trained_legs))
     for leg, seed in zip(trained_legs, seeds, strict=True):
+        setting, num_kept = leg.kept_units
         if leg.fresh_head:
             renew_head(model, data.num_classes, seed)
-        freeze_units(model, leg.frozen_units)
+        if leg.transferred_units is not None:
+            renew_units(model, arm.fresh_model(seed), num_kept)
+        freeze_units(model, num_kept, setting)
         images = data.of_leg(leg)
         num_steps = _num_steps(arm, leg, len(data.real), recipe.settings.batch_size)
         course = Leg(
@@ -108,7 +109,7 @@ def train_arm(
 
 def _num_steps(arm: ArmTraining, leg: LegSettings, num_real: int, batch_size: int) -> int:
     """Return the gradient steps of a leg in a run with `num_real` real images."""
-    longer = arm.stage_one[leg.add_steps_of].num_steps if leg.add_steps_of else 0
+    longer = arm.stage_one_steps[leg.add_steps_of] if leg.add_steps_of else 0
     return real_leg_steps(num_real, arm.is_few_shot, arm.real_leg, batch_size) + longer
 
 
@@ -155,7 +156,8 @@ def check_arms(
     for name, legs in arms.items():
         for number, leg in enumerate(legs):
             try:
-                freeze_units(model, leg.frozen_units)
+                setting, num_kept = leg.kept_units
+                freeze_units(model, num_kept, setting)
                 if leg.auxiliary_norm:
                     set_train_mode(model, settings.frozen_norm)
                     require_norms(model)

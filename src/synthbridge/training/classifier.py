@@ -81,8 +81,25 @@ def unit_names(model: nn.Module) -> list[list[str]]:
     return [list(groups[key]) for key in sorted(groups)]
 
 
-def freeze_units(model: nn.Module, num_units: int) -> None:
+def renew_units(model: nn.Module, fresh: nn.Module, num_units: int) -> None:
+    """Give all units of `model` but the first `num_units` the weights and statistics of `fresh`."""
+    kept = {name for unit in unit_names(model)[:num_units] for name in unit}
+    # Running statistics have no unit of their own: they go with the weights beside them.
+    layers = {name.rpartition(".")[0] for name in kept}
+    parameters, drawn = dict(model.named_parameters()), fresh.state_dict()
+    for name, tensor in model.state_dict().items():
+        is_kept = name in kept if name in parameters else name.rpartition(".")[0] in layers
+        if not is_kept:
+            tensor.copy_(drawn[name])
+
+
+def freeze_units(model: nn.Module, num_units: int, setting: str = "frozen_units") -> None:
     """Keep the weights of the first `num_units` units as they are; all others train.
+
+    Args:
+        model: a timm model.
+        num_units: from the input on.
+        setting: what says so, for the sentence that refuses it.
 
     Raises:
         ValueError: if the model has no unit left to train.
@@ -90,7 +107,7 @@ def freeze_units(model: nn.Module, num_units: int) -> None:
     units = unit_names(model)
     if num_units >= len(units):
         raise ValueError(
-            f"frozen_units is {num_units}, but the model has {len(units)} units and one must "
+            f"{setting} is {num_units}, but the model has {len(units)} units and one must "
             f"train; choose at most {len(units) - 1}"
         )
     frozen = {name for unit in units[:num_units] for name in unit}

@@ -59,7 +59,7 @@ def one_cue_sets(images: ImageSet, seed: int) -> Iterator[tuple[str, ImageSet]]:
         images: decoded or not; they are held in memory one cue at a time.
         seed: draws the orders of the patches.
     """
-    everything = images.images[torch.arange(len(images), device=images.labels.device)]
+    everything = images.at(torch.arange(len(images), device=images.labels.device))
     rng = np.random.default_rng(seed)
     yield "texture", replace(images, images=texture_alone(everything, rng))
     yield "shape", replace(images, images=shape_alone(everything))

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synthbridge.training.crops import centre_crop
 from synthbridge.training.heads import HeadRecipe, head_accuracies, train_heads
-from synthbridge.training.images import ImageSet, centre_crop
+from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import TEST_BATCH
 from synthbridge.training.recipe import Recipe
 

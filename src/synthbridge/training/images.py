@@ -1,6 +1,9 @@
-"""Images for training: decoded once into memory, cropped and mirrored on the device in batches."""
+"""Images for training: decoded once into memory, cropped and mirrored on the device in batches.
 
-import math
+The training images of photographs keep their shapes, for crops from the whole of them; whatever
+else looks at images sees the square in their centre.
+"""
+
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,51 +14,106 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from synthbridge.data.shards import Sample, read_square
+from synthbridge.data.shards import Sample, read_square, read_whole, whole_sides
+from synthbridge.training.crops import centre_crop, crop
 
-Read = Callable[[Any, int], np.ndarray]  # (image, size) -> (size, size, 3) uint8
+Read = Callable[[Any, int], np.ndarray]  # (image, size) -> (H, W, 3) uint8, shorter side size
 MEASURED_AT_ONCE = 256  # images: bounds the memory of a measurement
+
+
+class WholeImages:
+    """Decoded images of any shapes, all with the same shorter side.
+
+    One table of lines (lines, 3, shorter side) holds them without padding: the rows of a tall
+    image, the columns of a wide one. So a batch of any shapes is a gather of lines.
+    """
+
+    def __init__(self, lines: Tensor, sides: np.ndarray):
+        """Take the lines of all images one after another, and their heights and widths (N, 2)."""
+        self.lines, self.sides = lines, sides
+        self.is_wide = sides[:, 1] > sides[:, 0]
+        self.num_lines = sides.max(1)
+        self.first_lines = np.cumsum(self.num_lines) - self.num_lines
+
+    def tail(self, start: int) -> "WholeImages":
+        """Return the images from number `start` on, without a copy of pixels."""
+        return WholeImages(self.lines[self.num_lines[:start].sum() :], self.sides[start:])
+
+    def squares(self, batch: np.ndarray) -> Tensor:
+        """Return the squares in the centres of the images at `batch` (B,): (B, 3, S, S) uint8."""
+        size = self.lines.shape[-1]
+        starts = (self.num_lines[batch] - size) // 2
+        return self._turned(self._gather(batch, starts[:, None] + np.arange(size)), batch)
+
+    def crops(self, batch: np.ndarray, boxes: np.ndarray, size: int) -> Tensor:
+        """Cut the boxes of the images at `batch` (B,): (B, 3, size, size), as `crop` does."""
+        lengths = self.num_lines[batch]
+        lines = np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)  # the last one: padding
+        is_wide = self.is_wide[batch][:, None, None]
+        along_first = np.where(is_wide, boxes[:, ::-1], boxes)
+        return self._turned(crop(self._gather(batch, lines), along_first, size), batch)
+
+    def _gather(self, batch: np.ndarray, lines: np.ndarray) -> Tensor:
+        """Put the lines (B, L) of the images at `batch` (B,) together: (B, 3, L, S) uint8."""
+        rows = (self.first_lines[batch][:, None] + lines).ravel()
+        found = self.lines.index_select(0, torch.from_numpy(rows).to(self.lines.device))
+        return found.view(*lines.shape, *found.shape[1:]).transpose(1, 2)
+
+    def _turned(self, images: Tensor, batch: np.ndarray) -> Tensor:
+        """Lay the columns of wide images upright again, where the lines come first."""
+        is_wide = self.is_wide[batch]
+        if not is_wide.any():
+            return images
+        is_wide = torch.from_numpy(is_wide).to(images.device)[:, None, None, None]
+        return torch.where(is_wide, images.mT, images)
 
 
 class DecodedOnDemand:
     """Images that are decoded each time they are asked for: for sets larger than memory.
 
-    Indexed like a tensor (N, 3, size, size) of uint8, with the same values as the decoded one.
+    It gives the same values as images that are decoded once.
     """
 
-    def __init__(self, images: Sequence[Any], read: Read, size: int, num_threads: int):
-        self.images, self.read, self.size = images, read, size
-        self.shape = (len(images), 3, size, size)
+    def __init__(
+        self, images: Sequence[Any], read: Read, size: int, num_threads: int, sides: np.ndarray
+    ):
+        """Take the images, and the heights and widths (N, 2) in which `read` gives them."""
+        self.images, self.read, self.size, self.sides = images, read, size, sides
         self.num_threads = num_threads
         self.pool = ThreadPoolExecutor(num_threads)  # JPEG decoding and resizing release the GIL
 
-    def __getitem__(self, index: Tensor) -> Tensor:
-        """Decode the images at `index` (B,): (B, 3, size, size) uint8, on the index's device."""
-        chosen = [self.images[place] for place in index.tolist()]
-        return self._decode(chosen).to(index.device, non_blocking=True)
+    def tail(self, start: int) -> "DecodedOnDemand":
+        """Return the images from number `start` on."""
+        later = self.images[start:], self.read, self.size, self.num_threads
+        return DecodedOnDemand(*later, self.sides[start:])
 
-    def decode_all(self) -> Tensor:
-        """Decode every image."""
-        return self._decode(self.images)
-
-    def _decode(self, images: Sequence[Any]) -> Tensor:
-        ends = np.linspace(0, len(images), self.num_threads + 1).astype(int).tolist()
+    def decode(self, batch: np.ndarray, device: torch.device) -> WholeImages:
+        """Decode the images at `batch` (B,) into the device's memory."""
+        chosen = [self.images[place] for place in batch.tolist()]
+        ends = np.linspace(0, len(chosen), self.num_threads + 1).astype(int).tolist()
         parts = self.pool.map(
-            lambda start, stop: [self.read(image, self.size) for image in images[start:stop]],
+            lambda start, stop: [
+                _lines(self.read(image, self.size)) for image in chosen[start:stop]
+            ],
             ends[:-1],
             ends[1:],
         )
-        stacked = np.stack([square for part in parts for square in part])  # (B, H, W, 3)
-        return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+        lines = np.concatenate([lines for part in parts for lines in part])  # (lines, S, 3)
+        table = torch.from_numpy(lines).permute(0, 2, 1).contiguous()
+        return WholeImages(table.to(device, non_blocking=True), self.sides[batch])
+
+
+def _lines(image: np.ndarray) -> np.ndarray:
+    """Return the rows of a tall image (H, W, 3), the columns of a wide one."""
+    return image.swapaxes(0, 1) if image.shape[1] > image.shape[0] else image
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images with their class indices."""
 
-    images: "Tensor | DecodedOnDemand"  # (N, 3, H, W) uint8
+    images: "Tensor | WholeImages | DecodedOnDemand"  # squares: (N, 3, S, S) uint8
     labels: Tensor  # (N,) int64
 
     def __len__(self) -> int:
@@ -64,19 +122,35 @@ class ImageSet:
     def tail(self, start: int) -> "ImageSet":
         """Return the images from number `start` on, without a copy of pixels."""
         images = self.images
-        if isinstance(images, DecodedOnDemand):
-            later = DecodedOnDemand(
-                images.images[start:], images.read, images.size, images.num_threads
-            )
-        else:
-            later = images[start:]
+        later = images[start:] if isinstance(images, Tensor) else images.tail(start)
         return ImageSet(later, self.labels[start:])
 
+    def sides(self, batch: np.ndarray) -> np.ndarray:
+        """Return the heights and widths of the images at `batch` (B,): (B, 2), pixels."""
+        if isinstance(self.images, Tensor):
+            return np.broadcast_to(self.images.shape[2:], (len(batch), 2))
+        return self.images.sides[batch]
+
     def at(self, index: Tensor) -> Tensor:
-        """Return the images at `index` (B,): (B, 3, H, W) uint8."""
+        """Return the squares in the centres of the images at `index` (B,): (B, 3, S, S) uint8."""
         if isinstance(self.images, Tensor):
             return self.images.index_select(0, index)  # copies rows; `[index]` goes byte by byte
-        return self.images[index]
+        batch = index.cpu().numpy()
+        if isinstance(self.images, DecodedOnDemand):
+            decoded = self.images.decode(batch, index.device)
+            return decoded.squares(np.arange(len(batch)))
+        return self.images.squares(batch)
+
+    def crops(self, batch: np.ndarray, boxes: np.ndarray, size: int) -> Tensor:
+        """Cut the boxes (B, 2, 3) of the images at `batch` (B,), as `crop` does."""
+        device = self.labels.device
+        if isinstance(self.images, Tensor):
+            chosen = self.images.index_select(0, torch.from_numpy(batch).to(device))
+            return crop(chosen, boxes, size)
+        if isinstance(self.images, DecodedOnDemand):
+            decoded = self.images.decode(batch, device)
+            return decoded.crops(np.arange(len(batch)), boxes, size)
+        return self.images.crops(batch, boxes, size)
 
 
 def load_images(
@@ -87,35 +161,60 @@ def load_images(
     size: int,
     device: torch.device,
     memory_limit: int,
+    sides: np.ndarray | None = None,
 ) -> ImageSet:
     """Decode all images into the device's memory, or on demand where they exceed the limit.
 
     Args:
         images: what `read` takes, one an image.
         labels: class indices.
-        read: decodes one image to a square of `size` pixels.
+        read: decodes one image, with a shorter side of `size` pixels.
         size: pixels.
         device: where training runs.
         memory_limit: bytes that the decoded images may take.
+        sides: heights and widths (N, 2) in which `read` gives them; None: squares.
     """
-    on_demand = DecodedOnDemand(images, read, size, decoding_threads(device))
+    if sides is None:
+        sides = np.full((len(images), 2), size)
+    on_demand = DecodedOnDemand(images, read, size, decoding_threads(device), sides)
     targets = torch.tensor(labels, dtype=torch.int64, device=device)
-    if len(images) * 3 * size * size > memory_limit:
+    if 3 * int(sides.prod(1).sum()) > memory_limit:
         return ImageSet(on_demand, targets)
-    return ImageSet(on_demand.decode_all().to(device), targets)
+    decoded = on_demand.decode(np.arange(len(images)), torch.device("cpu"))
+    if (sides == size).all():
+        squares = decoded.lines.view(-1, size, 3, size).transpose(1, 2).contiguous()
+        return ImageSet(squares.to(device), targets)
+    return ImageSet(WholeImages(decoded.lines.to(device), sides), targets)
 
 
-def load_samples(samples: Sequence[Sample], size: int, device: torch.device) -> ImageSet:
-    """Decode samples into memory; above SYNTHBRIDGE_CACHE_GIB (16) they stay in their shards."""
+def load_samples(
+    samples: Sequence[Sample], size: int, device: torch.device, *, whole: bool = False
+) -> ImageSet:
+    """Decode samples into memory; above SYNTHBRIDGE_CACHE_GIB (16) they stay in their shards.
+
+    Args:
+        samples: one or more.
+        size: of the shorter side, pixels.
+        device: where training runs.
+        whole: keep their shapes, for random crops; else the square in the centre.
+    """
     limit = float(os.environ.get("SYNTHBRIDGE_CACHE_GIB", "16"))
     return load_images(
         samples,
         [sample.label for sample in samples],
-        read_square,
+        read_whole if whole else read_square,
         size=size,
         device=device,
         memory_limit=int(limit * 2**30),
+        sides=_whole_sides(samples, size, device) if whole else None,
     )
+
+
+def _whole_sides(samples: Sequence[Sample], size: int, device: torch.device) -> np.ndarray:
+    """Read from their heads how high and wide `read_whole` gives samples: (N, 2)."""
+    with ThreadPoolExecutor(decoding_threads(device)) as pool:
+        found = pool.map(lambda sample: whole_sides(sample, size), samples)
+        return np.array(list(found)).reshape(-1, 2)
 
 
 def decoding_threads(device: torch.device) -> int:
@@ -163,88 +262,9 @@ def measure_normalisation(images: ImageSet, size: int) -> Normalisation:
     """
     total = torch.zeros(2, 3, dtype=torch.float64)  # sum, sum of squares
     for index in torch.arange(len(images), device=images.labels.device).split(MEASURED_AT_ONCE):
-        values = centre_crop(images.images[index], size).double() / 255
+        values = centre_crop(images.at(index), size).double() / 255
         total += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]).cpu()
     mean, square = total / (len(images) * size * size)
     # Constant images would divide by 0: half a grey level is the rounding of 8 bits.
     std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=0.5 / 255)
     return Normalisation(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
-
-
-@dataclass(frozen=True)
-class WholeView:
-    """No augmentation: the boxes are the centre crop of `size` pixels, as in a test."""
-
-    size: int
-
-    def draw(self, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-        """Return `count` equal boxes in an image of `side` pixels; nothing is drawn from `rng`."""
-        start = (side - self.size) // 2
-        return np.tile(np.array([start, start, self.size, self.size, 0], np.float32), (count, 1))
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random resized crop and mirroring; the boxes are drawn as torchvision draws them."""
-
-    min_area: float  # smallest fraction of the image's area
-    max_stretch: float  # largest ratio of width to height, and of height to width
-    flip: bool
-
-    def draw(self, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `count` boxes in an image of `side` pixels: (count, 5) of y, x, h, w, mirrored.
-
-        float32. Bare ufuncs: np.clip and np.stack would take longer than all else here.
-        """
-        draws = rng.random((5, count))  # of area, stretch, top, left, mirroring
-        area = (self.min_area + (1 - self.min_area) * draws[0]) * side * side
-        longest = math.log(self.max_stretch)
-        stretch = np.exp(2 * longest * draws[1] - longest)
-        sides = np.sqrt([area / stretch, area * stretch])  # height, width
-        sides = np.minimum(np.maximum(np.rint(sides), 1), side)
-        boxes = np.empty((5, count), np.float32)
-        boxes[:2] = np.floor(draws[2:4] * (side - sides + 1))
-        boxes[2:4] = sides
-        boxes[4] = (draws[4] < 0.5) & self.flip
-        return boxes.T
-
-
-def crop(images: Tensor, boxes: np.ndarray, size: int) -> Tensor:
-    """Cut each image's box and resize it bilinearly to `size`.
-
-    Args:
-        images: (B, 3, S, S) uint8.
-        boxes: (B, 5) float32 as drawn by `Augmentation.draw`.
-        size: pixels.
-
-    Returns:
-        (B, 3, size, size) float32 of 0..255.
-    """
-    side = images.shape[-1]
-    # The output's pixel centres in [-1, 1], mapped onto the box in the input's [-1, 1]: what
-    # affine_grid does, without its matrix product for what is a product along each axis. An image
-    # has four numbers, for which a device would start a dozen kernels: they are made beside it.
-    starts, lengths, mirrored = boxes[:, :2], boxes[:, 2:4], boxes[:, 4]
-    lines = np.empty((2, len(boxes), 2, 1), np.float32)  # scale and shift of y and x
-    lines[0, ..., 0] = lengths / side
-    lines[0, :, 1, 0] *= 1 - 2 * mirrored
-    lines[1, ..., 0] = (2 * starts + lengths) / side - 1
-    scale, shift = torch.from_numpy(lines).to(images.device)
-    down, across = (scale * _pixel_centres(size, images.device) + shift).unbind(1)  # (B, size)
-    whole = (len(images), size, size)
-    grid = torch.stack([across[:, None, :].expand(whole), down[:, :, None].expand(whole)], dim=-1)
-    return F.grid_sample(
-        images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-
-
-@lru_cache(maxsize=8)
-def _pixel_centres(size: int, device: torch.device) -> Tensor:
-    """Return where the centres of `size` pixels lie in [-1, 1]: (size,), made once a device."""
-    return (2 * torch.arange(size, device=device) + 1) / size - 1
-
-
-def centre_crop(images: Tensor, size: int) -> Tensor:
-    """Cut the centre of (B, 3, S, S) uint8 images: (B, 3, size, size) float32 of 0..255."""
-    start = (images.shape[-1] - size) // 2
-    return images[:, :, start : start + size, start : start + size].float()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from synthbridge.training.classifier import set_train_mode
-from synthbridge.training.images import ImageSet, centre_crop, crop
+from synthbridge.training.crops import centre_crop
+from synthbridge.training.images import ImageSet
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.schedule import cosine_rate, epoch_batches, share
@@ -42,7 +43,7 @@ class StepDraw:
     """What is random in one step, drawn for the global batch."""
 
     batch: np.ndarray  # (B,) indices of images
-    boxes: np.ndarray  # (B, 5), as `Augmentation.draw` gives them
+    boxes: np.ndarray  # (B, 2, 3), as `Augmentation.draw` gives them
     rng: np.random.Generator  # what mixup draws from, after the boxes
 
 
@@ -161,7 +162,7 @@ def draw_step(
     images: ImageSet, batch: np.ndarray, recipe: Recipe, rng: np.random.Generator
 ) -> StepDraw:
     """Draw how the images at `batch` (B,) are cropped and mirrored."""
-    return StepDraw(batch, recipe.augmentation.draw(len(batch), images.images.shape[-1], rng), rng)
+    return StepDraw(batch, recipe.augmentation.draw(images.sides(batch), rng), rng)
 
 
 def draw_inputs(
@@ -176,8 +177,9 @@ def draw_inputs(
     mine = share(np.arange(len(drawn.batch)), team.rank, team.size)
 
     def cut(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        index = torch.from_numpy(drawn.batch[rows]).to(team.device)
-        cropped = crop(images.at(index), drawn.boxes[rows], recipe.settings.image_size)
+        batch = drawn.batch[rows]
+        cropped = images.crops(batch, drawn.boxes[rows], recipe.settings.image_size)
+        index = torch.from_numpy(batch).to(team.device)
         return recipe.normalisation(cropped), images.labels.index_select(0, index)
 
     inputs, labels = cut(mine)

@@ -6,13 +6,8 @@ from typing import Any
 
 from synthbridge.core.files import read_json
 from synthbridge.training.classifier import read_normalisation
-from synthbridge.training.images import (
-    Augmentation,
-    ImageSet,
-    Normalisation,
-    WholeView,
-    measure_normalisation,
-)
+from synthbridge.training.crops import Augmentation, WholeView
+from synthbridge.training.images import ImageSet, Normalisation, measure_normalisation
 from synthbridge.training.settings import TrainingSettings
 
 

@@ -1,5 +1,6 @@
 """Settings of training: `training`, `stage_one` and `arms` in params.yaml."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -60,9 +61,33 @@ class RealLegSettings(Settings):
 class StageOneSettings(Settings):
     """`stage_one.<name>` in params.yaml: a first leg on synthetic images alone."""
 
-    num_steps: int = Field(ge=1)  # gradient steps, whatever the number of images
+    # Its length: gradient steps, or epochs of a set with so many images a class. Not of the images
+    # at hand, so that every set, and every control with as many steps, trains equally long.
+    num_steps: int | None = Field(default=None, ge=1)
+    num_epochs: int | None = Field(default=None, ge=1)
+    images_per_class: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(gt=0)
     mixup: float = Field(ge=0)  # alpha of the beta distribution; 0 is no mixup
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> "StageOneSettings":
+        epochs = {"num_epochs": self.num_epochs, "images_per_class": self.images_per_class}
+        given = {"num_steps": self.num_steps, **epochs}
+        found = [name for name, value in given.items() if value is not None]
+        if found not in (["num_steps"], list(epochs)):
+            raise ValueError(
+                f"a stage one is as long as num_steps says, or num_epochs with images_per_class, "
+                f"but has {' and '.join(found) or 'none of them'}; give one of the two"
+            )
+        return self
+
+    def steps(self, num_classes: int, batch_size: int) -> int:
+        """Return the gradient steps: given, or those of the epochs over so many classes."""
+        if self.num_steps is not None:
+            return self.num_steps
+        assert self.num_epochs is not None and self.images_per_class is not None
+        images = self.num_epochs * num_classes * self.images_per_class
+        return math.ceil(images / batch_size)
 
 
 class LegSettings(Settings):
@@ -76,7 +101,10 @@ class LegSettings(Settings):
     add_steps_of: str | None = None  # train this stage-one model's number of steps longer
     mixup: float = Field(default=0.0, ge=0)
     fresh_head: bool = False  # FC reinit: a new head before the leg
-    frozen_units: int = Field(default=0, ge=0)  # layer groups kept as they are, from the input on
+    # Layer groups, from the input on, that stay as the leg finds them. Those above continue from
+    # there, or, with `transferred_units` (Gap), start as for training from nothing.
+    frozen_units: int = Field(default=0, ge=0)
+    transferred_units: int | None = Field(default=None, ge=0)
     # Of mixed legs, of every batch; null concatenates real and synthetic images plainly.
     synthetic_fraction: float | None = Field(default=None, gt=0, lt=1)
     synthetic_weight: float = Field(default=1.0, gt=0)  # in the loss; real images weigh 1
@@ -93,6 +121,23 @@ class LegSettings(Settings):
                 f"{', '.join(sorted(options))}; move it to a leg that trains"
             )
         return self
+
+    @model_validator(mode="after")
+    def _keeps_rightly(self) -> "LegSettings":
+        if self.transferred_units is not None and (self.frozen_units or self.fresh_head):
+            other = "frozen_units" if self.frozen_units else "fresh_head"
+            raise ValueError(
+                f"transferred_units freezes the units that it keeps and draws all others anew, the "
+                f"head too, but the leg has {other} as well; take one of the two"
+            )
+        return self
+
+    @property
+    def kept_units(self) -> tuple[str, int]:
+        """Return how many units stay as they are, behind the name of the setting that says so."""
+        if self.transferred_units is None:
+            return "frozen_units", self.frozen_units
+        return "transferred_units", self.transferred_units
 
     @model_validator(mode="after")
     def _mixes_rightly(self) -> "LegSettings":
