@@ -44,7 +44,7 @@ TINY = {
     "stage_one.mixup.num_steps": 3,
     "real_leg.learning_rates": [0.03],
     "real_leg.num_epochs_few_shot": 2,
-    "report.num_resamples": 200,
+    "report.primary.shots": 1,
 }
 
 

@@ -10,13 +10,14 @@ from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.core.settings import Settings, check_settings, read_yaml
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
+from synthbridge.data.synthetic import NamedSet
 from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
     count_steps,
 )
-from synthbridge.evidence.settings import ExamineSettings, ReportSettings
+from synthbridge.evidence.settings import CONTROL, ExamineSettings, ReportSettings
 from synthbridge.training.settings import (
     Legs,
     LegSettings,
@@ -162,11 +163,6 @@ class Params(Settings):
                     )
                 for number, leg in enumerate(legs):
                     self._check_leg(f"arms.{family}.{arm}, leg {number + 1}", family, number, leg)
-        names = [arm for _, arms in self.arms for arm in arms]
-        if self.report.primary_arm not in names:
-            raise ValueError(
-                f"report.primary_arm is '{self.report.primary_arm}'; choose from {_list(names)}"
-            )
         return self
 
     def _check_leg(self, where: str, family: str, number: int, leg: LegSettings) -> None:
@@ -184,9 +180,50 @@ class Params(Settings):
                 f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
             )
 
+    def named_set(self, name: str) -> NamedSet:
+        """Return a set with the shots that it was made from."""
+        settings = self.set_settings(name)
+        shots = settings.shots if isinstance(settings, SyntheticSettings) else None
+        return NamedSet(name, shots)
+
     def set_settings(self, name: str) -> SyntheticSettings | RetrievedSettings:
         """Return the settings of a set, generated or retrieved."""
         return self.retrieved[name] if name in self.retrieved_sets else self.synthetic[name]
+
+
+def check_primary(params: Params) -> None:
+    """Check that the runs which `report.primary` compares are among those that are made.
+
+    A study's experiment makes no report, and other runs.
+
+    Raises:
+        ValueError: if they are not; names the first value that does not fit.
+    """
+    primary = params.report.primary
+    if primary is None:
+        return
+    made = [(arm, "real", shots) for arm in params.arms.real for shots in params.shots]
+    bridged = [*params.arms.mixed, *params.arms.bridged]
+    for named in map(params.named_set, params.sets):
+        serves = named.serves(params.shots)
+        made += [(arm, named.method, shots) for arm in bridged for shots in serves]
+    wanted, left = (primary.arm, primary.method, primary.shots), made
+    for place, name in enumerate(("arm", "method", "shots")):
+        choices = list(dict.fromkeys(run[place] for run in left))
+        if wanted[place] not in choices:
+            what = ", ".join(str(value) for value in wanted[:place])
+            raise ValueError(
+                f"params.yaml: report.primary.{name} is {wanted[place]!r}, which no run "
+                f"{f'of {what} ' if what else ''}has; choose from {_list(choices)}, or write "
+                "'primary: null' for a report without a verdict"
+            )
+        left = [run for run in left if run[place] == wanted[place]]
+    references = [arm for arm in params.arms.real if arm not in (primary.arm, CONTROL)]
+    if primary.reference not in references:
+        raise ValueError(
+            f"params.yaml: report.primary.reference is {primary.reference!r}; choose an arm on "
+            f"real images alone: {_list(references)} ({CONTROL} is the control, always)"
+        )
 
 
 def _are_shots(shots: int | str) -> bool:

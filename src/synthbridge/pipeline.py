@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from synthbridge.core.settings import read_yaml
-from synthbridge.params import Params, read_params
+from synthbridge.params import Params, check_primary, read_params
 
 Values = Mapping[str, Any]
 
@@ -50,7 +50,8 @@ BLOCK = re.compile(r"/b\d+(?=$|\.json$)")  # ends a path of a block
 def check_params() -> None:
     """Check params.yaml, and that the pipeline reads the sets that it names and no other.
 
-    A study's experiment makes some stages only, and may have sets that `probe` does not read.
+    A study's experiment makes some stages only: it may have sets that `probe` does not read, and no
+    run that the verdict is made of.
 
     Raises:
         ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
@@ -58,6 +59,7 @@ def check_params() -> None:
     params = read_params()
     if "SYNTHBRIDGE_STUDY" not in os.environ:
         check_sets(params, read_yaml(PIPELINE))
+        check_primary(params)
 
 
 def check_sets(params: Params, pipeline: Values) -> None:

@@ -91,12 +91,10 @@ def _run(world, out, split, monkeypatch):
         results=out / "results",
     )
     settings = ReportSettings(
-        primary_arm="vanilla",
+        primary=None,
         measure="top1",
         smallest_gain=1.0,
-        seed=0,
         confidence=0.95,
-        num_resamples=100,
         grid_classes=2,
         grid_images=1,
     )

@@ -97,7 +97,7 @@ def _experiments(scale):
 
 def test_what_no_stage_of_the_point_reads_does_not_name_it():
     scale = Scale(targets=["finetune_real@{dataset}"])
-    overrides = {"synthetic.template.guidance_scale": 9.0, "report.seed": 5}
+    overrides = {"synthetic.template.guidance_scale": 9.0, "report.grid_images": 5}
     assert WORKSPACE.plan(scale, Point(overrides=overrides)).experiment is None
     one, other = (
         WORKSPACE.plan(scale, Point(overrides={"seeds": [5], **more})).experiment

@@ -146,6 +146,7 @@ def _take_shots(values: Any, shots: Sequence[int | str]) -> None:
     generated = ["template", *(f"dsi_{count}" for count in shots)]
     replace_items(values["shots"], shots)
     replace_items(values["generated_sets"], generated)
+    values["report"]["primary"]["shots"] = shots[-1]
     replace_items(values["sets"], [*generated, *values["retrieved_sets"]])
     groups = values["synthetic"]
     place, about = list(groups).index(LEARNED_SET), groups.ca.items.get(LEARNED_SET)

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML, YAMLError
 RENAMED = {
     "guided_share": "guided_fraction",
     "keep_share": "keep_fraction",
+    "primary_arm": "primary",
     "style_share": "style_fraction",
     "synthetic_share": "synthetic_fraction",
 }

@@ -1,37 +1,38 @@
-"""Comparisons: every arm beside vanilla, and the sentence that each set deserves.
+"""Comparisons: pairs of arms on the same seeds and test images.
 
-Many comparisons find something by chance. So one arm is primary, named in params.yaml before a
-run; the verdicts speak of it alone, and every other interval is there to explore.
+Many comparisons find something by chance. So one is primary, named in params.yaml, and the verdict
+(verdict.py) speaks of it alone. All others are there to explore: beside its own p-value each has
+one that is adjusted for their number.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synthbridge.evidence.marks import WARNING
 from synthbridge.evidence.results import (
+    BRIDGED,
     CLIP_REFERENCE,
     CONTROL,
+    MIXED,
     REAL,
     REFERENCE,
+    TEMPLATE,
     ZERO_SHOT,
     Shots,
     TestedModel,
     is_clip,
 )
 from synthbridge.evidence.settings import ReportSettings
-from synthbridge.evidence.statistics import (
-    Interval,
-    Verdict,
-    image_weights,
-    paired_interval,
-    verdict,
-)
+from synthbridge.evidence.statistics import Interval, holm, image_weights, paired_interval
 
 DASH = "\N{EN DASH}"  # on the page, for a value that is not there
+EQUAL_STEPS = 0.01  # relative: gradient steps that differ by less count as equal
+
+BySeed = dict[int, TestedModel]
+Cells = dict[tuple[str, str, Shots], BySeed]  # by arm, method, shots
 
 
 @dataclass(frozen=True)
@@ -42,44 +43,96 @@ class Comparison:
     method: str
     arm: str
     reference: str
+    reference_method: str
     shots: Shots
     interval: Interval
     arm_accuracy: float  # percent, over the paired seeds
     reference_accuracy: float  # percent
     arm_steps: float  # mean gradient steps
     reference_steps: float
-    verdict: Verdict
     selected_on: str  # the split that selected the learning rate
+    is_primary: bool  # one of the two that make the verdict
+    p_holm: float = math.nan  # adjusted for all that explore; NaN for the primary ones
+
+    @property
+    def against(self) -> str:
+        """Name the reference, with its images where it has some."""
+        if self.reference_method == REAL:
+            return self.reference
+        return f"{self.reference} · {self.reference_method}"
+
+    def is_sure(self, confidence: float) -> bool:
+        """Say whether a difference is set in bold: its p-value is below 1 - `confidence`.
+
+        An exploratory comparison's is the adjusted one.
+        """
+        return (self.interval.p_value if self.is_primary else self.p_holm) < 1 - confidence
 
 
-def compare_runs(runs: list[TestedModel], settings: ReportSettings) -> list[Comparison]:
-    """Compare each arm with vanilla, and the primary arm with vanilla at equal steps too.
+def compare_runs(
+    runs: list[TestedModel], settings: ReportSettings, retrieved: Collection[str] = ()
+) -> list[Comparison]:
+    """Compare each arm of one data set with all that a reader would set beside it.
 
-    Arms on CLIP are compared with vanilla tuning of CLIP.
+    Args:
+        runs: of one data set.
+        settings: of the report.
+        retrieved: the methods that are retrieved; the other ones are drawn.
     """
-    cells: dict[tuple[str, str, str, Shots], dict[int, TestedModel]] = defaultdict(dict)
+    cells: Cells = defaultdict(dict)
     for run in runs:
-        cells[run.dataset, run.method, run.arm, run.shots][run.seed] = run
-    comparisons = []
-    for (dataset, _, arm, shots), by_seed in cells.items():
-        references = _references(arm, settings)
-        for reference in references:
-            beside = cells.get((dataset, REAL, reference, shots), {})
-            seeds = sorted(by_seed.keys() & beside.keys())
-            if seeds:
-                pairs = [(by_seed[seed], beside[seed]) for seed in seeds]
-                comparisons.append(_compare(pairs, settings))
-    return comparisons
+        cells[run.arm, run.method, run.shots][run.seed] = run
+    rows = []
+    for arm, method, shots in list(cells):
+        for reference, of in _references(arm, method, cells, settings, retrieved):
+            pairs = _pairs(cells[arm, method, shots], cells.get((reference, of, shots), {}))
+            if pairs and (reference != CONTROL or _are_equally_long(pairs)):
+                rows.append(_compare(pairs, settings))
+    return _adjusted(rows)
 
 
-def _references(arm: str, settings: ReportSettings) -> list[str]:
-    """List what an arm is compared with, on its own model; zero-shot CLIP with nothing."""
+def _references(
+    arm: str, method: str, cells: Cells, settings: ReportSettings, retrieved: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the arms and methods that an arm is compared with, on its own model.
+
+    Vanilla; vanilla at equal gradient steps; the same arm with template images and, if it is drawn,
+    with retrieved ones; bridged also mixed, with the same images. Zero-shot CLIP: nothing.
+    """
     if arm in (REFERENCE, CLIP_REFERENCE, ZERO_SHOT):
-        return []
+        return
     if is_clip(arm):
-        return [CLIP_REFERENCE]
-    is_controlled = arm == settings.primary_arm and arm != CONTROL
-    return [REFERENCE, CONTROL] if is_controlled else [REFERENCE]
+        yield CLIP_REFERENCE, REAL
+        return
+    yield REFERENCE, REAL
+    if arm != CONTROL:
+        yield CONTROL, REAL
+    primary = settings.primary
+    is_primary = primary is not None and (arm, method) == (primary.arm, primary.method)
+    if is_primary and primary.reference != REFERENCE:
+        yield primary.reference, REAL
+    if method == REAL:
+        return
+    if arm == BRIDGED:
+        yield MIXED, method
+    if method not in retrieved:
+        methods = dict.fromkeys(of for _, of, _ in cells)
+        yield from ((arm, of) for of in methods if of != method and of in (TEMPLATE, *retrieved))
+
+
+def _pairs(arm: BySeed, reference: BySeed) -> list[tuple[TestedModel, TestedModel]]:
+    return [(arm[seed], reference[seed]) for seed in sorted(arm.keys() & reference.keys())]
+
+
+def _are_equally_long(pairs: list[tuple[TestedModel, TestedModel]]) -> bool:
+    """Say whether both arms took as many gradient steps: only then it is a control of the other."""
+    steps, other_steps = _mean_steps(pairs)
+    return math.isclose(steps, other_steps, rel_tol=EQUAL_STEPS)
+
+
+def _mean_steps(pairs: list[tuple[TestedModel, TestedModel]]) -> tuple[float, float]:
+    steps = np.array([[run.gradient_steps for run in pair] for pair in pairs]).mean(axis=0)
+    return float(steps[0]), float(steps[1])
 
 
 def _compare(pairs: list[tuple[TestedModel, TestedModel]], settings: ReportSettings) -> Comparison:
@@ -89,24 +142,45 @@ def _compare(pairs: list[tuple[TestedModel, TestedModel]], settings: ReportSetti
         np.stack([run.correct for run, _ in pairs]),
         np.stack([run.correct for _, run in pairs]),
         image_weights(arm.labels, settings.measure),
+        groups=arm.groups,
         confidence=settings.confidence,
-        num_resamples=settings.num_resamples,
-        seed=settings.seed,
     )
+    steps, reference_steps = _mean_steps(pairs)
     return Comparison(
         dataset=arm.dataset,
         method=arm.method,
         arm=arm.arm,
         reference=reference.arm,
+        reference_method=reference.method,
         shots=arm.shots,
         interval=interval,
         arm_accuracy=float(np.mean([getattr(run, settings.measure) for run, _ in pairs])),
         reference_accuracy=float(np.mean([getattr(run, settings.measure) for _, run in pairs])),
-        arm_steps=float(np.mean([run.gradient_steps for run, _ in pairs])),
-        reference_steps=float(np.mean([run.gradient_steps for _, run in pairs])),
-        verdict=verdict(interval, smallest_gain=settings.smallest_gain),
+        arm_steps=steps,
+        reference_steps=reference_steps,
         selected_on=arm.selected_on,
+        is_primary=_is_primary(arm, reference, settings),
     )
+
+
+def _is_primary(arm: TestedModel, reference: TestedModel, settings: ReportSettings) -> bool:
+    """Say whether the verdict is made of a comparison: with the named reference or the control."""
+    primary = settings.primary
+    return (
+        primary is not None
+        and (arm.arm, arm.method, arm.shots) == (primary.arm, primary.method, primary.shots)
+        and reference.method == REAL
+        and reference.arm in (primary.reference, CONTROL)
+    )
+
+
+def _adjusted(rows: list[Comparison]) -> list[Comparison]:
+    """Give every exploratory comparison its adjusted p-value."""
+    exploring = [row for row in rows if not row.is_primary]
+    adjusted = dict(
+        zip(map(id, exploring), holm([row.interval.p_value for row in exploring]), strict=True)
+    )
+    return [replace(row, p_holm=adjusted.get(id(row), math.nan)) for row in rows]
 
 
 def shots_words(shots: Shots) -> str:
@@ -118,6 +192,8 @@ def shots_words(shots: Shots) -> str:
 
 def interval_words(interval: Interval) -> str:
     """Say a difference with its interval, in points: "+4.9 [+2.1, +7.7]"."""
+    if not interval.is_known:
+        return f"{_points(interval.difference)} (no interval)"
     low, high = _points(interval.low), _points(interval.high)
     # The space in the brackets does not break over lines.
     return f"{_points(interval.difference)} [{low},\N{NO-BREAK SPACE}{high}]"
@@ -127,6 +203,18 @@ def spread_words(mean: float, spread: float | None, digits: int) -> str:
     """Say a mean with its spread: "61.0 ± 9.5"; without one where there is a single value."""
     text = f"{mean:.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return text if spread is None or math.isnan(spread) else f"{text} ± {spread:.{digits}f}"
+
+
+def p_words(p_value: float) -> str:
+    """Say a p-value: "0.031", "< 0.001"; a dash where there is none."""
+    if math.isnan(p_value):
+        return DASH
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def seeds_words(num: int) -> str:
+    """Say a number of seeds: "1 seed", "8 seeds"."""
+    return "1 seed" if num == 1 else f"{num} seeds"
 
 
 def _points(value: float) -> str:
@@ -145,58 +233,3 @@ def images_words(method: str, retrieved: Collection[str]) -> str:
     if method not in retrieved:
         return f"{method} images"
     return "retrieved images" if method == "retrieved" else f"retrieved images ({method})"
-
-
-def verdict_sentence(
-    dataset: str,
-    method: str,
-    comparisons: Iterable[Comparison],
-    settings: ReportSettings,
-    retrieved: Collection[str] = (),
-) -> str:
-    """Say in one sentence what the primary arm did with the images of one kind of set.
-
-    Args:
-        dataset: the real data set.
-        method: names the sets, without their shots.
-        comparisons: all of them; those of this data set, method and primary arm are used.
-        settings: of the report.
-        retrieved: the methods that are retrieved.
-    """
-    arm, images = settings.primary_arm, images_words(method, retrieved)
-    wanted = (dataset, method, arm)
-    rows = [row for row in comparisons if (row.dataset, row.method, row.arm) == wanted]
-    beside_vanilla = [row for row in rows if row.reference == REFERENCE]
-    if not beside_vanilla:
-        return (
-            f"With {images} on {dataset}: cannot tell, because {arm} (the primary arm) and "
-            f"{REFERENCE} were not run with the same shots and seed."
-        )
-    openings = {
-        "helps": f"{arm} helps:",
-        "does not help": f"{arm} does not help:",
-        "cannot tell at this size": f"cannot tell at this size whether {arm} helps:",
-    }
-    parts = []
-    for answer, opening in openings.items():
-        told = [row for row in beside_vanilla if row.verdict == answer]
-        if told:
-            parts.append(f"{opening} {_listed(told)}")
-    beside_control = [row for row in rows if row.reference == CONTROL]
-    if beside_control:
-        parts.append(f"over {REFERENCE} at equal gradient steps: {_listed(beside_control)}")
-    else:
-        parts.append(f"{REFERENCE} at equal gradient steps was not run")
-    meaning = f"points over {REFERENCE} [{100 * settings.confidence:g} % interval]"
-    if any(row.selected_on == "test" for row in rows):
-        meaning += f"; {WARNING}"
-    return f"With {images} on {dataset}, {'; '.join(parts)} ({meaning})."
-
-
-def _listed(rows: list[Comparison]) -> str:
-    """Say each row's gain, interval and shots; a single seed is named as such."""
-    words = []
-    for row in rows:
-        seeds = " from one seed" if row.interval.num_seeds == 1 else ""
-        words.append(f"{interval_words(row.interval)} at {shots_words(row.shots)}{seeds}")
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -16,7 +16,7 @@ COLUMN = "learning_rate_selected_on"  # of marked tables: "test", or "none" for 
 
 # The tables that depend on the selected rate. LEEP, fixed features and style tokens do not.
 TABLES = ("results", "accuracy", "convergence", "differences", "transferability")
-FIGURES = ("accuracy", "convergence", "differences")
+FIGURES = ("accuracy", "convergence", "differences", "primary_arm")
 
 
 def is_selected_on_test(runs: Iterable[TestedModel]) -> bool:

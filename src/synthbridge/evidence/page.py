@@ -15,9 +15,9 @@ from synthbridge.evidence.comparisons import (
     Comparison,
     images_words,
     interval_words,
+    p_words,
     shots_words,
     spread_words,
-    verdict_sentence,
 )
 from synthbridge.evidence.examined import Examined, examined_section
 from synthbridge.evidence.figures import inline_png, inline_svg
@@ -27,6 +27,7 @@ from synthbridge.evidence.plots import (
     plot_convergence,
     plot_differences,
     plot_grid,
+    plot_primary_arm,
     plot_style_loss,
 )
 from synthbridge.evidence.results import (
@@ -41,10 +42,12 @@ from synthbridge.evidence.results import (
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import BESIDE, beside_columns, groups_of, shots_of
 from synthbridge.evidence.transferability import transferability_notes, transferability_rows
+from synthbridge.evidence.verdict import primary_verdict, underfit_sentences, verdict_sentence
 
 TITLES = {
     "accuracy": "Test accuracy against real training images per class",
     "differences": "Paired differences to vanilla with their intervals",
+    "primary_arm": "Paired differences of the primary arm with their intervals",
     "convergence": "Training accuracy per epoch of the last leg",
     "style_loss": "Loss of the style tokens",
     "grid": "Pictures of every set",
@@ -80,6 +83,8 @@ class Evidence:
     class_names: list[str]  # of the rows of pictures
     provenance: dict[str, dict[str, str]]  # set -> what the records of all its images say
     retrieved: dict[str, str]  # method of a retrieved set -> what it lacks, or ""
+    num_held_out: int | None  # labelled images that selected the learning rate; None: not known
+    group_note: str | None  # what a reader must know of the groups of test images
 
     def methods(self) -> list[str]:
         """List the methods of all sets, generated and retrieved."""
@@ -88,18 +93,25 @@ class Evidence:
 
 def draw_figures(evidence: Evidence, settings: ReportSettings) -> dict[str, Figure]:
     """Draw what the evidence of one data set allows, keyed by the names in TITLES."""
-    arm = settings.primary_arm
-    beside_vanilla = [row for row in evidence.comparisons if row.reference == REFERENCE]
+    primary, rows = settings.primary, evidence.comparisons
+    beside_vanilla = [row for row in rows if row.reference == REFERENCE]
+    of_primary_arm = [
+        row for row in rows if primary and row.arm == primary.arm and row.method != REAL
+    ]
     figures = {
         "accuracy": plot_accuracy(
             evidence.accuracy,
             measure=settings.measure,
-            primary_arm=arm,
+            primary=primary,
             retrieved=evidence.retrieved,
         )
     }
     if beside_vanilla:
-        figures["differences"] = plot_differences(beside_vanilla, primary_arm=arm)
+        figures["differences"] = plot_differences(beside_vanilla, confidence=settings.confidence)
+    if of_primary_arm:
+        figures["primary_arm"] = plot_primary_arm(
+            of_primary_arm, arm=of_primary_arm[0].arm, confidence=settings.confidence
+        )
     if len(evidence.convergence):
         figures["convergence"] = plot_convergence(evidence.convergence)
     if len(evidence.losses):
@@ -142,20 +154,32 @@ def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
         "percent": f"{100 * settings.confidence:g} %",
         "measure": MEASURE_NAMES[settings.measure],
         "num_runs": len(evidence.runs),
-        "num_primary": sum(_is_primary(row, settings) for row in evidence.comparisons),
-        "num_comparisons": len(evidence.comparisons),
+        "num_exploratory": sum(not row.is_primary for row in evidence.comparisons),
+        "num_groups": None if first.groups is None else len(np.unique(first.groups)),
+        "group_note": evidence.group_note,
+        "selected_on": next((run.selected_on for run in evidence.runs if not is_clip(run.arm)), ""),
+        "num_held_out": evidence.num_held_out,
         "num_test": len(first.labels),
         "num_classes": len(np.unique(first.labels)),
         "seeds": ", ".join(str(seed) for seed in seeds),
-        "one_seed": len(seeds) == 1,
-        "verdicts": [_verdict(evidence, method, settings) for method in evidence.methods()],
+        "verdict": primary_verdict(evidence.comparisons, settings),
+        "sentence": verdict_sentence(
+            evidence.dataset, evidence.comparisons, settings, evidence.retrieved
+        ),
+        "underfits": underfit_sentences(evidence.comparisons),
+        "has_sets": bool(evidence.methods()),
+        "lacks": [
+            f"{images_words(method, evidence.retrieved).capitalize()}: {lacks}"
+            for method, lacks in evidence.retrieved.items()
+            if lacks
+        ],
         "shot_counts": [shots_words(shots) for shots in shots_of(evidence.accuracy)],
         "accuracy": [row for row in accuracy if not is_clip(row["arm"])],
         "clip": [row for row in accuracy if is_clip(row["arm"])],
         "beside": beside_table(evidence.accuracy),
-        "comparisons": [comparison_row(row) for row in evidence.comparisons],
+        "comparisons": [comparison_row(row, settings) for row in evidence.comparisons],
         "controls": [
-            comparison_row(row) for row in evidence.comparisons if _is_control(row, settings)
+            comparison_row(row, settings) for row in evidence.comparisons if _is_control(row)
         ],
         "probes": probe_rows(evidence.probes),
         "transferability": transferability_rows(evidence.transferability),
@@ -167,10 +191,6 @@ def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
     }
 
 
-def _is_primary(row: Comparison, settings: ReportSettings) -> bool:
-    return row.arm == settings.primary_arm and row.reference == REFERENCE
-
-
 def _embedded(name: str, figure: Figure, dataset: str) -> Markup:
     title = f"{TITLES[name]}, {dataset}"
     if name == "grid":
@@ -178,37 +198,28 @@ def _embedded(name: str, figure: Figure, dataset: str) -> Markup:
     return Markup(inline_svg(figure, f"{dataset}-{name}", str(Markup.escape(title))))
 
 
-def _verdict(evidence: Evidence, method: str, settings: ReportSettings) -> dict[str, Any]:
-    rows = [row for row in evidence.comparisons if row.method == method]
-    primary = [row for row in rows if _is_primary(row, settings)]
-    return {
-        "images": images_words(method, evidence.retrieved),
-        "sentence": verdict_sentence(evidence.dataset, method, rows, settings, evidence.retrieved),
-        "lacks": evidence.retrieved.get(method, ""),
-        "answers": [(shots_words(row.shots), row.verdict) for row in primary],
-    }
-
-
-def _is_control(row: Comparison, settings: ReportSettings) -> bool:
+def _is_control(row: Comparison) -> bool:
+    """Say whether a comparison asks if the gain has another cause than the images."""
     if row.reference == CONTROL or row.method == REAL:
         return True
-    return row.arm == SYNTHETIC_ONLY or (
-        row.arm.startswith(settings.primary_arm) and row.arm.endswith("reinit")
-    )
+    is_variant = row.arm == SYNTHETIC_ONLY or row.arm.endswith("fc_reinit")
+    return row.reference == REFERENCE and is_variant
 
 
-def comparison_row(row: Comparison) -> dict[str, str]:
+def comparison_row(row: Comparison, settings: ReportSettings) -> dict[str, Any]:
     """Return a comparison as words."""
     return {
         "arm": row.arm,
         "method": row.method,
-        "reference": row.reference,
+        "reference": row.against,
         "shots": shots_words(row.shots),
         "accuracies": f"{row.arm_accuracy:.1f} / {row.reference_accuracy:.1f}",
         "steps": f"{row.arm_steps:,.0f} / {row.reference_steps:,.0f}",
         "difference": interval_words(row.interval),
-        "verdict": row.verdict,
+        "p_value": p_words(row.interval.p_value),
+        "p_holm": "primary" if row.is_primary else p_words(row.p_holm),
         "seeds": str(row.interval.num_seeds),
+        "is_sure": row.is_sure(settings.confidence),
     }
 
 

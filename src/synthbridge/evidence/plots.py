@@ -24,6 +24,7 @@ from synthbridge.evidence.figures import (
     panels,
 )
 from synthbridge.evidence.results import CONTROL, REAL, REFERENCE, is_clip
+from synthbridge.evidence.settings import PrimaryComparison
 from synthbridge.evidence.tables import arms_of, groups_of, rows_with, shots_of
 
 WIDTH = 8.0  # inches: text stays legible when a page shows the figure at 700 pixels
@@ -32,7 +33,11 @@ MEASURE_WORDS = {"top1": "test accuracy (%)", "mean_per_class": "mean per class 
 
 @matplotlib.rc_context(STYLE)
 def plot_accuracy(
-    accuracy: pd.DataFrame, *, measure: str, primary_arm: str, retrieved: Collection[str] = ()
+    accuracy: pd.DataFrame,
+    *,
+    measure: str,
+    primary: PrimaryComparison | None,
+    retrieved: Collection[str] = (),
 ) -> Figure:
     """Draw accuracy against shots, a panel for each kind of set, a band of one spread a side."""
     looks, shots = arm_looks({REFERENCE, *accuracy["arm"]}), shots_of(accuracy)
@@ -44,7 +49,7 @@ def plot_accuracy(
             points = rows_with(seen, "arm", [arm])
             points = points.assign(x=[shots.index(value) for value in points["shots"]])
             label = f"{arm} (another model)" if is_clip(arm) else arm
-            bold = arm in (primary_arm, REFERENCE)
+            bold = arm == REFERENCE or (primary is not None and arm == primary.arm)
             line = points.sort_values("x")
             _line_with_band(panel, line, measure, looks[arm], label=label, bold=bold)
         images = images_words(method, retrieved)
@@ -78,43 +83,64 @@ def _line_with_band(
         panel.errorbar(x, mean, yerr=spread, color=look.colour, capsize=2)
 
 
-@matplotlib.rc_context(STYLE)
-def plot_differences(comparisons: list[Comparison], *, primary_arm: str) -> Figure:
-    """Draw every arm's paired difference to vanilla with its interval, a panel a shot count.
+def plot_differences(comparisons: list[Comparison], *, confidence: float) -> Figure:
+    """Draw every arm's paired difference to vanilla with its interval, a panel a shot count."""
+    labels = [row.arm if row.method == REAL else f"{row.arm} · {row.method}" for row in comparisons]
+    return _forest(comparisons, labels, confidence, f"points over {REFERENCE}")
 
-    A filled mark is an interval without zero. The primary arm's name is bold.
+
+def plot_primary_arm(comparisons: list[Comparison], *, arm: str, confidence: float) -> Figure:
+    """Draw the paired differences of the primary arm to all that it is compared with."""
+    labels = [
+        f"{row.method} over {row.reference if row.reference_method == REAL else row.against}"
+        for row in comparisons
+    ]
+    return _forest(comparisons, labels, confidence, f"points of {arm} over the other")
+
+
+@matplotlib.rc_context(STYLE)
+def _forest(
+    comparisons: list[Comparison], labels: list[str], confidence: float, measured: str
+) -> Figure:
+    """Draw differences with their intervals, a line a label, a panel a shot count.
+
+    A filled mark is a sure difference, a star one of the two that make the verdict; its name is
+    bold.
     """
     looks = arm_looks({REFERENCE, *(row.arm for row in comparisons)})
-    cells = list(dict.fromkeys((row.method, row.arm) for row in comparisons))
+    lines = list(dict.fromkeys(labels))
     shots = shots_of(pd.DataFrame({"shots": [row.shots for row in comparisons]}))
-    height = 0.9 + 0.24 * len(cells)
+    height = 0.9 + 0.22 * len(lines)
     figure, axes = panels(len(shots), width=WIDTH, height=height, share_x=False)
     for panel, count in zip(axes, shots, strict=True):
         panel.axvline(0, color=FAINT, linewidth=1.2, zorder=1)
-        for row in comparisons:
+        for row, label in zip(comparisons, labels, strict=True):
             if row.shots == count:
-                _difference_mark(panel, row, cells.index((row.method, row.arm)), looks[row.arm])
+                is_sure = row.is_sure(confidence)
+                _difference_mark(panel, row, lines.index(label), looks[row.arm], is_sure)
         panel.set_title(shots_words(count))
-        panel.set_xlabel(f"points over {REFERENCE}")
+        panel.set_xlabel(measured)
         panel.grid(visible=False, axis="y")
-    axes[0].set_ylim(len(cells) - 0.5, -0.5)
-    labels = [arm if method == REAL else f"{arm} · {method}" for method, arm in cells]
-    axes[0].set_yticks(range(len(cells)), labels)
-    for label, (_, arm) in zip(axes[0].get_yticklabels(), cells, strict=True):
-        label.set_fontweight("bold" if arm == primary_arm else "normal")
+    axes[0].set_ylim(len(lines) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(lines)), lines)
+    primary = {label for row, label in zip(comparisons, labels, strict=True) if row.is_primary}
+    for tick in axes[0].get_yticklabels():
+        tick.set_fontweight("bold" if tick.get_text() in primary else "normal")
     return figure
 
 
-def _difference_mark(panel: Axes, row: Comparison, y: int, look: Look) -> None:
+def _difference_mark(panel: Axes, row: Comparison, y: int, look: Look, is_sure: bool) -> None:
     interval = row.interval
-    clear = interval.low > 0 or interval.high < 0
-    panel.plot([interval.low, interval.high], [y, y], color=look.colour, linewidth=1.6, zorder=2)
+    if interval.is_known:
+        ends = [interval.low, interval.high]
+        panel.plot(ends, [y, y], color=look.colour, linewidth=1.6, zorder=2)
     panel.plot(
         [interval.difference],
         [y],
-        marker=look.marker,
+        marker="*" if row.is_primary else look.marker,
+        markersize=12 if row.is_primary else None,
         color=look.colour,
-        markerfacecolor=look.colour if clear else "white",
+        markerfacecolor=look.colour if is_sure else "white",
         markeredgewidth=1.4,
         linestyle="none",
         zorder=3,

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from synthbridge.core.files import read_json
+from synthbridge.evidence.settings import CONTROL
 from synthbridge.evidence.statistics import mean_per_class_accuracy, top1_accuracy
 
 REAL = "real"  # stands for a method where an arm sees no set
 REFERENCE = "vanilla"  # what every arm is compared with
-CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
 SYNTHETIC_ONLY = "synthetic_only"
+MIXED, BRIDGED = "mixed", "bridged"
+TEMPLATE = "template"  # the method that the other drawn ones are compared with
 CLIP_PREFIX = "clip_"  # of arms on CLIP: another model, never compared with the backbone's arms
 ZERO_SHOT = "clip_zero_shot"  # CLIP as it is: no training image, so no shots and no seed
 CLIP_REFERENCE = "clip_vanilla"  # what the other tuned arms on CLIP are compared with
@@ -44,7 +46,8 @@ class TestedModel:
     seed: int
     learning_rate: float | None  # None: no leg on real images
     selection: dict[float, float]  # learning rate -> accuracy on the split that selected it
-    selected_on: str  # that split: "validation", or "test", which marks every number made so
+    # That split: "validation", "nothing" (one stated rate), or "test", which marks every number.
+    selected_on: str
     num_train: int
     gradient_steps: int
     top1: float
@@ -52,6 +55,7 @@ class TestedModel:
     train_accuracy: tuple[float, ...]  # an epoch of the last leg
     correct: np.ndarray  # (N,) bool, per test image
     labels: np.ndarray  # (N,) int
+    groups: np.ndarray | None = None  # (N,) int, of test images that belong together; None: unknown
     # Other accuracies in percent, by name: on the extra test set, or on classes by frequency.
     beside: Mapping[str, float] = field(default_factory=dict)
     stage_one: str | None = None  # the kind of stage-one model that it started from
@@ -129,8 +133,8 @@ def _check_runs(runs: list[TestedModel], dataset: str) -> None:
     selected_on = {run.selected_on for run in runs if not is_clip(run.arm)}
     if len(selected_on) > 1:
         raise ValueError(
-            f"some runs on {dataset} have a learning rate selected on test images and "
-            "some have not; run 'dvc repro' to select all in one way"
+            f"some runs on {dataset} have a learning rate selected on "
+            f"{' and some on '.join(sorted(selected_on))}; run 'dvc repro' to select all in one way"
         )
     for run, next_run in zip(runs, [*runs[1:], None], strict=True):
         if next_run is not None and run_key(run) == run_key(next_run):
@@ -138,11 +142,19 @@ def _check_runs(runs: list[TestedModel], dataset: str) -> None:
                 f"two runs of arm '{run.arm}' with method '{run.method}', shots {run.shots} and "
                 f"seed {run.seed} on {run.dataset}; give each set its own method"
             )
-        if not np.array_equal(runs[0].labels, run.labels):
+        if not _same_images(runs[0], run):
             raise ValueError(
                 f"arm '{run.arm}', shots {run.shots}, seed {run.seed} on {run.dataset} was tested "
                 "on other images than the rest; run 'dvc repro' to test all on one test set"
             )
+
+
+def _same_images(first: TestedModel, other: TestedModel) -> bool:
+    """Say whether two models were tested on images of the same classes and groups."""
+    if (first.groups is None) != (other.groups is None):
+        return False
+    groups = first.groups is None or np.array_equal(first.groups, other.groups)  # pyright: ignore
+    return bool(groups) and np.array_equal(first.labels, other.labels)
 
 
 def list_files(paths: Iterable[Path], pattern: str) -> list[Path]:
@@ -173,7 +185,7 @@ def read_whole_json(path: Path) -> Any:
 
 def _read_run(path: Path) -> TestedModel:
     record = read_whole_json(path)
-    correct, labels = _read_answers(path.with_suffix(".npz"))
+    correct, labels, groups = _read_answers(path.with_suffix(".npz"))
     top1 = top1_accuracy(correct)
     try:
         if not abs(top1 - record["top1"]) < 1e-3:
@@ -197,6 +209,7 @@ def _read_run(path: Path) -> TestedModel:
             train_accuracy=tuple(100 * v for v in record["curve"]["train_accuracy"]),
             correct=correct,
             labels=labels,
+            groups=groups,
             beside={k: 100 * float(record[k]) for k in EXTRA_TEST if k in record},
             stage_one=record.get("stage_one"),
         )
@@ -204,11 +217,12 @@ def _read_run(path: Path) -> TestedModel:
         raise ValueError(f"{path} is not a whole record of a run ({error!r}); {WAY_OUT}") from None
 
 
-def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read which test images a model got right, (N,) bool, and the labels (N,)."""
+def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Read which test images a model got right, (N,) bool, the labels and the groups, (N,)."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             probabilities, labels = arrays["probabilities"], arrays["labels"]
+            groups = arrays.get("groups")
     except FileNotFoundError:
         raise ValueError(f"{path} is missing beside its record; run 'dvc repro'") from None
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -224,4 +238,8 @@ def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} holds NaN for {bad} of {len(labels)} test images, so that training diverged; "
             "lower its learning rates"
         )
-    return probabilities.argmax(axis=1) == labels, labels
+    if groups is not None and groups.shape != labels.shape:
+        raise ValueError(
+            f"{path} holds groups {groups.shape} of {len(labels)} test images; {WAY_OUT}"
+        )
+    return probabilities.argmax(axis=1) == labels, labels, groups

@@ -6,16 +6,25 @@ from pydantic import Field
 
 from synthbridge.core.settings import Settings
 
+CONTROL = "vanilla_equal_steps"  # vanilla with as many gradient steps as the bridged arms
+
+
+class PrimaryComparison(Settings):
+    """`report.primary`: the one comparison that the verdict is made of."""
+
+    arm: str
+    method: str  # how its images are made: the set's name without its shots, or real
+    shots: int | str  # real images a class, or full
+    reference: str  # an arm on real images alone
+
 
 class ReportSettings(Settings):
     """`report` in params.yaml: what is compared, and how sure the page must be."""
 
-    primary_arm: str  # the one arm the verdicts rest on; named before running, against cherry-picks
+    primary: PrimaryComparison | None  # None: no verdict, every comparison is there to explore
     measure: Literal["top1", "mean_per_class"]  # the accuracy that is compared
-    smallest_gain: float = Field(ge=0)  # points; "does not help" rules out a gain this large
+    smallest_gain: float = Field(ge=0)  # points; a gain below it is called small (docs/evidence.md)
     confidence: float = Field(gt=0, lt=1)  # of the intervals, for example 0.95
-    num_resamples: int = Field(ge=100)  # of the paired bootstrap
-    seed: int = Field(ge=0)  # draws the resamples
     grid_classes: int = Field(ge=1)  # rows of the picture grid, spread evenly over the classes
     grid_images: int = Field(ge=1)  # pictures per class and set in the grid
 

@@ -16,7 +16,9 @@ from synthbridge.core.files import whole_file
 from synthbridge.data.run_metrics import MARK
 from synthbridge.evidence.comparisons import Comparison
 from synthbridge.evidence.results import (
+    BRIDGED,
     CONTROL,
+    REAL,
     REFERENCE,
     ZERO_SHOT,
     Shots,
@@ -25,7 +27,9 @@ from synthbridge.evidence.results import (
     is_clip,
     shots_key,
 )
-from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.settings import PrimaryComparison, ReportSettings
+from synthbridge.evidence.statistics import Interval
+from synthbridge.evidence.verdict import primary_verdict
 
 CELL = ["dataset", "method", "arm", "shots"]
 
@@ -127,37 +131,42 @@ def beside_columns(accuracy: pd.DataFrame) -> list[str]:
 
 
 def differences_table(comparisons: list[Comparison]) -> pd.DataFrame:
-    """Return one row a comparison."""
+    """Return one row a comparison; interval and p-values are empty for fewer than three seeds."""
     columns: dict[str, Callable[[Comparison], Any]] = {
         "dataset": lambda row: row.dataset,
         "method": lambda row: row.method,
         "arm": lambda row: row.arm,
         "shots": lambda row: row.shots,
         "reference": lambda row: row.reference,
+        "reference_method": lambda row: row.reference_method,
         "difference": lambda row: row.interval.difference,
         "low": lambda row: row.interval.low,
         "high": lambda row: row.interval.high,
+        "p_value": lambda row: row.interval.p_value,
+        "p_holm": lambda row: row.p_holm,
         "num_seeds": lambda row: row.interval.num_seeds,
         "num_test": lambda row: row.interval.num_images,
+        "num_groups": lambda row: row.interval.num_groups,
         "gradient_steps": lambda row: row.arm_steps,
         "reference_gradient_steps": lambda row: row.reference_steps,
-        "verdict": lambda row: row.verdict,
+        "role": lambda row: "primary" if row.is_primary else "exploratory",
     }
     rows = [[value(row) for value in columns.values()] for row in comparisons]
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
-def convergence_table(runs: list[TestedModel], primary_arm: str) -> pd.DataFrame:
+def convergence_table(runs: list[TestedModel], primary: PrimaryComparison | None) -> pd.DataFrame:
     """Return the training accuracy of the last leg per epoch, mean and spread over seeds.
 
     Only of vanilla, its control, bridged and the primary arm: the comparison of Bridged, figure 3.
     """
     columns = [*CELL, "epoch", "train_accuracy", "spread"]
+    shown = {REFERENCE, CONTROL, BRIDGED, primary.arm if primary else BRIDGED}
     points = pd.DataFrame(
         [
             [run.dataset, run.method, run.arm, run.shots, epoch, accuracy]
             for run in runs
-            if run.arm in (REFERENCE, CONTROL, "bridged", primary_arm)
+            if run.arm in shown
             for epoch, accuracy in enumerate(run.train_accuracy, start=1)
         ],
         columns=pd.Index(columns[:-1]),
@@ -211,20 +220,26 @@ def summary(
                 arms = _below(tree, row["dataset"], f"{name}{mark}", row["method"], row["arm"])
                 arms[str(row["shots"])] = round(row[column], 2)
     for row in comparisons:
-        if row.arm == settings.primary_arm:
+        if settings.primary and row.arm == settings.primary.arm:
+            other = "" if row.reference_method in (REAL, row.method) else f"_{row.reference_method}"
+            name = f"{row.arm}_minus_{row.reference}{other}"
             kind = f"difference{suffix}"
-            name = f"{row.arm}_minus_{row.reference}"
             points = _below(tree, row.dataset, kind, row.method, name, str(row.shots))
-            points["points"] = round(row.interval.difference, 2)
-            points["low"] = round(row.interval.low, 2)
-            points["high"] = round(row.interval.high, 2)
-            points["num_seeds"] = row.interval.num_seeds
-            if row.reference == REFERENCE:
-                points["verdict"] = row.verdict
+            points |= _interval(row.interval)
+    if (answer := primary_verdict(comparisons, settings)) and comparisons:
+        tree[comparisons[0].dataset][f"verdict{suffix}"] = answer
     for row in probes.to_dict("records"):
         name = row["model"] if pd.isna(row["set"]) else f"{row['model']}_{row['set']}"
         _below(tree, row["dataset"], row["measure"])[name] = round(row["mean"], 3)
     return tree
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    """Return what the summary has of a difference."""
+    numbers: dict[str, float] = {"points": round(interval.difference, 2)}
+    if interval.is_known:
+        numbers |= {"low": round(interval.low, 2), "high": round(interval.high, 2)}
+    return {**numbers, "num_seeds": interval.num_seeds}
 
 
 def _below(tree: dict[str, Any], *names: str) -> dict[str, Any]:

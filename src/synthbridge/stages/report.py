@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from synthbridge.core.files import read_json, write_json, write_text
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.settings import Sections
 from synthbridge.data.shards import Sample, index_shard, read_square
-from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
+from synthbridge.evidence.comparisons import compare_runs
 from synthbridge.evidence.examined import read_examined
 from synthbridge.evidence.figures import write_png
 from synthbridge.evidence.frequency import with_frequencies
@@ -33,6 +34,7 @@ from synthbridge.evidence.tables import (
     write_csv,
 )
 from synthbridge.evidence.transferability import transferability_table
+from synthbridge.evidence.verdict import underfit_sentences, verdict_sentence
 
 NO_SETS: Mapping[str, Path] = MappingProxyType({})
 TILE = 64  # pixels: the side of a picture in the grid
@@ -73,21 +75,23 @@ def report(
         ValueError: if an input is missing, broken or of another data set; names the file.
     """
     runs = read_runs(final, dataset)
-    if counts := _train_counts(real):
-        runs = [with_frequencies(run, counts) for run in runs]
+    facts = read_facts(real)
+    if facts.train_counts:
+        runs = [with_frequencies(run, facts.train_counts) for run in runs]
     log = StageLog("report", f"comparing {len(runs)} runs on {dataset}")
     probes = read_probes([] if probe is None else [probe], dataset)
     tables = {
         "results": results_table(runs),
         "accuracy": accuracy_table(runs),
-        "convergence": convergence_table(runs, params.primary_arm),
+        "convergence": convergence_table(runs, params.primary),
         "probe": probe_table(probes),
         "transferability": transferability_table(probes, runs, params.measure),
         "style_loss": smooth_losses(read_style_losses(styles, dataset)),
     }
-    comparisons = compare_runs(runs, params)
     methods = {run.set: run.method for run in runs if run.set}
     lacks = read_retrieved(blocks)
+    retrieved = {methods[name]: lacks[name] for name in methods if name in lacks}
+    comparisons = compare_runs(runs, params, retrieved)
     pictures, class_names, provenance = read_pictures(
         real, blocks, _grid_labels(runs, params.grid_classes), params.grid_images
     )
@@ -104,7 +108,9 @@ def report(
         pictures=pictures,
         class_names=class_names,
         provenance=provenance,
-        retrieved={methods[name]: lacks[name] for name in methods if name in lacks},
+        retrieved=retrieved,
+        num_held_out=facts.num_held_out,
+        group_note=facts.group_note,
     )
     tables["differences"] = differences_table(comparisons)
     marked = is_selected_on_test(runs)
@@ -118,21 +124,38 @@ def report(
     log.done(f"a report of {len(runs)} runs", out / "report.html")
 
 
-def _train_counts(real: Path | None) -> list[int] | None:
-    """Read how many training images each class has, if the data set is long-tailed."""
-    path = None if real is None else real / "manifest.json"
-    return read_json(path).get("train_counts") if path and path.is_file() else None
+@dataclass(frozen=True)
+class RealFacts:
+    """What the report says of the prepared data set; None where it is not known."""
+
+    train_counts: list[int] | None = None  # a class; only of a long-tailed data set
+    num_held_out: int | None = None  # labelled images that select the learning rate
+    group_note: str | None = None  # what a reader must know of the groups of images
+
+
+def read_facts(real: Path | None) -> RealFacts:
+    """Read what `prepare` wrote beside the shards."""
+    manifest, about = (
+        read_json(real / name) if real and (real / name).is_file() else {}
+        for name in ("manifest.json", "dataset.json")
+    )
+    held_out = manifest.get("splits", {}).get("validation")
+    return RealFacts(
+        train_counts=manifest.get("train_counts"),
+        num_held_out=None if held_out is None else len(held_out),
+        group_note=about.get("group_note"),
+    )
 
 
 def _write_page(evidence: Evidence, params: ReportSettings, out: Path) -> None:
-    """Write the plots and the page, and say the verdicts."""
+    """Write the plots and the page, and say the verdict."""
     figures = draw_figures(evidence, params)
     for name, figure in figures.items():
         write_png(figure, out / "plots" / f"{name}.png")
-    for method in evidence.methods():
-        sentence = verdict_sentence(
-            evidence.dataset, method, evidence.comparisons, params, evidence.retrieved
-        )
+    if evidence.methods():
+        rows, retrieved = evidence.comparisons, evidence.retrieved
+        say(f"  {verdict_sentence(evidence.dataset, rows, params, retrieved)}")
+    for sentence in underfit_sentences(evidence.comparisons):
         say(f"  {sentence}")
     write_text(out / "report.html", render_page(evidence, figures, params))
 
