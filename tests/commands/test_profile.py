@@ -1,5 +1,6 @@
 """Profiles: the paper's settings hold the paper's facts, and DVC takes them."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -323,8 +324,12 @@ def test_a_profile_without_a_learned_set_cannot_repeat_it():
 def test_the_command_runs_before_any_check_of_params(repository):
     """It is the way out of a params.yaml that is wrong, too."""
     command = [sys.executable, str(ROOT / "src"), "profile", "paper", "cars", "--shots", "4", "4"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == "params.yaml: profile paper for cars, shots 4"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    first, *_, last = done.stdout.splitlines()
+    assert first == "params.yaml: profile paper for cars, shots 4"
+    assert "not pinned yet: HF_HUB_OFFLINE forbids to ask the hub" in done.stdout
+    assert last == "next: commit params.yaml and dvc.yaml, then dvc exp run"
     assert read_params().datasets == ["cars"]
 
 
