@@ -23,13 +23,15 @@ MAY = {
     "stages": {*FLOOR, *WINGS, "sources"},
     "params.py": FLOOR,  # and every room's settings
     "pipeline.py": {"core", "params.py"},
+    "editing.py": set(),
     # It measures and counts what the wings do.
     "forecast": {*FLOOR, *WINGS - {"prompts"}, "params.py", "sources", "running"},
     "running": {"core", "forecast"},
     "studies": {*FLOOR, "pipeline.py"},
     "commands": {
         *FLOOR,
-        *("forecast", "params.py", "pipeline.py", "prompts", "running", "sources", "studies"),
+        *("editing.py", "forecast", "params.py", "pipeline.py", "prompts", "running", "sources"),
+        "studies",
     },
     "__main__.py": {"core", "pipeline.py", "running"},  # stages and commands by name
 }
@@ -50,6 +52,10 @@ DOORS = {
     },
     "studies/harm.py": {"training/influence.py"},
     "commands/study.py": {"evidence/figures.py"},
+    # It asks the hub for commits alone.
+    "commands/pin.py": {
+        *("upstream/given_backbone.py", "upstream/hub.py", "upstream/settings.py"),
+    },
 }
 # Rooms whose one door the list above names.
 BY_DOOR = {("running", "forecast"), ("forecast", "running")}
@@ -61,10 +67,10 @@ OWNERS = {
     "datasets": {"sources"},
     "diffusers": {"diffusion", "upstream"},
     "faiss": {"clip"},
-    "huggingface_hub": {"sources", "upstream"},
+    "huggingface_hub": {"upstream"},
     "jinja2": {"evidence"},
     "pandas": {"evidence"},
-    "ruamel": {"commands", "core", "forecast", "pipeline.py", "prompts"},
+    "ruamel": {"commands", "core", "editing.py", "forecast", "pipeline.py", "prompts"},
     "sklearn": {"sources"},
     "timm": {"training", "upstream"},
     "tokenizers": {"upstream"},
@@ -134,9 +140,10 @@ def test_every_door_is_used():
 
 
 def test_nobody_imports_stages_or_commands():
-    """The entry runs them by name."""
+    """The entry runs them by name; a command may call another."""
     for path, found in _imports().items():
-        assert not {other for other in found if _room(other) in ("stages", "commands")}, path
+        barred = {"stages"} if _room(path) == "commands" else {"stages", "commands"}
+        assert not {other for other in found if _room(other) in barred}, path
 
 
 def test_no_circle_of_files():

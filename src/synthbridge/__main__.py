@@ -33,6 +33,7 @@ STAGES = {
 }
 COMMANDS = {
     "estimate": "say what the settings will cost",
+    "pin": "write the hub's commits of today into params.yaml",
     "profile": "make a profile params.yaml",
     "sets": "bring the sets of params.yaml into dvc.yaml",
     "study": "run the papers' figures and tables by name",

@@ -28,6 +28,7 @@ from synthbridge.training.settings import (
 )
 from synthbridge.upstream.settings import UpstreamSettings
 
+PARAMS = Path("params.yaml")
 SHOTS_RULE = f"1 to {MAX_SHOTS}, or full"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
 
@@ -243,7 +244,7 @@ def _list(names) -> str:
     return ", ".join(str(name) for name in names)
 
 
-def read_params(path: Path = Path("params.yaml")) -> Params:
+def read_params(path: Path = PARAMS) -> Params:
     """Read and check params.yaml.
 
     Raises:

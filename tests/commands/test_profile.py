@@ -1,5 +1,6 @@
 """Profiles: the paper's settings hold the paper's facts, and DVC takes them."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -337,12 +338,15 @@ def test_a_profile_without_a_learned_set_cannot_repeat_it():
 def test_the_command_runs_before_any_check_of_params(repository):
     """It is the way out of a params.yaml that is wrong, too."""
     command = [sys.executable, str(ROOT / "src"), "profile", "paper", "cars", "--shots", "4", "4"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     said = done.stdout.splitlines()
     assert said[0] == "params.yaml: profile paper for cars, shots 4"
     length = "150 epochs of 1,000 images a class: 459,375 gradient steps"
     assert f"stage one 'mixup' of cars: {length}" in said
     assert any(re.match(r"\d+,\d{3},\d{3} gradient steps in all; hours", line) for line in said)
+    assert "not pinned yet: HF_HUB_OFFLINE forbids to ask the hub" in done.stdout
+    assert said[-1] == "next: commit params.yaml and dvc.yaml, then dvc exp run"
     assert read_params().datasets == ["cars"]
 
 

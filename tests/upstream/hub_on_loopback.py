@@ -20,6 +20,7 @@ class Repository:
 
     folder: Path
     commit: str = COMMIT
+    branches: dict[str, str] = field(default_factory=dict)  # besides main: their commits
     token: str | None = None  # gated: asks for this one
     wrong: dict[str, bytes] = field(default_factory=dict)  # served in place of these files
     lost: set[str] = field(default_factory=set)  # listed, but not there
@@ -82,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
         if repository.token and sent != repository.token:
             return self._refuse(403 if sent else 401, "GatedRepo")
         revision = rest[1] if len(rest) > 1 else "main"
-        if revision not in ("main", repository.commit):
+        known = {"main": repository.commit, repository.commit: repository.commit}
+        if (commit := (known | repository.branches).get(revision)) is None:
             return self._refuse(404, "RevisionNotFound")
         if not is_api:
             return self._send_file(repository, name, "/".join(rest[2:]))
@@ -93,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             {"rfilename": file, **(self._describe(repository, file) if "blobs" in query else {})}
             for file in repository.names()
         ]
-        self._send_json({"id": name, "sha": repository.commit, "siblings": siblings})
+        self._send_json({"id": name, "sha": commit, "siblings": siblings})
 
     def _list(self, repository: Repository, below: str, query: Any) -> list[dict[str, Any]]:
         """List a folder: its files and folders, or all that is below it."""

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from house import ROOT
 from synthbridge.core.files import hash_folder
+from synthbridge.upstream import layouts
 from synthbridge.upstream.generator import (
     load_text_tower,
     make_scheduler,
@@ -21,6 +22,7 @@ from synthbridge.upstream.generator import (
     make_vae,
     save_generator,
 )
+from synthbridge.upstream.hub import Wanted, fetch_models
 from upstream.hub_on_loopback import COMMIT, Hub, Repository, serve
 
 NAME = "someone/tiny-diffusion"
@@ -185,7 +187,7 @@ def test_a_gated_repository_wants_a_token(hub: Hub, fetch: Fetcher, generator: P
 
 
 def test_an_unknown_repository_is_refused(hub: Hub, fetch: Fetcher):
-    assert f"{hub.endpoint} has no model {NAME}, or keeps it private; correct" in fetch.refused()
+    assert f"{hub.endpoint} has no {NAME}, or keeps it private; correct" in fetch.refused()
 
 
 def test_offline_mode_is_kept(hub: Hub, fetch: Fetcher, generator: Path):
@@ -215,19 +217,30 @@ def test_a_proxy_is_used(hub: Hub, fetch: Fetcher):
 @pytest.mark.parametrize(
     ("revision", "sentence"),
     [
-        ("", f"upstream.generator.revision is missing; to pin {NAME} as it is now, add"),
-        ("main", "upstream.generator.revision is 'main', which may move; to pin"),
-        ("mian", f"upstream.generator.revision is mian, which {NAME} does not have (any more)"),
-        ("f" * 40, f"upstream.generator.revision is {'f' * 40}, which {NAME} does not have"),
+        ("", "params.yaml: upstream.generator.revision is missing; run 'python src pin', which"),
+        ("main", "upstream.generator.revision is 'main', which may move; run 'python src pin'"),
+        ("f" * 40, f"upstream.generator.revision is {'f' * 40}, which {NAME} does not have (any"),
     ],
 )
-def test_the_commit_to_pin_is_said(
+def test_a_model_without_a_commit_is_refused(
     revision: str, sentence: str, hub: Hub, fetch: Fetcher, generator: Path
 ):
     hub.repositories[NAME] = Repository(generator)
-    printed = fetch.refused(revision=revision)
-    assert sentence in printed and printed.endswith(f"'revision: {COMMIT}'")
+    assert sentence in fetch.refused(revision=revision)
     assert not hub.asked
+
+
+def test_all_models_without_a_commit_are_in_one_sentence(tmp_path: Path):
+    wanted = [
+        Wanted(f"upstream.{part}", NAME, revision, layouts.CLIP)
+        for part, revision in (("clip", None), ("generator", COMMIT), ("backbone", "main"))
+    ]
+    with pytest.raises(ValueError) as error:
+        fetch_models(wanted, tmp_path)
+    assert str(error.value).startswith(
+        "params.yaml: upstream.clip.revision is missing, upstream.backbone.revision is 'main', "
+        "which may move; run 'python src pin'"
+    )
 
 
 def test_pickles_are_refused_before_they_are_asked_for(hub: Hub, fetch: Fetcher, copy: Path):

@@ -21,17 +21,18 @@ from typing import Any, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.tokens import CommentToken
 
+from synthbridge.commands.pin import pin
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast.estimates import count_work
 from synthbridge.forecast.sizes import read_sizes
-from synthbridge.params import Params
+from synthbridge.params import PARAMS, Params
 from synthbridge.pipeline import PIPELINE, faithful_yaml, fit, replace_items
 from synthbridge.sources.named.facts import FACTS
 
 T = TypeVar("T")
 
-PROFILES, PARAMS = Path("profiles"), Path("params.yaml")
+PROFILES = Path("profiles")
 LEARNED_SET = "dsi_full"  # of a profile: what --shots repeats
 LARGEST_VOLUME = 3000  # images a class: the most that Bridged draws; dvc.yaml gets blocks for it
 
@@ -71,7 +72,6 @@ def profile(
     say(f"params.yaml: profile {name} for {', '.join(params.datasets)}, shots {words}")
     say(f"dvc.yaml: probe and report read the sets {', '.join(params.sets)}")
     _say_cost(params)
-    say("next: commit both, then dvc exp run")
 
 
 def compose(
@@ -210,3 +210,9 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     datasets, shots = list(dict.fromkeys(args.datasets)), list(dict.fromkeys(args.shots))
     profile(args.name, datasets, shots, args.table5, args.stage_one_epochs)
+    try:
+        pin()
+    except ValueError as error:  # the profile is written: its commits can wait
+        say(f"not pinned yet: {error}")
+        say("later: python src pin")
+    say("next: commit params.yaml and dvc.yaml, then dvc exp run")

@@ -79,7 +79,12 @@ def check_settings(kind: type[T], values: Any, where: str, file: str = "params.y
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         faults = [_sentence(fault, kind, where, file, values) for fault in error.errors()]
-        raise ValueError("; ".join(faults)) from None
+        raise ValueError(one_message(faults)) from None
+
+
+def one_message(faults: Sequence[str]) -> str:
+    """Return the sentences of several faults as one message: a line each."""
+    return faults[0] if len(faults) == 1 else "".join(f"\n  {fault}" for fault in faults)
 
 
 def _sentence(fault: Any, kind: Any, where: str, file: str, values: Any) -> str:

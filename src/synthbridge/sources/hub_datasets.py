@@ -33,7 +33,7 @@ def load_hub_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
     path = raw / HUB_FILE
     if not path.is_file():
         raise ValueError(f"{path} does not exist; write it with the data set's id and revision")
-    hub = check_settings(HubDataset, read_yaml(path), "", file=str(path))
+    hub = read_hub_file(path)
     if Path(hub.id).is_absolute() or ".." in Path(hub.id).parts:
         raise ValueError(
             f"{path}: id '{hub.id}' lies outside {raw}; DVC watches that folder alone: put it there"
@@ -54,18 +54,23 @@ def load_hub_dataset(settings: DatasetSettings, raw: Path) -> RealDataset:
     return build_dataset(files, settings, raw, keys=classes)
 
 
-def _check_revision(hub: HubDataset, path: Path) -> None:
-    """Refuse an id without a commit, and say which commit it is today."""
-    if is_commit(hub.revision):
-        return
-    from huggingface_hub import HfApi
+def read_hub_file(path: Path) -> HubDataset:
+    """Read a hub.yaml.
 
-    wanted = f"{path}: revision is {hub.revision!r}; it should be a commit (40 hex digits)"
-    try:
-        commit = HfApi().dataset_info(hub.id, revision=hub.revision).sha
-    except Exception as error:  # the client's errors have no common class below it
-        raise ValueError(f"{wanted}, and the hub cannot say it: {_first_line(error)}") from None
-    raise ValueError(f"{wanted}; today it is\nrevision: {commit}")
+    Raises:
+        ValueError: if it is wrong.
+    """
+    return check_settings(HubDataset, read_yaml(path), "", file=str(path))
+
+
+def _check_revision(hub: HubDataset, path: Path) -> None:
+    """Refuse an id without a commit."""
+    if not is_commit(hub.revision):
+        fault = f"'{hub.revision}', which may move" if hub.revision else "missing"
+        raise ValueError(
+            f"{path}: revision is {fault}; run 'python src pin', which asks the hub once and "
+            "writes the commit of today"
+        )
 
 
 def _open_split(hub: HubDataset, name: str, folder: Path, path: Path) -> Any:

@@ -31,6 +31,27 @@ WEIGHT_FILE = re.compile(r"\.(bin|ckpt|h5|msgpack|onnx|pt|pth|safetensors)$")
 # Every release derives its HTTP error from the base error of the HTTP library that it uses: so
 # this also holds refused connections, broken proxies and time-outs. RuntimeError is xet's.
 FAILURES: tuple[type, ...] = (*errors.HfHubHTTPError.__bases__, OSError, RuntimeError)
+TIMEOUT = 10  # seconds for the one question where a branch is
+
+
+class UnreachableError(ValueError):
+    """The hub does not answer, or must not be asked."""
+
+    def __init__(self, where: str, repository: str, error: Exception):
+        """Say it in a sentence, of which `reason` is what a caller needs for one of its own."""
+        self.reason = f"{constants.ENDPOINT} did not give {repository} ({_first_line(error)})"
+        way_out = (
+            "check the network, HTTPS_PROXY and HF_ENDPOINT, and run it again: files that came "
+            "whole are kept"
+        )
+        sentence = f"{where}: {self.reason}; {way_out}"
+        if constants.HF_HUB_OFFLINE:
+            self.reason = "HF_HUB_OFFLINE forbids to ask the hub"
+            sentence = (
+                f"{where}: {repository} is not in the work folder, and {self.reason}; unset it, or "
+                "take the model from your team's remote with 'dvc pull'"
+            )
+        super().__init__(sentence)
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,7 @@ def fetch_models(wanted: Sequence[Wanted], out: Path) -> None:
         ValueError: a sentence: no commit, no such model, gated, offline, pickles only, another
             kind, no room, wrong bytes.
     """
+    _refuse_unpinned(wanted)
     with _alone():
         wanted = [model for model in wanted if not model.path.is_dir()]
         listings = [_look_up(model) for model in wanted]
@@ -110,16 +132,60 @@ def _alone() -> Iterator[None]:
         yield
 
 
+def find_commit(where: str, repository: str, revision: str | None, kind: str) -> str:
+    """Ask the hub which commit a branch is at.
+
+    Args:
+        where: the key that names the repository ("upstream.generator").
+        repository: owner/name.
+        revision: a branch or a tag; None: the repository's own choice.
+        kind: "model" or "dataset".
+
+    Raises:
+        ValueError: a sentence: no such repository or branch, gated.
+        UnreachableError: the hub does not answer.
+    """
+    with _hub_sentences(where, repository if kind == "model" else f"datasets/{repository}"):
+        try:
+            found = HfApi().repo_info(
+                repository, revision=revision, repo_type=kind, timeout=TIMEOUT
+            )
+        except errors.RevisionNotFoundError:
+            raise ValueError(
+                f"{where}.revision is '{revision}', which {repository} does not have; write null "
+                "there to take what it has now"
+            ) from None
+    return str(found.sha)
+
+
+def _refuse_unpinned(wanted: Sequence[Wanted]) -> None:
+    """Refuse models without a commit, all in one sentence."""
+    faults = [
+        f"{model.where}.revision is "
+        + (f"'{model.revision}', which may move" if model.revision else "missing")
+        for model in wanted
+        if not is_commit(model.revision)
+    ]
+    if faults:
+        raise ValueError(
+            f"params.yaml: {', '.join(faults)}; run 'python src pin', which asks the hub once and "
+            "writes the commits of today"
+        )
+
+
 def _look_up(model: Wanted) -> list[HubFile]:
     """List what we take of a model, and refuse it by its list and by its configurations."""
     with _hub_sentences(model.where, model.repository):
-        if not is_commit(model.revision):
-            raise _unpinned(model)
-        api, commit = HfApi(), model.revision
         try:
-            info = api.model_info(model.repository, revision=commit, files_metadata=True)
+            info = HfApi().model_info(
+                model.repository, revision=model.revision, files_metadata=True
+            )
         except errors.RevisionNotFoundError:
-            raise _unpinned(model) from None
+            raise ValueError(
+                f"params.yaml: {model.where}.revision is {model.revision}, which "
+                f"{model.repository} does not have (any more); see what changed there, and to "
+                "take what it has now write null and run 'python src pin'"
+            ) from None
     files = [
         HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None, file.blob_id)
         for file in info.siblings or []
@@ -137,29 +203,6 @@ def _look_up(model: Wanted) -> list[HubFile]:
     model.layout.check(model.downloads, model.name)
     _refuse_other_weights(model, [file.name for file in files])
     return kept
-
-
-def _unpinned(model: Wanted) -> ValueError:
-    """Say which commit to pin, for a model without one or whose commit or branch is gone."""
-    given, repository = model.revision, model.repository
-    is_gone = is_commit(given)
-    try:
-        now = HfApi().model_info(repository, revision=None if is_gone else given).sha
-    except errors.RevisionNotFoundError:
-        is_gone, now = True, HfApi().model_info(repository).sha
-    if given is None:
-        said = f"{model.where}.revision is missing; to pin {repository} as it is now, add"
-    elif is_gone:
-        said = (
-            f"{model.where}.revision is {given}, which {repository} does not have (any more); see "
-            "what changed there, and to pin it as it is now write"
-        )
-    else:
-        said = (
-            f"{model.where}.revision is '{given}', which may move; to pin {repository} where that "
-            "is now, write"
-        )
-    return ValueError(f"params.yaml: {said} 'revision: {now}'")
 
 
 def _refuse_other_weights(model: Wanted, names: Sequence[str]) -> None:
@@ -268,12 +311,12 @@ def _hub_sentences(where: str, repository: str) -> Iterator[None]:
         ) from None
     except errors.RepositoryNotFoundError:
         raise ValueError(
-            f"{where}: {hub} has no model {repository}, or keeps it private; correct the name, "
+            f"{where}: {hub} has no {repository}, or keeps it private; correct the name, "
             "or set HF_TOKEN to a token that may read it"
         ) from None
     except errors.EntryNotFoundError as error:
         if isinstance(error, errors.LocalEntryNotFoundError):
-            raise ValueError(_unreachable(where, repository, error)) from None
+            raise UnreachableError(where, repository, error) from None
         raise ValueError(
             f"{where}: {hub} lists a file of {repository} that it does not have "
             f"({_address(error)}); run it again later, or without HF_ENDPOINT's mirror: files "
@@ -282,20 +325,7 @@ def _hub_sentences(where: str, repository: str) -> Iterator[None]:
     except FAILURES as error:  # pyright: ignore[reportGeneralTypeIssues]
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        raise ValueError(_unreachable(where, repository, error)) from None
-
-
-def _unreachable(where: str, repository: str, error: Exception) -> str:
-    if constants.HF_HUB_OFFLINE:
-        return (
-            f"{where}: {repository} is not in the work folder, and HF_HUB_OFFLINE forbids to ask "
-            "the hub; unset it, or take the model from your team's remote with 'dvc pull'"
-        )
-    return (
-        f"{where}: {constants.ENDPOINT} did not give {repository} ({_first_line(error)}); check "
-        "the network, HTTPS_PROXY and HF_ENDPOINT, and run it again: files that came whole are "
-        "kept"
-    )
+        raise UnreachableError(where, repository, error) from None
 
 
 def _address(error: Exception) -> str:

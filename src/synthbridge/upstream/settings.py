@@ -73,7 +73,7 @@ class HubModel(Settings):
     """`upstream.generator` or `upstream.clip` from the Hugging Face hub, at one commit."""
 
     hub: Annotated[str, AfterValidator(_repository)]  # owner/name
-    # A commit, 40 hex digits. Without it, or with a branch, the run stops and says which to pin.
+    # A commit, 40 hex digits. `python src pin` writes it; without it, or with a branch, no run.
     revision: str | None = None
 
 
