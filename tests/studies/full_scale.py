@@ -20,8 +20,9 @@ REVISION = "upstream.backbone.revision"
 OWN_DATA = {"source": "folder", "flip": True, "validation_per_class": 50, "seed": 0}
 
 
-def full_workspace(root: Path, prepare: str) -> Workspace:
+def full_workspace(root: Path, prepare: str | None) -> Workspace:
     """Do in `root` what `prepare` says, with every model of the profile pinned."""
+    assert prepare
     words = re.search(r"python src profile paper([^&,]*)", prepare)
     assert words
     datasets, _, shots = words[1].partition("--shots")

@@ -103,6 +103,7 @@ def test_readings_of_probe_have_no_shots():
         ("before", None, -2.0),
         ("after", None, -1.25),
     ]
+    assert dict(rows[1].over) == {"s0": 1.0, "s1": 0.5}  # over what no seed changes
 
 
 def test_a_rate_selected_on_test_marks_the_row():

@@ -1,3 +1,4 @@
+import csv
 import re
 
 import pytest
@@ -72,6 +73,23 @@ def test_controls_stand_in_every_comparison_of_accuracies(name):
     for start, end in controls:
         assert any(arm.startswith(start) and arm.endswith(end) for arm in arms), (start, end)
     assert any("retrieved" in line.sets and line.arm for line in study.lines)
+
+
+def test_all_studies_have_been_run_and_no_other():
+    folders = (ROOT / "metrics/studies").glob("*/README.md")
+    recorded = {path.parent.name for path in folders}
+    assert recorded in (set(), set(NAMES))  # none: before they are run again
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_has_been_measured_in_the_miniature(name):
+    path = ROOT / "metrics/studies" / name / "points.csv"
+    if not path.is_file():
+        pytest.skip("the studies have not been run yet")
+    with path.open() as file:
+        measured = {row["row"] for row in csv.DictReader(file)}
+    wanted = {line.row for line in read_study(name, FOLDER).lines if line.is_control}
+    assert wanted <= measured
 
 
 # Where the papers use bridged++, by their sections 4.1 (few shots, pipelines), 4.2 to 4.4.

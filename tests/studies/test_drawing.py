@@ -70,6 +70,17 @@ def test_a_table_has_the_papers_columns_beside_ours_and_says_what_is_a_control()
     assert "| *steps* (control) |  |  |  |" in text
 
 
+def test_a_row_says_whom_it_is_compared_with_where_the_others_are_not():
+    lines = [
+        {"row": "vanilla", "arm": "vanilla"},
+        {"row": "steps", "arm": "vanilla_equal_steps"},
+        {"row": "bridged", "arm": "bridged", "sets": ["template"], "against": "steps"},
+    ]
+    study = make_study(draws="table", axis=None, lines=lines)
+    text = tables(study, collect(study, [(Point(), REAL), (Point(), ONE)]))
+    assert "| bridged, over steps | 70.0" in text and "| steps |" in text
+
+
 def test_what_has_no_shots_stands_in_every_panel():
     lines = [{"row": "vanilla", "arm": "vanilla"}, {"row": "zero-shot", "arm": "clip_zero_shot"}]
     study = make_study(draws="table", axis=None, lines=lines)

@@ -171,14 +171,17 @@ def _read_model(line: Line, names: list[str], content: Any, measure: str) -> Rea
 def _compared(row: Row, against: str | None, rows: Sequence[Row]) -> Row:
     """Add the differences, seed by seed, to the row `against` at the same place.
 
-    A reading of something else, as of an extra test set, is compared with nothing.
+    A reading of something else, as of an extra test set, is compared with nothing. What no seed
+    changes is compared with every seed.
     """
     if against is None:
         return row
     for other in rows:
         same = (other.row, other.dataset, other.shots) == (against, row.dataset, row.shots)
         if same and other.measure == row.measure and other.x in (row.x, None):
-            shared = [seed for seed in row.values if seed in other.values]
-            over = {seed: row.values[seed] - other.values[seed] for seed in shared}
+            base = {seed: other.values.get(seed, other.values.get(ONCE)) for seed in row.values}
+            over = {
+                seed: row.values[seed] - value for seed, value in base.items() if value is not None
+            }
             return replace(row, over=over)
     return row

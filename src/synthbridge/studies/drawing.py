@@ -184,6 +184,8 @@ def _table(corner: str, study: Study, columns: Mapping[str, Mapping[str, str]]) 
     for name in dict.fromkeys(names):
         cells = [column.get(name, "") for column in columns.values()]
         shown = f"*{name}* (control)" if name in controls else name
+        if study.rivals.get(name) not in (None, study.against):
+            shown += f", over {study.rivals[name]}"
         lines.append(f"| {shown} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -251,19 +253,13 @@ def list_facts(
             f"Means over the {len(seeds)} seeds that all rows have ({', '.join(seeds)}), ± their "
             "standard deviation; a seed has its own few-shot images."
         )
-    compared = {row.row for row in rows if row.over}
-    if compared:
-        others = dict.fromkeys(other for row, other in study.rivals.items() if row in compared)
-        named = "; ".join(
-            f"over *{other}*"
-            + ("" if other == study.against else f" for {_rows_against(study, other)}")
-            for other in others
-        )
+    if any(row.over for row in rows):
         facts.append(
-            f"In brackets: points {named}, the same seeds, and the interval of a paired t at "
-            f"{CONFIDENCE:.0%}. **All rows are explorations**: nobody named one before the run, "
-            "nothing is corrected for their number, and of twenty intervals around no difference "
-            "one excludes 0."
+            f"In brackets: points over *{study.against}*, or over the row that is named beside the "
+            f"row's own name, the same seeds, and the interval of a paired t at "
+            f"{100 * CONFIDENCE:g} %. **All rows are explorations**: nobody named one before the "
+            "run, nothing is corrected for their number, and of twenty intervals around no "
+            "difference one excludes 0."
         )
     facts += [f"No value for {row}." for row in missing_lines(study, rows)]
     if any(row.is_marked for row in rows):
@@ -272,10 +268,6 @@ def list_facts(
         facts.append("Without an experiment of its own: the workspace's own results (`dvc repro`).")
     facts += [f"{one.name}: `{' '.join(one.options)}`" for one in experiments if one]
     return facts
-
-
-def _rows_against(study: Study, other: str) -> str:
-    return ", ".join(f"*{row}*" for row, rival in study.rivals.items() if rival == other)
 
 
 def render(
