@@ -6,7 +6,7 @@ from pathlib import Path
 
 from synthbridge.core.files import read_json
 from synthbridge.params import Params
-from synthbridge.sources.named.facts import FACTS
+from synthbridge.sources.named.facts import PUBLISHED
 
 REAL = Path("data/real")  # where dvc.yaml has `prepare` leave them
 
@@ -48,8 +48,8 @@ def _size(params: Params, dataset: str, folder: Path) -> DatasetSize:
     if settings.source == "digits":
         held_out = 10 * settings.validation_per_class
         return DatasetSize(10, 898 - held_out, held_out, 899)  # half of 1,797 is the test split
-    if settings.source in FACTS:
-        facts = FACTS[settings.source]
+    if settings.source in PUBLISHED:
+        facts = PUBLISHED[settings.source]
         held_out = facts.num_classes * settings.validation_per_class
         return DatasetSize(facts.num_classes, facts.num_train - held_out, held_out, facts.num_test)
     raise ValueError(
