@@ -38,6 +38,16 @@ miniature:
 full: {{}}
 paper: {{words: Nothing.}}
 """
+ANALYSIS = """
+title: An analysis
+cites: none
+reading: reconstruction
+question: Why?
+draws: analysis
+miniature: {}
+full: {}
+paper: {words: Nothing.}
+"""
 POINT = "  - {{x: {0}, overrides: {{real_leg.num_epochs_few_shot: {0}}}}}\n"
 SETS = {"sets": ["template"], "generated_sets": ["template"], "retrieved_sets": []}
 
@@ -51,6 +61,7 @@ def scratch(tmp_path_factory):
     for name, epochs in (("first", (2, 3)), ("second", (3, 5))):
         points = "".join(POINT.format(count) for count in epochs)
         (scratch.folder / f"studies/{name}.yaml").write_text(STUDY.format(points=points))
+    (scratch.folder / "studies/why.yaml").write_text(ANALYSIS)
     scratch.dvc("repro")
     scratch.commit()
     return scratch
@@ -125,6 +136,24 @@ def test_studies_go_on_after_a_kill_share_their_points_and_run_once(scratch):
     assert (
         "Scale: **miniature**" in (scratch.folder / "metrics/studies/first/README.md").read_text()
     )
+
+
+def test_an_analysis_reads_what_the_pipeline_has_left(scratch):
+    printed = _study(scratch, "why")
+    folder = scratch.folder / "metrics/studies/why"
+    page = (folder / "README.md").read_text()
+    assert "drawn: metrics/studies/why/README.md" in printed and "![An analysis]" in page
+    assert "### digits, template; runs with 1 shot" in page
+    (row,) = (line for line in page.splitlines() if line.startswith("| three |"))
+    _, *accuracies, precision, _recall, score, images, harmful = row.strip("| ").split(" | ")
+    assert all(0 <= float(value) <= 100 for value in (*accuracies, harmful))
+    assert (precision, images) == ("\N{EN DASH}", "2") and -1 <= float(
+        score
+    ) <= 1  # too few for precision
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    before = (page, (folder / "figure.png").read_bytes())
+    _study(scratch, "why")
+    assert before == ((folder / "README.md").read_text(), (folder / "figure.png").read_bytes())
 
 
 def test_a_change_that_git_has_not_kept_stops_a_study_before_it_runs(scratch):

@@ -96,6 +96,7 @@ def test_an_extra_test_set_changes_no_other_split(raw, tmp_path):
         out=tmp_path / "more",
     )
     assert len(read_dataset(tmp_path / "more").extra_test_samples()) == 6
+    assert read_json(tmp_path / "more/manifest.json")["num_extra_test_classes"] == 3
     assert read_dataset(tmp_path / "plain").extra_test_samples() == []
     for path in (tmp_path / "plain").glob("*.tar"):
         assert path.read_bytes() == (tmp_path / "more" / path.name).read_bytes()

@@ -16,7 +16,7 @@ from synthbridge.studies.analysis import (
     draw_extremes,
     write_analysis,
 )
-from synthbridge.studies.harm import Harm
+from synthbridge.studies.harm import RANDOM, WORST, Harm
 
 NAMES = ["one", "two", "three", "four", "five", "six"]
 
@@ -41,7 +41,7 @@ def harm(tmp_path):
     ]
     write_shard(tmp_path / "b0/all-00000.tar", samples)
     influence = np.arange(6) / 1000 - 0.0025
-    accuracies = {"all": (50.0, 60.0), "without the most harmful": (58.0, 62.5)}
+    accuracies = {"all": (50.0, 60.0), WORST: (58.0, 62.5), RANDOM: (50.0, 60.5)}
     return Harm(index_shard(tmp_path / "b0/all-00000.tar"), influence, 0.987, accuracies)
 
 
@@ -65,9 +65,13 @@ def test_ranks_that_agree_and_what_does_not_vary(analysis):
 
 
 def test_accuracies_without_the_worst_are_means_over_subsets(analysis, harm):
-    other = replace(harm, accuracies={name: (70.0, 80.0) for name in harm.accuracies})
+    other = replace(
+        harm, accuracies={"all": (70.0, 80.0), WORST: (70.0, 80.0), RANDOM: (70.0, 76.0)}
+    )
     page = write_analysis("digits", [replace(analysis, harms=[harm, other])])
-    assert "| template | 70.0 (60.0) | 71.2 (64.0) | 0.99 |" in page
+    cells = "70.0 (60.0) | 71.2 (64.0) | 68.2 (60.0) | +3.0 ± 1.4 | 0.99"
+    assert f"| template | {cells} |" in page
+    assert "| +2.0 | 0.99 |" in write_analysis("digits", [analysis])
 
 
 def test_the_picture_shows_the_worst_images_first(analysis, tmp_path):

@@ -22,6 +22,7 @@ Source = Literal[
     "dtd",
     "flowers",
     "food",
+    "imagenet_100",
     "pets",
     "sun397",
 ]
@@ -43,8 +44,9 @@ class DatasetSettings(Settings):
     # Train becomes long-tailed: the first class keeps so many times the images of the last one,
     # with an exponential profile between them. 1: as it is.
     imbalance: float = Field(default=1.0, ge=1)
-    # A second test set, out of domain: a folder of class folders below data/raw/NAME, or for the
-    # digits `corrupted`, a stand-in made of their own test images. None: there is none.
+    # A second test set, out of domain: a folder of class folders below data/raw/NAME; for classes
+    # of ImageNet also imagenet_v2, _r, _sketch, _a (sources/named/imagenet.py); for the digits
+    # `corrupted`, a stand-in made of their own test images. None: there is none.
     extra_test: str | None = None
 
     @field_validator("group_by")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synthbridge.core.files import read_json
 from synthbridge.params import Params
-from synthbridge.sources.named.facts import FACTS
+from synthbridge.sources.named.facts import PUBLISHED
 
 REAL = Path("data/real")  # where dvc.yaml has `prepare` leave them
 
@@ -49,8 +49,8 @@ def _size(params: Params, dataset: str, folder: Path) -> DatasetSize:
     if settings.source == "digits":
         held_out = 129 * ceil(settings.validation_per_class / 12)  # whole blocks of 126 or 130
         return DatasetSize(10, 906 - held_out, held_out, 891)
-    if settings.source in FACTS:
-        facts = FACTS[settings.source]
+    if settings.source in PUBLISHED:
+        facts = PUBLISHED[settings.source]
         held_out = facts.num_classes * settings.validation_per_class
         return DatasetSize(facts.num_classes, facts.num_train - held_out, held_out, facts.num_test)
     raise ValueError(

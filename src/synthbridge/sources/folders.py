@@ -9,6 +9,7 @@ from pathlib import Path
 
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
+from synthbridge.sources.named.imagenet import OUT_OF_DOMAIN
 from synthbridge.sources.names import NAMES_FILE
 from synthbridge.sources.raw_folder import check_raw_folder, list_folder, refuse_archives
 
@@ -26,7 +27,7 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
     """
     check_raw_folder(raw)
     refuse_archives(raw)
-    folders = [path for path in list_class_folders(raw) if path.name != settings.extra_test]
+    folders = [path for path in list_class_folders(raw) if path.name not in _extra_tests(settings)]
     splits = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
     if "train" in splits.values() and None not in splits.values():
         _refuse_twice(splits)
@@ -39,6 +40,13 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
     else:
         files = [file for folder in folders for file in _list_class(folder, raw, "train", settings)]
     return build_dataset(files, settings, raw)
+
+
+def _extra_tests(settings: DatasetSettings) -> set[str | None]:
+    """Name the folders that hold no class: the extra test set, all published ones if it is one."""
+    if settings.extra_test in OUT_OF_DOMAIN:
+        return {published.folder for published in OUT_OF_DOMAIN.values()}
+    return {settings.extra_test}
 
 
 def list_class_folders(folder: Path) -> list[Path]:

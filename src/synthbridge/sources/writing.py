@@ -44,7 +44,10 @@ def write_dataset(dataset: RealDataset, out: Path, settings: DatasetSettings) ->
     keys = {"class_keys": list(dataset.class_keys)} if dataset.class_keys else {}
     write_json(out / "few_shot.json", few_shot_rankings(kept, seed))
     tail = _describe_tail(kept, imbalance) if imbalance > 1 else {}
-    write_json(out / "manifest.json", {"splits": manifest, "sha256": hash_value(manifest), **tail})
+    about = {"splits": manifest, "sha256": hash_value(manifest), **tail}
+    if "extra_test" in splits:  # it may lack classes, which are then not tested
+        about["num_extra_test_classes"] = len({image.label for image in splits["extra_test"]})
+    write_json(out / "manifest.json", about)
     write_json(
         out / "dataset.json",
         {

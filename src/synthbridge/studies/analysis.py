@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from textwrap import fill
 from typing import Any
 
@@ -36,7 +36,7 @@ from synthbridge.evidence.figures import STYLE, write_png
 from synthbridge.evidence.ranks import rank_correlation
 from synthbridge.evidence.results import TestedModel, read_runs, shots_key
 from synthbridge.studies.drawing import shots_words
-from synthbridge.studies.harm import FRACTION, Harm, Judges, find_harm
+from synthbridge.studies.harm import FRACTION, RANDOM, WORST, Harm, Judges, find_harm
 from synthbridge.training.classifier import load_backbone
 from synthbridge.training.features import extract_features
 from synthbridge.training.images import load_samples
@@ -269,17 +269,20 @@ def _removal_table(dataset: str, analyses: Sequence[SetAnalysis]) -> str:
                 _accuracies([harm.accuracies[choice] for harm in analysis.harms])
                 for choice in choices
             ),
+            _gain_over_random(analysis.harms),
             f"{min(harm.agreement for harm in analysis.harms):.2f}",
         ]
         for analysis in analyses
     ]
-    table = _markdown(["set", *choices, "agreement"], rows)
+    table = _markdown(["set", *choices, "most harmful less random", "agreement"], rows)
     return (
         f"### {dataset}: what does leaving out the most harmful {FRACTION:.0%} do?\n\n"
         "Accuracy (%) of a linear head on the backbone's frozen features that learns from the set "
         "alone, test (held out): the held-out images chose which to leave out, so that their own "
-        "accuracy flatters; the test images chose nothing. Agreement: the least correlation, over "
-        "a set's seeds, of the estimated influence with learning again without the image.\n\n"
+        "accuracy flatters; the test images chose nothing. Most harmful less random: on test, "
+        "mean ± standard deviation over seeds where a set has images for each. Agreement: the "
+        "least correlation, over a set's seeds, of the estimated influence with learning again "
+        "without the image.\n\n"
         f"{table}"
     )
 
@@ -287,6 +290,12 @@ def _removal_table(dataset: str, analyses: Sequence[SetAnalysis]) -> str:
 def _accuracies(pairs: Sequence[tuple[float, float]]) -> str:
     held_out, test = np.mean(pairs, axis=0).tolist()
     return f"{test:.1f} ({held_out:.1f})"
+
+
+def _gain_over_random(harms: Sequence[Harm]) -> str:
+    """Return what leaving out the worst gains on test over random images, paired by subset."""
+    gains = [harm.accuracies[WORST][1] - harm.accuracies[RANDOM][1] for harm in harms]
+    return f"{mean(gains):+.1f}" + (f" ± {stdev(gains):.1f}" if len(gains) > 1 else "")
 
 
 # --- the pictures --------------------------------------------------------------------------------

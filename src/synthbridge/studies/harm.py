@@ -28,6 +28,8 @@ FRACTION = 0.1  # of a set's images that is left out; chosen
 NUM_RANDOM = 5  # random choices of as many
 NUM_CHECKED = 20  # images for which the head really learns again
 
+WORST, RANDOM = "without the most harmful", "without as many at random"
+
 # Features (N, D) and labels (N,) of samples.
 Extract = Callable[[Sequence[Sample]], tuple[Tensor, Tensor]]
 
@@ -76,8 +78,8 @@ def find_harm(samples: Sequence[Sample], extract: Extract, judges: Judges, class
     random = [torch.randperm(len(samples), generator=rng)[:number] for _ in range(NUM_RANDOM)]
     choices = {
         "all": [order[:0]],
-        "without the most harmful": [order[:number]],
-        "without as many at random": random,
+        WORST: [order[:number]],
+        RANDOM: random,
         "without the most helpful": [order[-number:]],
     }
     accuracies = {}

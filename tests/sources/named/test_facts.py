@@ -1,18 +1,18 @@
 import pytest
 
 from synthbridge.sources.named.checks import check_listing
-from synthbridge.sources.named.facts import FACTS
+from synthbridge.sources.named.facts import PUBLISHED
 from synthbridge.sources.named.listing import Listing
 from synthbridge.sources.named.source import READERS
 
 
 def test_every_data_set_has_a_reader_and_its_facts():
-    assert READERS.keys() == FACTS.keys()
+    assert READERS.keys() == PUBLISHED.keys()
 
 
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_counts_of_classes_add_up(name):
-    facts = FACTS[name]
+    facts = PUBLISHED[name]
     for total, per_class in (
         (facts.num_train, facts.train_per_class),
         (facts.num_test, facts.test_per_class),
@@ -21,9 +21,9 @@ def test_counts_of_classes_add_up(name):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_listing_with_one_image_less_is_refused_with_the_number(name, split, tmp_path):
-    facts = FACTS[name]
+    facts = PUBLISHED[name]
     counts = {"train": facts.num_train, "test": facts.num_test}
     wanted = counts[split]
     counts[split] -= 1

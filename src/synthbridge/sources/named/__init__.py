@@ -1,1 +1,1 @@
-"""The ten data sets of Bridged by name, read from the files that their authors publish."""
+"""Data sets by name, read from the files that their authors publish."""

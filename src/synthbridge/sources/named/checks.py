@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthbridge.sources.named.facts import Facts
+from synthbridge.sources.named.facts import Published
 from synthbridge.sources.named.listing import MAX_NAMED, Key, Listing, name_some
 
 
-def check_listing(listing: Listing, raw: Path, facts: Facts) -> None:
+def check_listing(listing: Listing, raw: Path, facts: Published) -> None:
     """Refuse a listing that is not the data set of `facts`, or whose images are not in `raw`.
 
     Raises:
@@ -26,7 +26,7 @@ def check_listing(listing: Listing, raw: Path, facts: Facts) -> None:
     _check_files(listing, raw, facts)
 
 
-def _check_names(listing: Listing, facts: Facts) -> None:
+def _check_names(listing: Listing, facts: Published) -> None:
     for name, count in Counter(listing.classes.values()).items():
         if count > 1:
             raise ValueError(
@@ -54,7 +54,7 @@ def _check_counts(
     expected: int,
     per_class: int | None,
     split: str,
-    facts: Facts,
+    facts: Published,
 ) -> None:
     counts = Counter(key for _, key in images)
     if per_class is not None:
@@ -76,7 +76,7 @@ def _check_counts(
         )
 
 
-def _check_files(listing: Listing, raw: Path, facts: Facts) -> None:
+def _check_files(listing: Listing, raw: Path, facts: Published) -> None:
     missing: dict[Key, list[str]] = defaultdict(list)
     for path, key in (*listing.train, *listing.test):
         try:
@@ -100,5 +100,5 @@ def _check_files(listing: Listing, raw: Path, facts: Facts) -> None:
         )
 
 
-def _fetch_again(facts: Facts) -> str:
+def _fetch_again(facts: Published) -> str:
     return f"fetch again {facts.files}"

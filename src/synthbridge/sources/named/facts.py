@@ -1,12 +1,12 @@
-"""What is known of the ten data sets: sizes, metric, learning rate, where their files come from."""
+"""What is known of the data sets by name: sizes, where their files come from, metric, rate."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """The row of one data set in Bridged's tables, and where its files come from."""
+class Published:
+    """The sizes of one data set, and where its files come from."""
 
     title: str
     num_classes: int
@@ -14,9 +14,15 @@ class Facts:
     num_test: int
     train_per_class: int | None = None  # images; None: it differs from class to class
     test_per_class: int | None = None
+    files: str  # what to fetch, and where: a phrase that follows "fetch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(Published):
+    """One of the ten data sets, with its row in Bridged's tables."""
+
     metric: Literal["mean_per_class", "top1"]  # the headline number; both are always reported
     learning_rate: float  # Bridged, table 5: ResNet-18, chosen there for maximum performance
-    files: str  # what to fetch, and where: a phrase that follows "fetch"
 
 
 # Classes, images and metrics: Bridged, appendix, but for the classes of Cars, which it misprints.
@@ -126,3 +132,16 @@ FACTS = {
         "https://vision.princeton.edu/projects/2010/SUN",
     ),
 }
+
+# Bridged does not use it: it has no row in its tables.
+IMAGENET_100 = Published(
+    title="ImageNet-100",
+    num_classes=100,
+    num_train=126_689,
+    num_test=5000,
+    test_per_class=50,
+    files="the training and validation images of ILSVRC 2012 from https://www.image-net.org, in "
+    "class folders, train/n01558993/... and val/n01558993/...",
+)
+
+PUBLISHED: dict[str, Published] = {**FACTS, "imagenet_100": IMAGENET_100}

@@ -1,4 +1,4 @@
-"""The ten data sets as sources: what their authors list, checked, as labelled images."""
+"""The data sets by name as sources: what their authors list, checked, as labelled images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,9 +14,10 @@ from synthbridge.sources.named.checks import check_listing
 from synthbridge.sources.named.cub import list_cub
 from synthbridge.sources.named.dogs import list_dogs
 from synthbridge.sources.named.dtd import list_dtd
-from synthbridge.sources.named.facts import FACTS, Facts
+from synthbridge.sources.named.facts import PUBLISHED, Published
 from synthbridge.sources.named.flowers import list_flowers
 from synthbridge.sources.named.food import list_food
+from synthbridge.sources.named.imagenet import list_imagenet_100
 from synthbridge.sources.named.listing import Key, Listing
 from synthbridge.sources.named.pets import list_pets
 from synthbridge.sources.named.sun397 import list_sun397
@@ -30,13 +31,14 @@ READERS: dict[str, Callable[[Path], Listing]] = {
     "dtd": list_dtd,
     "flowers": list_flowers,
     "food": list_food,
+    "imagenet_100": list_imagenet_100,
     "pets": list_pets,
     "sun397": list_sun397,
 }
 
 
 def load_named(settings: DatasetSettings, raw: Path, *, name: str) -> RealDataset:
-    """Load one of the ten data sets from its authors' files in `raw`, in the official split.
+    """Load a data set from its authors' files in `raw`, in the official split.
 
     The settings decide no more than the size: the order of classes and the split are the same for
     all.
@@ -44,10 +46,12 @@ def load_named(settings: DatasetSettings, raw: Path, *, name: str) -> RealDatase
     Raises:
         ValueError: if a file is missing or damaged, or a count differs from the table.
     """
-    return replace(load_listed(READERS[name], raw, FACTS[name]), image_size=settings.max_side)
+    return replace(load_listed(READERS[name], raw, PUBLISHED[name]), image_size=settings.max_side)
 
 
-def load_listed(read_listing: Callable[[Path], Listing], raw: Path, facts: Facts) -> RealDataset:
+def load_listed(
+    read_listing: Callable[[Path], Listing], raw: Path, facts: Published
+) -> RealDataset:
     """Read a listing from the files in `raw`, check it and make labelled images of it.
 
     Raises:
