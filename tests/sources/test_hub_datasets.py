@@ -74,6 +74,20 @@ def test_labels_that_are_texts_and_a_test_split_held_out(tmp_path):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (["rook", "", "jay"], "image 'train/0000001' has the label '', which stands for none"),
+        (["0", "1", "-1"], "image 'train/0000002' has the label '-1', which stands for none"),
+    ],
+)
+def test_a_label_that_stands_for_none_is_refused(tmp_path, labels, sentence):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", labels * 3, names=None)
+    with pytest.raises(ValueError, match=sentence):
+        load_hub_dataset(settings(test_per_class=1), raw)
+
+
 @pytest.mark.parametrize(("column", "line"), [("group", ""), ("note", "group: note")])
 def test_a_column_of_groups(tmp_path, column, line):
     raw = _hub_yaml(tmp_path / "mine", *COLUMNS, line)

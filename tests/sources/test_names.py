@@ -28,6 +28,25 @@ def test_numbers_go_only_where_every_class_has_one(tmp_path):
     numbered = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
     assert class_names(numbered, tmp_path) == ("Black footed Albatross", "Laysan Albatross")
     assert class_names(["7_up", "cola"], tmp_path) == ("7 up", "cola")
+    assert class_names(["12.Rook", "07.Crow"], tmp_path) == ("Rook", "Crow")  # a part of a list
+    assert class_names(["1-rook", "2-crow", "3_jay"], tmp_path) == ("rook", "crow", "jay")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("0-2 years", "3-5 years"),
+        ("0.25 mm", "0.5 mm"),
+        ("1 cent", "2 cent", "5 cent"),
+        ("1 cent", "2 euro"),
+        ("1-year-old", "2-year-old"),
+        ("10-K", "8-K"),
+        ("1-ply", "3-ply paper"),
+        ("01 a", "01 b"),
+    ],
+)
+def test_numbers_that_do_not_count_the_classes_stay(tmp_path, keys):
+    assert class_names(keys, tmp_path) == keys
 
 
 def test_the_order_is_natural_and_depends_on_the_keys_alone():

@@ -16,11 +16,15 @@ from synthbridge.sources.names import class_names, natural_order, order_keys
 # What people call splits, and what we call them.
 SPLIT_NAMES = {
     "train": "train",
+    "training": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
     "test": "test",
+    "testing": "test",
 }
+
+NO_LABELS = ("", "-1")  # -1: how data sets of indices mark what nobody labelled
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,12 @@ def build_dataset(
     keys = order_keys(file.key for file in files) if keys is None else tuple(keys)
     if len(keys) < 2:
         raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
+    for file in files:
+        if file.key in NO_LABELS:
+            raise ValueError(
+                f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
+                "or leave it out"
+            )
     labels = {key: label for label, key in enumerate(keys)}
     splits: dict[str, list[RealImage]] = {"train": [], "validation": [], "test": []}
     for file in sorted(files, key=lambda file: natural_order(file.name)):

@@ -118,7 +118,7 @@ def _spool_rows(
     group_column = _group_column(rows, hub)
     for index, row in enumerate(_rows(rows, hub, path)):
         name, label = f"{split}/{index:07d}", row[hub.label]
-        if label is None or (classes is not None and label < 0):
+        if label is None or label != label or (classes is not None and label < 0):  # None, NaN
             raise ValueError(f"{path}: image {name} has no label; choose another split or column")
         content = row[hub.image]["bytes"] or Path(row[hub.image]["path"]).read_bytes()
         key = str(label) if classes is None else classes[label]

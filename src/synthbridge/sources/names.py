@@ -17,7 +17,7 @@ NAMES_FILE = "names.yaml"
 SUPERCLASS = "superclass"  # the one key of names.yaml that is no class
 
 IMAGENET_ID = r"n\d{8}"
-NUMBERING = r"\d+[\s._-]+(?=\S)"
+NUMBERING = r"(\d+)([\s._-]+)(?=[^\W\d_])"  # a letter follows: "0-2 years" and "0.25 mm" have none
 
 
 def natural_order(key: str) -> tuple:
@@ -41,7 +41,7 @@ def class_names(keys: Sequence[str], raw: Path) -> tuple[str, ...]:
         ValueError: if names.yaml is wrong, or two classes would have the same name.
     """
     given, template = _read_names(raw / NAMES_FILE, keys)
-    numbered = all(re.match(NUMBERING, key) for key in keys)
+    numbered = is_numbering(keys)
     names = [given.get(key) or readable_name(key, numbered=numbered) for key in keys]
     unreadable = [n for n in names if re.fullmatch(rf"{IMAGENET_ID}|\d+", n)]
     if unreadable:
@@ -53,6 +53,25 @@ def class_names(keys: Sequence[str], raw: Path) -> tuple[str, ...]:
     return tuple(template.format(name) for name in names)
 
 
+def is_numbering(keys: Sequence[str]) -> bool:
+    """Say whether the numbers before all names count the classes ("001.Name", "002.Other").
+
+    They count if they differ and are written with leading zeros, or go from 0 or 1 to the last
+    without a gap and no mere space follows ("1 cent", "2 euro"). What is left must tell the
+    classes apart: "1_cent", "2_cent" are names.
+    """
+    found = [re.match(NUMBERING, key) for key in keys]
+    matches = [match for match in found if match]
+    numbers = sorted(int(match[1]) for match in matches)
+    rests = {key[match.end() :] for key, match in zip(keys, matches, strict=False)}
+    if len(matches) < len(keys) or len(set(numbers)) < len(keys) or len(rests) < len(keys):
+        return False
+    padded = len({len(match[1]) for match in matches}) == 1
+    padded = padded and any(match[1].startswith("0") and len(match[1]) > 1 for match in matches)
+    counted = numbers in ([*range(len(keys))], [*range(1, len(keys) + 1)])
+    return padded or (counted and all(match[2].strip() for match in matches))
+
+
 def readable_name(key: str, *, numbered: bool) -> str:
     """Turn a class's key into words: "001.Black_footed_Albatross" -> "Black footed Albatross".
 
@@ -61,7 +80,7 @@ def readable_name(key: str, *, numbered: bool) -> str:
 
     Args:
         key: the folder's name or label.
-        numbered: does every class begin with a number? Then it counts and is cut off; else it
+        numbered: does a number before every class count them? Then it is cut off; else it
             belongs to the name ("3-wheeler").
     """
     name = unicodedata.normalize("NFC", key)

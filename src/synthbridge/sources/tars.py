@@ -7,6 +7,7 @@ images that belong together.
 """
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ CLASSES_FILE = "classes.txt"
 
 
 def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
-    """List the samples of all tars in `raw`; train-*, val-* and test-*.tar name their split.
+    """List the samples of all tars in `raw`; a name such as birds-train-000.tar says its split.
 
     Raises:
         ValueError: naming the tar and the sample, if one is not whole or has no class.
     """
     check_raw_folder(raw)
-    tars = [path for path in list_folder(raw) if path.suffix == ".tar"]
+    tars = [path for path in list_folder(raw) if path.suffix.lower() == ".tar"]
     if not tars:
         packed = [path.name for path in list_folder(raw) if ".tar." in path.name]
         raise ValueError(
@@ -51,17 +52,24 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
 
 
 def _splits(tars: list[Path]) -> dict[Path, str]:
-    """Return the split that the beginning of each tar's name says; train if none says one."""
-    said = {path: SPLIT_NAMES.get(path.stem.replace("_", "-").split("-")[0]) for path in tars}
+    """Return the split that a word of each tar's name says; train if none says one."""
+    said = {path: _said_splits(path) for path in tars}
     if not any(said.values()):
         return dict.fromkeys(tars, "train")
-    for path, split in said.items():
-        if split is None:
+    for path, splits in said.items():
+        if len(splits) != 1:
+            fault = f"names {' and '.join(sorted(splits))}" if splits else "names no split"
             raise ValueError(
-                f"{path} names no split, but others do; let its name begin with one of "
-                f"{', '.join(SPLIT_NAMES)} and a hyphen"
+                f"{path} {fault}, but others name one; let its name hold one of "
+                f"{', '.join(SPLIT_NAMES)} between hyphens"
             )
-    return {path: str(split) for path, split in said.items()}
+    return {path: splits.pop() for path, splits in said.items()}
+
+
+def _said_splits(path: Path) -> set[str]:
+    """Return the splits that the words of a file's name say, whatever their case."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    return {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
 
 
 def _index(path: Path) -> dict[str, TarSample]:
