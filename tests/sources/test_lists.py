@@ -93,7 +93,10 @@ def test_a_group_that_only_some_images_have_is_refused(tmp_path):
         ("photos/rook/0.jpg,rook,test", "row 14 names 'photos/rook/0.jpg', which row 10 names"),
         ("photos/rook/../rook/1.jpg,rook,test", "row 14: .* lies outside"),
         ("/etc/x.jpg,rook,test", "row 14: '/etc/x.jpg' lies outside"),
-        ("photos/rook/0.jpg,rook,holdout", "row 14: split is 'holdout'; choose from train, val"),
+        (
+            "photos/rook/0.jpg,rook,holdout",
+            "row 14: split is 'holdout'; choose from train, training, val",
+        ),
         ("photos/rook/0.jpg,rook,", "row 14: split is ''; choose from"),
         ("photos/rook/0.jpg,rook", "row 14: split is ''; choose from"),
         ("photos/rook/0.jpg,,test", "row 14 lacks its label; fill it in"),

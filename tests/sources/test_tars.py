@@ -176,6 +176,10 @@ def test_other_faults_of_a_folder_of_tars(tmp_path):
     with pytest.raises(ValueError, match=r"more\.tar names no split, but others name one"):
         load_tars(settings(), raw)
     (raw / "more.tar").unlink()
+    (raw / "test-0.tar").mkdir()
+    with pytest.raises(ValueError, match=r"test-0\.tar is a folder, not a tar; pack what it holds"):
+        load_tars(settings(), raw)
+    (raw / "test-0.tar").rmdir()
     (raw / "classes.txt").write_text("rook\nrook\n")
     with pytest.raises(ValueError, match=r"classes\.txt: line 2 repeats 'rook'; name each class"):
         load_tars(settings(), raw)

@@ -36,6 +36,9 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
             f"{raw} holds no .tar"
             + (f"; unpack {packed[0]} to .tar: samples are read at random" if packed else "")
         )
+    for path in tars:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, not a tar; pack what it holds, or rename it")
     classes = _read_classes(raw / CLASSES_FILE)
     files = [
         LabelledFile(
