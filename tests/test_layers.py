@@ -57,7 +57,7 @@ OWNERS = {
     "huggingface_hub": {"sources", "upstream"},
     "jinja2": {"evidence"},
     "pandas": {"evidence"},
-    "ruamel": {"commands", "core", "forecast", "pipeline.py", "prompts"},
+    "ruamel": {"commands", "core", "forecast", "pipeline.py", "prompts", "sources"},
     "sklearn": {"sources"},
     "timm": {"training", "upstream"},
     "tokenizers": {"upstream"},

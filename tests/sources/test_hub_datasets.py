@@ -98,6 +98,20 @@ def test_a_column_of_groups(tmp_path, column, line):
     assert not {i.group for i in dataset.train} & {i.group for i in dataset.test}
 
 
+def test_a_row_without_an_image_is_named(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", list(CLASSES) * 3, names=None)
+    path = raw / "birds/data/train-00000-of-00001.parquet"
+    table = datasets.Dataset.from_parquet(str(path)).cast_column(
+        "picture", datasets.Image(decode=False)
+    )
+    rows = table.to_dict()
+    rows["picture"][4] = None
+    datasets.Dataset.from_dict(rows, features=table.features).to_parquet(path)
+    with pytest.raises(ValueError, match="row train/0000004 has no image; choose another split"):
+        load_hub_dataset(settings(test_per_class=1), raw)
+
+
 def test_a_column_that_nothing_calls_a_group_is_none(tmp_path):
     raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
     _parquet(raw / "birds", "train", list(CLASSES) * 6, names=None)

@@ -74,6 +74,20 @@ def test_a_json_label_that_is_neither_text_nor_index_is_refused(tmp_path, label)
         load_tars(settings(test_per_class=1), tmp_path / "mine")
 
 
+def test_labels_in_capitals_are_read_and_a_readme_is_passed_over(tmp_path):
+    members = [(name.replace(".cls", ".CLS"), text) for name, text in _members(CLASSES * 3)]
+    prose = [("README.txt", b"x"), ("birds/readme.md", b"x"), ("LICENSE", b"x")]
+    write_tar(tmp_path / "mine" / "birds.tar", [*prose, *members])
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert len(dataset.train) == 6 and len(dataset.test) == 3
+
+
+def test_a_key_with_dots_is_told(tmp_path):
+    write_tar(tmp_path / "mine" / "birds.tar", [("v1.5_a.jpg", b"x"), ("v1.5_a.cls", b"0")])
+    with pytest.raises(ValueError, match="sample 'v1' has 0 images .* a key ends at the first dot"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
 @pytest.mark.parametrize("kind", ["cls", "json"])
 def test_an_index_of_minus_one_is_no_class(tmp_path, kind):
     labels = [str(i) if kind == "cls" else json.dumps({"label": i}) for i in (0, 1, -1) * 4]

@@ -5,6 +5,8 @@ data hand labelled files to `build_dataset`, which orders the classes and holds 
 where none is given.
 """
 
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,15 +94,7 @@ def build_dataset(
     Raises:
         ValueError: if the classes and splits do not fit one another or the settings.
     """
-    keys = order_keys(file.key for file in files) if keys is None else tuple(keys)
-    if len(keys) < 2:
-        raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
-    for file in files:
-        if file.key in NO_LABELS:
-            raise ValueError(
-                f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
-                "or leave it out"
-            )
+    keys = _order_classes(files, keys, raw)
     labels = {key: label for label, key in enumerate(keys)}
     splits: dict[str, list[RealImage]] = {"train": [], "validation": [], "test": []}
     for file in sorted(files, key=lambda file: natural_order(file.name)):
@@ -122,6 +116,51 @@ def build_dataset(
     )
     check_classes(dataset, settings.validation_per_class)
     return dataset
+
+
+def _order_classes(
+    files: Sequence[LabelledFile], keys: Sequence[str] | None, raw: Path
+) -> tuple[str, ...]:
+    """Return the classes in the order of their indices.
+
+    Raises:
+        ValueError: if an image has no class, or the classes are no two that differ.
+    """
+    for file in files:
+        if file.key in NO_LABELS:
+            raise ValueError(
+                f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
+                "or leave it out"
+            )
+    if keys is None:
+        _check_spelling(files)
+        keys = order_keys(file.key for file in files)
+    if len(keys) < 2:
+        raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
+    return tuple(keys)
+
+
+def _check_spelling(files: Sequence[LabelledFile]) -> None:
+    """Refuse one class that is spelt in two ways.
+
+    Raises:
+        ValueError: naming an image of each spelling; invisible characters are shown by their codes.
+    """
+    first: dict[str, LabelledFile] = {}
+    for file in files:
+        other = first.setdefault(_plain_spelling(file.key), file)
+        if other.key != file.key:
+            raise ValueError(
+                f"image '{other.name}' has the class {other.key!a} and '{file.name}' {file.key!a}: "
+                "one class spelt in two ways? write it alike, or call one of them otherwise"
+            )
+
+
+def _plain_spelling(key: str) -> str:
+    """Return a key without what a reader overlooks: case, kinds of spaces and accents, `.0`."""
+    text = unicodedata.normalize("NFC", key).lower()
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # of no width
+    return re.sub(r"^(\d+)\.0+$", r"\1", " ".join(text.split()))
 
 
 def _check_groups(images: Sequence[RealImage]) -> None:

@@ -9,9 +9,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
 
 from synthbridge.core.log import say
-from synthbridge.core.settings import read_yaml
+from synthbridge.sources.raw_folder import read_text
 
 NAMES_FILE = "names.yaml"
 SUPERCLASS = "superclass"  # the one key of names.yaml that is no class
@@ -93,12 +96,15 @@ def readable_name(key: str, *, numbered: bool) -> str:
 
 def _read_names(path: Path, keys: Sequence[str]) -> tuple[dict[str, str], str]:
     """Return the names that names.yaml gives, by key, and the template of the super-class."""
+    other = path.with_suffix(".yml")
+    if other.is_file():
+        raise ValueError(f"{other} is not read; call it {path.name}")
     if not path.is_file():
         return {}, "{}"
-    names = read_yaml(path)
+    names = _read_texts(path)
     for key, name in names.items():
-        if not isinstance(key, str) or not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{path}: {key!r}: {name!r} must be two texts; put quotes around them")
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{path}: '{key}' has no name; write '{key}: NAME' or remove the line")
         if key != SUPERCLASS and key not in keys:
             raise ValueError(
                 f"{path}: '{key}' is no class; the classes are {', '.join(keys[:5])}"
@@ -112,6 +118,22 @@ def _read_names(path: Path, keys: Sequence[str]) -> tuple[dict[str, str], str]:
             f"{path}: {SUPERCLASS} is '{template}'; write a word, or a text with {{}} once"
         )
     return names, template
+
+
+def _read_texts(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with every key and value as the text that stands there.
+
+    YAML would make a number of the folder `0`, and a null of `null`.
+    """
+    try:
+        names = YAML(typ="base").load(read_text(path))
+    except YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not names:  # empty, or comments alone
+        return {}
+    if not isinstance(names, dict):
+        raise ValueError(f"{path} holds no names; write a line 'folder: name' for each class")
+    return names
 
 
 def _check_different(keys: Sequence[str], names: Sequence[str], raw: Path) -> None:

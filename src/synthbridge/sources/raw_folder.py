@@ -1,5 +1,6 @@
 """What any raw folder of one's own data is checked for before it is read."""
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -102,6 +103,28 @@ def refuse_archives(raw: Path) -> None:
                 f"{path} is an archive, and what lies beside it may be only a part of it; unpack "
                 f"it whole and move it out of {raw}"
             )
+
+
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8, or in UTF-16 where it begins with that one's mark.
+
+    Raises:
+        ValueError: naming the file and the line that is neither.
+    """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    else:
+        encoding = "utf-8-sig"  # -sig: Excel writes a mark first
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        kind = "UTF-16, as its mark says" if encoding == "utf-16" else "UTF-8"
+        raise ValueError(
+            f"{path}, line {line}, is not {kind} (Latin-1 or Windows-1252, perhaps); save the file "
+            "as UTF-8"
+        ) from None
 
 
 def _walk(folder: Path, top: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
-from synthbridge.sources.raw_folder import check_raw_folder, list_folder
+from synthbridge.sources.raw_folder import check_raw_folder, list_folder, read_text
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")
@@ -77,16 +77,22 @@ def _said_splits(path: Path) -> set[str]:
 
 def _index(path: Path) -> dict[str, TarSample]:
     """Find the samples of a tar, each with one image."""
-    samples = read_tar(path, LABELS, "copy it again")
+    found = read_tar(path, LABELS, "copy it again")
+    samples = {key: sample for key, sample in found.items() if sample.images or not _is_prose(key)}
     if not samples:
         raise ValueError(f"{path} holds no sample; copy it again")
     for key, sample in samples.items():
         if len(sample.images) != 1:
             raise ValueError(
                 f"{path}: sample '{key}' has {len(sample.images)} images "
-                f"({', '.join(f'.{name}' for name in IMAGE_EXTENSIONS)}); it needs one"
+                f"({', '.join(f'.{name}' for name in IMAGE_EXTENSIONS)}); it needs one; "
+                "a key ends at the first dot of the file's name"
             )
     return samples
+
+
+def _is_prose(key: str) -> bool:
+    return key.rpartition("/")[2].casefold() in ("readme", "license", "licence")
 
 
 def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Path) -> str:
@@ -155,7 +161,7 @@ def _read_classes(path: Path) -> list[str] | None:
     """Return the lines of classes.txt, or None without it."""
     if not path.is_file():
         return None
-    classes = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    classes = [line.strip() for line in read_text(path).splitlines()]
     while classes and not classes[-1]:
         classes.pop()
     for number, name in enumerate(classes, start=1):
