@@ -82,6 +82,23 @@ def test_labels_in_capitals_are_read_and_a_readme_is_passed_over(tmp_path):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+def test_classes_of_the_list_without_an_image_are_left_out_with_a_line(tmp_path, capsys):
+    write_tar(tmp_path / "mine" / "birds.tar", _members("024" * 3))
+    (tmp_path / "mine" / "classes.txt").write_text("rook\njay\nowl\ncrow\nwren\n")
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert dataset.class_keys == ("rook", "owl", "wren")
+    assert {image.label for image in dataset.train} == {0, 1, 2}
+    said = capsys.readouterr().out
+    assert "2 classes of the list have no image and are left out (jay, ...)" in said
+
+
+def test_a_name_in_a_tar_that_is_no_utf8_is_told(tmp_path):
+    members = [*_members(CLASSES * 3), ("caf\udce9.jpg", b"x"), ("caf\udce9.cls", b"rook")]
+    write_tar(tmp_path / "mine" / "birds.tar", members)
+    with pytest.raises(ValueError, match=r"'birds\.tar/caf\\udce9' has a name .* no UTF-8; rename"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
 def test_a_key_with_dots_is_told(tmp_path):
     write_tar(tmp_path / "mine" / "birds.tar", [("v1.5_a.jpg", b"x"), ("v1.5_a.cls", b"0")])
     with pytest.raises(ValueError, match="sample 'v1' has 0 images .* a key ends at the first dot"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthbridge.core.log import say
 from synthbridge.data.manifests import hold_out_groups, rank_by_hash
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.names import class_names, natural_order, order_keys
@@ -127,14 +128,24 @@ def _order_classes(
         ValueError: if an image has no class, or the classes are no two that differ.
     """
     for file in files:
+        try:
+            f"{file.name}{file.key}".encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"image {file.name!a} has a name or class that is no UTF-8; rename it"
+            ) from None
         if file.key in NO_LABELS:
             raise ValueError(
                 f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
                 "or leave it out"
             )
+    present = {file.key for file in files}
     if keys is None:
         _check_spelling(files)
-        keys = order_keys(file.key for file in files)
+        keys = order_keys(present)
+    if empty := [key for key in keys if key not in present]:  # of a part of a larger data set
+        say(f"  {len(empty)} classes of the list have no image and are left out ({empty[0]}, ...)")
+        keys = [key for key in keys if key in present]
     if len(keys) < 2:
         raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
     return tuple(keys)
