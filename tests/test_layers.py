@@ -70,7 +70,7 @@ OWNERS = {
     "huggingface_hub": {"upstream"},
     "jinja2": {"evidence"},
     "pandas": {"evidence"},
-    "ruamel": {"commands", "core", "editing.py", "forecast", "pipeline.py", "prompts"},
+    "ruamel": {"commands", "core", "editing.py", "forecast", "pipeline.py", "prompts", "sources"},
     "sklearn": {"sources"},
     "timm": {"training", "upstream"},
     "tokenizers": {"upstream"},

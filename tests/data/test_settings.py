@@ -23,3 +23,14 @@ def test_an_extra_test_set_is_one_folder(name):
 def test_a_source_that_nothing_reads_is_refused_with_the_names():
     with pytest.raises(ValueError, match="source is 'zip'.*csv.*webdataset"):
         check_settings(DatasetSettings, {**VALUES, "source": "zip"}, "")
+
+
+def test_only_folders_are_grouped_by_a_setting():
+    assert check_settings(DatasetSettings, {**VALUES, "group_by": "folder"}, "").group_by
+    with pytest.raises(ValueError, match="source csv takes groups from its files; remove the line"):
+        check_settings(DatasetSettings, {**VALUES, "source": "csv", "group_by": "folder"}, "")
+    with pytest.raises(ValueError, match="group_by is 'regex'; it should be 'folder'"):
+        check_settings(DatasetSettings, {**VALUES, "group_by": "regex"}, "")
+    with pytest.raises(ValueError, match="source is 'zip'") as error:
+        check_settings(DatasetSettings, {**VALUES, "source": "zip", "group_by": "folder"}, "")
+    assert "group_by" not in str(error.value)

@@ -74,6 +74,20 @@ def test_labels_that_are_texts_and_a_test_split_held_out(tmp_path):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (["rook", "", "jay"], "image 'train/0000001' has the label '', which stands for none"),
+        (["0", "1", "-1"], "image 'train/0000002' has the label '-1', which stands for none"),
+    ],
+)
+def test_a_label_that_stands_for_none_is_refused(tmp_path, labels, sentence):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", labels * 3, names=None)
+    with pytest.raises(ValueError, match=sentence):
+        load_hub_dataset(settings(test_per_class=1), raw)
+
+
 @pytest.mark.parametrize(("column", "line"), [("group", ""), ("note", "group: note")])
 def test_a_column_of_groups(tmp_path, column, line):
     raw = _hub_yaml(tmp_path / "mine", *COLUMNS, line)
@@ -82,6 +96,20 @@ def test_a_column_of_groups(tmp_path, column, line):
     for image in (*dataset.train, *dataset.test):
         assert image.group == f"bird {int(image.name[-7:]) // 2}"
     assert not {i.group for i in dataset.train} & {i.group for i in dataset.test}
+
+
+def test_a_row_without_an_image_is_named(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", list(CLASSES) * 3, names=None)
+    path = raw / "birds/data/train-00000-of-00001.parquet"
+    table = datasets.Dataset.from_parquet(str(path)).cast_column(
+        "picture", datasets.Image(decode=False)
+    )
+    rows = table.to_dict()
+    rows["picture"][4] = None
+    datasets.Dataset.from_dict(rows, features=table.features).to_parquet(path)
+    with pytest.raises(ValueError, match="row train/0000004 has no image; choose another split"):
+        load_hub_dataset(settings(test_per_class=1), raw)
 
 
 def test_a_column_that_nothing_calls_a_group_is_none(tmp_path):

@@ -36,6 +36,74 @@ def test_a_list_without_splits_as_a_spreadsheet_writes_it(tmp_path):
     assert len(dataset.train) == 9 and len(dataset.test) == 3
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("first", ["", "sep={}\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_in_the_forms_that_spreadsheets_write(tmp_path, separator, first, encoding):
+    raw = tmp_path / "mine"
+    class_folders(raw / "photos")
+    lines = ["Path,Label ,SPLIT", *(row.replace("/", "\\") for row in ROWS)]
+    text = first.format(separator) + "\r\n".join(lines).replace(",", separator)
+    (raw / "images.csv").write_bytes(text.encode(encoding))
+    dataset = load_list(settings(), raw)
+    assert [image.name for image in dataset.test] == [f"photos/{name}/3.jpg" for name in CLASSES]
+    (raw / "photos/rook/3.jpg").unlink()
+    with pytest.raises(ValueError, match=f"row {14 if first else 13}: .*rook/3.jpg does not exist"):
+        load_list(settings(), raw)
+
+
+def test_another_encoding_is_named_with_its_line(tmp_path):
+    raw = _raw(tmp_path / "mine", ROWS)
+    content = (raw / "images.csv").read_bytes().replace(b",house_sparrow", b",caf\xe9")
+    (raw / "images.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"images\.csv, line 6, is not UTF-8 \(Latin-1 or Windows"):
+        load_list(settings(), raw)
+
+
+def test_a_list_may_end_in_tsv_but_there_is_one(tmp_path):
+    raw = _raw(tmp_path / "mine", [row.replace(",", "\t") for row in ROWS], "path\tlabel\tsplit")
+    (raw / "images.csv").rename(raw / "images.tsv")
+    assert len(load_list(settings(), raw).test) == 3
+    (raw / "images.csv").write_text("path,label\n")
+    with pytest.raises(ValueError, match=r"holds images\.csv and images\.tsv; keep one of them"):
+        load_list(settings(), raw)
+
+
+@pytest.mark.parametrize("length", [1, 200_000])
+def test_a_quote_that_is_not_closed_is_told(tmp_path, length):
+    row = 'photos/rook/0.jpg,"rook,test' + "\n" + "x" * length
+    raw = _raw(tmp_path / "mine", [*ROWS[:3], row])
+    with pytest.raises(ValueError, match=r"the row after line 4 cannot be read .*; is a quote not"):
+        load_list(settings(), raw)
+
+
+def test_a_separator_inside_a_cell_is_told(tmp_path):
+    raw = _raw(tmp_path / "mine", [*ROWS[:3], "photos/rook/0.jpg,rook, black,test"])
+    with pytest.raises(ValueError, match="row 5 has more cells than the first line; put quotes"):
+        load_list(settings(), raw)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("rook", "Rook"),
+        ("1", "1.0"),
+        ("a b", "a\u00a0b"),
+        ("rook", "ro\u200bok"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("rook", "rook\ufeff"),
+        ("rook", "ro\u00adok"),
+    ],
+)
+def test_one_class_in_two_spellings_is_told(tmp_path, one, other):
+    raw = _raw(tmp_path / "mine", [row.replace(",rook,", f",{one},") for row in ROWS])
+    text = (raw / "images.csv").read_text().replace(f"rook/2.jpg,{one}", f"rook/2.jpg,{other}")
+    (raw / "images.csv").write_text(text)
+    with pytest.raises(ValueError, match="one class spelt in two ways") as error:
+        load_list(settings(), raw)
+    assert "'photos/rook/0.jpg'" in str(error.value) and f"2.jpg' {other!a}" in str(error.value)
+
+
 def _grouped(count, group):
     """Return rows of `count` images a class without splits; `group` names that of an index."""
     return [f"photos/{n}/{i}.jpg,{n},{group(n, i)}" for n in CLASSES for i in range(count)]
@@ -93,7 +161,10 @@ def test_a_group_that_only_some_images_have_is_refused(tmp_path):
         ("photos/rook/0.jpg,rook,test", "row 14 names 'photos/rook/0.jpg', which row 10 names"),
         ("photos/rook/../rook/1.jpg,rook,test", "row 14: .* lies outside"),
         ("/etc/x.jpg,rook,test", "row 14: '/etc/x.jpg' lies outside"),
-        ("photos/rook/0.jpg,rook,holdout", "row 14: split is 'holdout'; choose from train, val"),
+        (
+            "photos/rook/0.jpg,rook,holdout",
+            "row 14: split is 'holdout'; choose from train, training, val",
+        ),
         ("photos/rook/0.jpg,rook,", "row 14: split is ''; choose from"),
         ("photos/rook/0.jpg,rook", "row 14: split is ''; choose from"),
         ("photos/rook/0.jpg,,test", "row 14 lacks its label; fill it in"),
@@ -107,8 +178,8 @@ def test_a_wrong_row_is_named(tmp_path, row, sentence):
 
 
 def test_a_wrong_header_and_a_missing_list_are_named(tmp_path):
-    raw = _raw(tmp_path / "mine", ROWS, "path;label;split")
-    with pytest.raises(ValueError, match="has the columns path;label;split; its first line must"):
+    raw = _raw(tmp_path / "mine", ROWS, "file,label,split")
+    with pytest.raises(ValueError, match="has the columns file, label, split; its first line must"):
         load_list(settings(), raw)
     (raw / "images.csv").unlink()
     with pytest.raises(ValueError, match=r"images\.csv does not exist; write it with the columns"):

@@ -28,6 +28,25 @@ def test_numbers_go_only_where_every_class_has_one(tmp_path):
     numbered = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
     assert class_names(numbered, tmp_path) == ("Black footed Albatross", "Laysan Albatross")
     assert class_names(["7_up", "cola"], tmp_path) == ("7 up", "cola")
+    assert class_names(["12.Rook", "07.Crow"], tmp_path) == ("Rook", "Crow")  # a part of a list
+    assert class_names(["1-rook", "2-crow", "3_jay"], tmp_path) == ("rook", "crow", "jay")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("0-2 years", "3-5 years"),
+        ("0.25 mm", "0.5 mm"),
+        ("1 cent", "2 cent", "5 cent"),
+        ("1 cent", "2 euro"),
+        ("1-year-old", "2-year-old"),
+        ("10-K", "8-K"),
+        ("1-ply", "3-ply paper"),
+        ("01 a", "01 b"),
+    ],
+)
+def test_numbers_that_do_not_count_the_classes_stay(tmp_path, keys):
+    assert class_names(keys, tmp_path) == keys
 
 
 def test_the_order_is_natural_and_depends_on_the_keys_alone():
@@ -51,6 +70,23 @@ def test_names_yaml_overrides_and_the_super_class_is_added(tmp_path):
     assert class_names(keys, raw) == ("a Chihuahua on a lawn", "a pug dog on a lawn")
 
 
+def test_keys_of_names_yaml_are_read_as_they_stand(tmp_path):
+    raw = _names_yaml(tmp_path, "0: zero\n1: one\nnull: nothing\nyes: consent\n1.50: price\n")
+    keys = ["0", "1", "null", "yes", "1.50"]
+    assert class_names(keys, raw) == ("zero", "one", "nothing", "consent", "price")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_names_yaml_names_nothing(tmp_path, text):
+    assert class_names(["cat", "dog"], _names_yaml(tmp_path, text)) == ("cat", "dog")
+
+
+def test_another_ending_of_names_yaml_is_told(tmp_path):
+    (tmp_path / "names.yml").write_text("cat: Cat\n")
+    with pytest.raises(ValueError, match=r"names\.yml is not read; call it names\.yaml"):
+        class_names(["cat", "dog"], tmp_path)
+
+
 def test_classes_without_a_name_are_said(tmp_path, capsys):
     class_names(["n02085620", "n02085621", "pug"], tmp_path)
     assert "2 classes have no name but a number ('n02085620')" in capsys.readouterr().out
@@ -61,9 +97,11 @@ def test_classes_without_a_name_are_said(tmp_path, capsys):
     [
         ("cat: x\ncat: y\n", "is not valid YAML: .*duplicate key"),
         ("kat: Cat\n", "'kat' is no class; the classes are cat, dog"),
-        ("1: Cat\n", "1: 'Cat' must be two texts; put quotes around them"),
-        ("cat: 1\n", "'cat': 1 must be two texts"),
-        ("cat: ''\n", "'cat': '' must be two texts"),
+        ("1: Cat\n", "'1' is no class; the classes are cat, dog"),
+        ("cat:\n", "'cat' has no name; write 'cat: NAME' or remove the line"),
+        ("cat: ''\n", "'cat' has no name; write 'cat: NAME'"),
+        ("cat: [a]\n", "'cat' has no name"),
+        ("- cat\n", "holds no names; write a line 'folder: name' for each class"),
         ("superclass: '{x} {}'\n", "superclass is '{x} {}'; write a word"),
         ("superclass: '{} {}'\n", "superclass is '{} {}'; write a word"),
         ("cat: Dog\n", "classes 'cat' and 'dog' have the same name 'dog'; rename one of them in"),

@@ -47,6 +47,72 @@ def test_one_tar_with_names(tmp_path, kind, label):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("birds-train-000.tar", "birds-test-000.tar"),
+        ("TRAIN-0.tar", "Test-0.TAR"),
+        ("birds_training2017.tar", "birds.testing.tar"),
+    ],
+)
+def test_a_word_of_a_tars_name_says_its_split(tmp_path, names):
+    for seed, name in enumerate(names):
+        write_tar(tmp_path / "mine" / name, _members(CLASSES * 2, first_seed=100 * seed))
+    dataset = load_tars(settings(), tmp_path / "mine")
+    assert {image.name.split("/")[0] for image in dataset.train} == {names[0]}
+    assert {image.name.split("/")[0] for image in dataset.test} == {names[1]}
+    write_tar(tmp_path / "mine" / "train-test.tar", _members(CLASSES))
+    with pytest.raises(ValueError, match=r"train-test\.tar names test and train, but others name"):
+        load_tars(settings(), tmp_path / "mine")
+
+
+@pytest.mark.parametrize("label", [None, [0, 7], {"a": 1}, True, 1.5])
+def test_a_json_label_that_is_neither_text_nor_index_is_refused(tmp_path, label):
+    labels = [json.dumps({"label": label})] + [json.dumps({"label": name}) for name in CLASSES * 3]
+    write_tar(tmp_path / "mine" / "birds.tar", _members(labels, "json"))
+    with pytest.raises(ValueError, match=r"sample 'birds/000': \.json has the label .*; write an"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
+def test_labels_in_capitals_are_read_and_a_readme_is_passed_over(tmp_path):
+    members = [(name.replace(".cls", ".CLS"), text) for name, text in _members(CLASSES * 3)]
+    prose = [("README.txt", b"x"), ("birds/readme.md", b"x"), ("LICENSE", b"x")]
+    write_tar(tmp_path / "mine" / "birds.tar", [*prose, *members])
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert len(dataset.train) == 6 and len(dataset.test) == 3
+
+
+def test_classes_of_the_list_without_an_image_are_left_out_with_a_line(tmp_path, capsys):
+    write_tar(tmp_path / "mine" / "birds.tar", _members("024" * 3))
+    (tmp_path / "mine" / "classes.txt").write_text("rook\njay\nowl\ncrow\nwren\n")
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert dataset.class_keys == ("rook", "owl", "wren")
+    assert {image.label for image in dataset.train} == {0, 1, 2}
+    said = capsys.readouterr().out
+    assert "2 classes of the list have no image and are left out (jay, ...)" in said
+
+
+def test_a_name_in_a_tar_that_is_no_utf8_is_told(tmp_path):
+    members = [*_members(CLASSES * 3), ("caf\udce9.jpg", b"x"), ("caf\udce9.cls", b"rook")]
+    write_tar(tmp_path / "mine" / "birds.tar", members)
+    with pytest.raises(ValueError, match=r"'birds\.tar/caf\\udce9' has a name .* no UTF-8; rename"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
+def test_a_key_with_dots_is_told(tmp_path):
+    write_tar(tmp_path / "mine" / "birds.tar", [("v1.5_a.jpg", b"x"), ("v1.5_a.cls", b"0")])
+    with pytest.raises(ValueError, match="sample 'v1' has 0 images .* a key ends at the first dot"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
+@pytest.mark.parametrize("kind", ["cls", "json"])
+def test_an_index_of_minus_one_is_no_class(tmp_path, kind):
+    labels = [str(i) if kind == "cls" else json.dumps({"label": i}) for i in (0, 1, -1) * 4]
+    write_tar(tmp_path / "mine" / "birds.tar", _members(labels, kind))
+    with pytest.raises(ValueError, match="birds/002' has the label '-1', which stands for none"):
+        load_tars(settings(test_per_class=1), tmp_path / "mine")
+
+
 def test_json_names_groups_beside_any_kind_of_label(tmp_path):
     members = [
         (f"{i}.{kind}", content)
@@ -138,9 +204,13 @@ def test_other_faults_of_a_folder_of_tars(tmp_path):
         load_tars(settings(), raw)
     write_tar(raw / "train-0.tar", _members(CLASSES))
     write_tar(raw / "more.tar", _members(CLASSES))
-    with pytest.raises(ValueError, match=r"more\.tar names no split, but others do"):
+    with pytest.raises(ValueError, match=r"more\.tar names no split, but others name one"):
         load_tars(settings(), raw)
     (raw / "more.tar").unlink()
+    (raw / "test-0.tar").mkdir()
+    with pytest.raises(ValueError, match=r"test-0\.tar is a folder, not a tar; pack what it holds"):
+        load_tars(settings(), raw)
+    (raw / "test-0.tar").rmdir()
     (raw / "classes.txt").write_text("rook\nrook\n")
     with pytest.raises(ValueError, match=r"classes\.txt: line 2 repeats 'rook'; name each class"):
         load_tars(settings(), raw)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def read_dataset(folder: Path) -> PreparedDataset:
     )
 
 
-def number_groups(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+def number_groups(samples: Sequence[Sample]) -> dict[str, Any]:
     """Number the groups of images by their first appearance.
 
     Returns:

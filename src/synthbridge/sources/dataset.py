@@ -5,10 +5,13 @@ data hand labelled files to `build_dataset`, which orders the classes and holds 
 where none is given.
 """
 
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthbridge.core.log import say
 from synthbridge.data.manifests import hold_out_groups, rank_by_hash
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.names import class_names, natural_order, order_keys
@@ -16,11 +19,15 @@ from synthbridge.sources.names import class_names, natural_order, order_keys
 # What people call splits, and what we call them.
 SPLIT_NAMES = {
     "train": "train",
+    "training": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
     "test": "test",
+    "testing": "test",
 }
+
+NO_LABELS = ("", "-1")  # -1: how data sets of indices mark what nobody labelled
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,7 @@ def build_dataset(
     Raises:
         ValueError: if the classes and splits do not fit one another or the settings.
     """
-    keys = order_keys(file.key for file in files) if keys is None else tuple(keys)
-    if len(keys) < 2:
-        raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
+    keys = _order_classes(files, keys, raw)
     labels = {key: label for label, key in enumerate(keys)}
     splits: dict[str, list[RealImage]] = {"train": [], "validation": [], "test": []}
     for file in sorted(files, key=lambda file: natural_order(file.name)):
@@ -112,6 +117,61 @@ def build_dataset(
     )
     check_classes(dataset, settings.validation_per_class)
     return dataset
+
+
+def _order_classes(
+    files: Sequence[LabelledFile], keys: Sequence[str] | None, raw: Path
+) -> tuple[str, ...]:
+    """Return the classes in the order of their indices.
+
+    Raises:
+        ValueError: if an image has no class, or the classes are no two that differ.
+    """
+    for file in files:
+        try:
+            f"{file.name}{file.key}".encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"image {file.name!a} has a name or class that is no UTF-8; rename it"
+            ) from None
+        if file.key in NO_LABELS:
+            raise ValueError(
+                f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
+                "or leave it out"
+            )
+    present = {file.key for file in files}
+    if keys is None:
+        _check_spelling(files)
+        keys = order_keys(present)
+    if empty := [key for key in keys if key not in present]:  # of a part of a larger data set
+        say(f"  {len(empty)} classes of the list have no image and are left out ({empty[0]}, ...)")
+        keys = [key for key in keys if key in present]
+    if len(keys) < 2:
+        raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
+    return tuple(keys)
+
+
+def _check_spelling(files: Sequence[LabelledFile]) -> None:
+    """Refuse one class that is spelt in two ways.
+
+    Raises:
+        ValueError: naming an image of each spelling; invisible characters are shown by their codes.
+    """
+    first: dict[str, LabelledFile] = {}
+    for file in files:
+        other = first.setdefault(_plain_spelling(file.key), file)
+        if other.key != file.key:
+            raise ValueError(
+                f"image '{other.name}' has the class {other.key!a} and '{file.name}' {file.key!a}: "
+                "one class spelt in two ways? write it alike, or call one of them otherwise"
+            )
+
+
+def _plain_spelling(key: str) -> str:
+    """Return a key without what a reader overlooks: case, kinds of spaces and accents, `.0`."""
+    text = unicodedata.normalize("NFC", key).lower()
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # of no width
+    return re.sub(r"^(\d+)\.0+$", r"\1", " ".join(text.split()))
 
 
 def _check_groups(images: Sequence[RealImage]) -> None:

@@ -13,6 +13,7 @@ from synthbridge.sources.named.imagenet import OUT_OF_DOMAIN
 from synthbridge.sources.names import NAMES_FILE
 from synthbridge.sources.raw_folder import check_raw_folder, list_folder, refuse_archives
 
+ANNOTATIONS = (".xml", ".txt", ".json")  # may lie beside images
 PROSE = (".md", ".txt", ".pdf", ".html")  # may lie beside the class folders
 
 
@@ -25,7 +26,7 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
     Raises:
         ValueError: if a folder is empty, too deep or not a class, or the splits do not fit.
     """
-    check_raw_folder(raw)
+    check_raw_folder(raw, ANNOTATIONS)
     refuse_archives(raw)
     folders = [path for path in list_class_folders(raw) if path.name not in _extra_tests(settings)]
     splits = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
@@ -105,7 +106,7 @@ def list_class_files(folder: Path, raw: Path, split: str) -> list[LabelledFile]:
     Raises:
         ValueError: if there is none, or a folder among them.
     """
-    paths = list_folder(folder)
+    paths = [path for path in list_folder(folder) if path.suffix.lower() not in ANNOTATIONS]
     if not paths:
         raise ValueError(f"class folder {folder} is empty; add its images or remove the folder")
     for path in paths:

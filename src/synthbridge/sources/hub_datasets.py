@@ -123,9 +123,12 @@ def _spool_rows(
     group_column = _group_column(rows, hub)
     for index, row in enumerate(_rows(rows, hub, path)):
         name, label = f"{split}/{index:07d}", row[hub.label]
-        if label is None or (classes is not None and label < 0):
+        if label is None or label != label or (classes is not None and label < 0):  # None, NaN
             raise ValueError(f"{path}: image {name} has no label; choose another split or column")
-        content = row[hub.image]["bytes"] or Path(row[hub.image]["path"]).read_bytes()
+        image = row[hub.image] or {}
+        if not image.get("bytes") and not image.get("path"):
+            raise ValueError(f"{path}: row {name} has no image; choose another split or column")
+        content = image.get("bytes") or Path(image["path"]).read_bytes()
         key = str(label) if classes is None else classes[label]
         group = row[group_column] if group_column else None
         group = None if group is None else str(group).strip() or None

@@ -8,7 +8,12 @@ from synthbridge.core.log import say
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.dataset import LabelledFile, RealDataset, RealImage
 from synthbridge.sources.digits import CORRUPTED, corrupt_digits, load_digits
-from synthbridge.sources.folders import list_class_files, list_class_folders, load_folder
+from synthbridge.sources.folders import (
+    ANNOTATIONS,
+    list_class_files,
+    list_class_folders,
+    load_folder,
+)
 from synthbridge.sources.hub_datasets import load_hub_dataset
 from synthbridge.sources.lists import load_list
 from synthbridge.sources.named.imagenet import OUT_OF_DOMAIN, class_folders
@@ -105,7 +110,7 @@ def _load_extra_test(dataset: RealDataset, name: str, raw: Path) -> list[RealIma
             f"params.yaml: data.{raw.name}.extra_test is '{name}', but {folder} does not exist; "
             "put its class folders there, or set it to null"
         )
-    check_raw_folder(folder)
+    check_raw_folder(folder, ANNOTATIONS)
     keys = dataset.class_keys or dataset.class_names
     labels = {name: label for label, name in enumerate(dataset.class_names)}
     labels |= {key: label for label, key in enumerate(keys)}

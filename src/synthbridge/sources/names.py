@@ -9,15 +9,18 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
 
 from synthbridge.core.log import say
-from synthbridge.core.settings import read_yaml
+from synthbridge.sources.raw_folder import read_text
 
 NAMES_FILE = "names.yaml"
 SUPERCLASS = "superclass"  # the one key of names.yaml that is no class
 
 IMAGENET_ID = r"n\d{8}"
-NUMBERING = r"\d+[\s._-]+(?=\S)"
+NUMBERING = r"(\d+)([\s._-]+)(?=[^\W\d_])"  # a letter follows: "0-2 years" and "0.25 mm" have none
 
 
 def natural_order(key: str) -> tuple:
@@ -41,7 +44,7 @@ def class_names(keys: Sequence[str], raw: Path) -> tuple[str, ...]:
         ValueError: if names.yaml is wrong, or two classes would have the same name.
     """
     given, template = _read_names(raw / NAMES_FILE, keys)
-    numbered = all(re.match(NUMBERING, key) for key in keys)
+    numbered = is_numbering(keys)
     names = [given.get(key) or readable_name(key, numbered=numbered) for key in keys]
     unreadable = [n for n in names if re.fullmatch(rf"{IMAGENET_ID}|\d+", n)]
     if unreadable:
@@ -53,6 +56,25 @@ def class_names(keys: Sequence[str], raw: Path) -> tuple[str, ...]:
     return tuple(template.format(name) for name in names)
 
 
+def is_numbering(keys: Sequence[str]) -> bool:
+    """Say whether the numbers before all names count the classes ("001.Name", "002.Other").
+
+    They count if they differ and are written with leading zeros, or go from 0 or 1 to the last
+    without a gap and no mere space follows ("1 cent", "2 euro"). What is left must tell the
+    classes apart: "1_cent", "2_cent" are names.
+    """
+    found = [re.match(NUMBERING, key) for key in keys]
+    matches = [match for match in found if match]
+    numbers = sorted(int(match[1]) for match in matches)
+    rests = {key[match.end() :] for key, match in zip(keys, matches, strict=False)}
+    if len(matches) < len(keys) or len(set(numbers)) < len(keys) or len(rests) < len(keys):
+        return False
+    padded = len({len(match[1]) for match in matches}) == 1
+    padded = padded and any(match[1].startswith("0") and len(match[1]) > 1 for match in matches)
+    counted = numbers in ([*range(len(keys))], [*range(1, len(keys) + 1)])
+    return padded or (counted and all(match[2].strip() for match in matches))
+
+
 def readable_name(key: str, *, numbered: bool) -> str:
     """Turn a class's key into words: "001.Black_footed_Albatross" -> "Black footed Albatross".
 
@@ -61,7 +83,7 @@ def readable_name(key: str, *, numbered: bool) -> str:
 
     Args:
         key: the folder's name or label.
-        numbered: does every class begin with a number? Then it counts and is cut off; else it
+        numbered: does a number before every class count them? Then it is cut off; else it
             belongs to the name ("3-wheeler").
     """
     name = unicodedata.normalize("NFC", key)
@@ -74,12 +96,15 @@ def readable_name(key: str, *, numbered: bool) -> str:
 
 def _read_names(path: Path, keys: Sequence[str]) -> tuple[dict[str, str], str]:
     """Return the names that names.yaml gives, by key, and the template of the super-class."""
+    other = path.with_suffix(".yml")
+    if other.is_file():
+        raise ValueError(f"{other} is not read; call it {path.name}")
     if not path.is_file():
         return {}, "{}"
-    names = read_yaml(path)
+    names = _read_texts(path)
     for key, name in names.items():
-        if not isinstance(key, str) or not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{path}: {key!r}: {name!r} must be two texts; put quotes around them")
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{path}: '{key}' has no name; write '{key}: NAME' or remove the line")
         if key != SUPERCLASS and key not in keys:
             raise ValueError(
                 f"{path}: '{key}' is no class; the classes are {', '.join(keys[:5])}"
@@ -93,6 +118,22 @@ def _read_names(path: Path, keys: Sequence[str]) -> tuple[dict[str, str], str]:
             f"{path}: {SUPERCLASS} is '{template}'; write a word, or a text with {{}} once"
         )
     return names, template
+
+
+def _read_texts(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with every key and value as the text that stands there.
+
+    YAML would make a number of the folder `0`, and a null of `null`.
+    """
+    try:
+        names = YAML(typ="base").load(read_text(path))
+    except YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not names:  # empty, or comments alone
+        return {}
+    if not isinstance(names, dict):
+        raise ValueError(f"{path} holds no names; write a line 'folder: name' for each class")
+    return names
 
 
 def _check_different(keys: Sequence[str], names: Sequence[str], raw: Path) -> None:

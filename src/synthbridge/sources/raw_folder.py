@@ -1,35 +1,94 @@
 """What any raw folder of one's own data is checked for before it is read."""
 
-from collections.abc import Iterator
+import codecs
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave behind; hidden files as well
+from synthbridge.core.log import say
+
+# What systems and programs leave behind, in small letters. Hidden files are left out as well.
+LEFT_OVERS = (
+    "$recycle.bin",
+    "#recycle",
+    "@eadir",
+    "__macosx",
+    "desktop.ini",
+    "ehthumbs.db",
+    "icon\r",
+    "lost+found",
+    "picasa.ini",
+    "system volume information",
+    "thumbs.db",
+)
+# Hidden folders that hold no class; any other one may be a class (`.net`).
+HIDDEN_FOLDERS = (
+    ".@__thumb",
+    ".appledouble",
+    ".cache",
+    ".documentrevisions-v100",
+    ".dvc",
+    ".fseventsd",
+    ".git",
+    ".huggingface",
+    ".idea",
+    ".ipynb_checkpoints",
+    ".picasaoriginals",
+    ".spotlight-v100",
+    ".stfolder",
+    ".stversions",
+    ".temporaryitems",
+    ".thumbnails",
+    ".trash",
+    ".trashes",
+    ".venv",
+    ".vscode",
+)
 PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".download", ".aria2", ".filepart")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+DVC_CACHE = r"/[0-9a-f]{2}/[0-9a-f]{30}$"  # DVC may check a data set out as links to its cache
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """List what lies in `folder`, without hidden and junk entries."""
-    return sorted(
-        path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in JUNK
-    )
+    """List what lies in `folder`, without what systems leave behind."""
+    return sorted(path for path in folder.iterdir() if not _is_left_over(path))
 
 
-def check_raw_folder(raw: Path) -> None:
-    """Refuse a folder that is missing, empty or only half there.
+def _is_left_over(path: Path) -> bool:
+    name = path.name.casefold()
+    if not name.startswith("."):
+        return name in LEFT_OVERS
+    return name in HIDDEN_FOLDERS or name.startswith((".trash-", "._")) or not path.is_dir()
+
+
+def check_raw_folder(raw: Path, leaves_out: Collection[str] = ()) -> None:
+    """Refuse a folder that is missing, empty or only half there, and say what is left out.
+
+    Args:
+        raw: the folder.
+        leaves_out: suffixes of files that its form does not read, in small letters.
 
     Raises:
-        ValueError: with the way out.
+        ValueError: with the way out; also for what is no file and for links that lead out of it.
     """
     if not raw.is_dir():
         raise ValueError(f"{raw} does not exist; put the data set there (see docs/own-data.md)")
     if not list_folder(raw):
         raise ValueError(f"{raw} is empty; put the data set there (see docs/own-data.md)")
-    for path in _walk(raw):
-        if path.suffix.lower() in PARTIAL:
+    left_out: Counter[str] = Counter()
+    for path in _walk(raw, raw.resolve()):
+        if _is_left_over(path):
+            left_out["._*" if path.name.startswith("._") else path.name.strip()] += 1
+        elif path.suffix.lower() in leaves_out:
+            left_out[f"*{path.suffix.lower()}"] += 1
+        elif path.suffix.lower() in PARTIAL:
             raise ValueError(
                 f"{path} is half copied or downloaded; finish that, or remove the file"
             )
+    if left_out:
+        told = ", ".join(f"{count} {name}" for name, count in sorted(left_out.items()))
+        say(f"  left out, since they are no images of the data set: {told}")
 
 
 def refuse_archives(raw: Path) -> None:
@@ -46,8 +105,72 @@ def refuse_archives(raw: Path) -> None:
             )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in list_folder(folder):
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8, or in UTF-16 where it begins with that one's mark.
+
+    Raises:
+        ValueError: naming the file and the line that is neither.
+    """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    else:
+        encoding = "utf-8-sig"  # -sig: Excel writes a mark first
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        kind = "UTF-16, as its mark says" if encoding == "utf-16" else "UTF-8"
+        raise ValueError(
+            f"{path}, line {line}, is not {kind} (Latin-1 or Windows-1252, perhaps); save the file "
+            "as UTF-8"
+        ) from None
+
+
+def _walk(folder: Path, top: Path) -> Iterator[Path]:
+    """Pass on all that lies below `folder`, not what is inside of what is left out.
+
+    Args:
+        folder: where to begin.
+        top: the raw folder, resolved: no link may lead out of it.
+    """
+    for path in sorted(folder.iterdir()):
+        if not _is_left_over(path):
+            _check_entry(path, top)
         yield path
-        if path.is_dir():
-            yield from _walk(path)
+        if path.is_dir() and not _is_left_over(path):
+            yield from _walk(path, top)
+
+
+def _check_entry(path: Path, top: Path) -> None:
+    """Refuse what cannot be read as a file or folder of the data set.
+
+    Raises:
+        ValueError: for a name, a link or a pipe.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{path.parent} holds a file whose name is no UTF-8 ({path.name!a}); rename it"
+        ) from None
+    if path.is_symlink():
+        _check_link(path, top)
+    if not path.is_dir() and not path.is_file():  # it may make its reader wait for ever
+        raise ValueError(f"{path} is a pipe, a socket or a device and no file; remove it")
+
+
+def _check_link(path: Path, top: Path) -> None:
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # nothing is there, or links that lead to one another
+        raise ValueError(
+            f"{path} is a broken link to {path.readlink()}; put the file there or remove the link"
+        ) from None
+    if path.parent.resolve().is_relative_to(target):
+        raise ValueError(f"{path} is a link to a folder that it lies in; remove it")
+    if not target.is_relative_to(top) and not re.search(DVC_CACHE, target.as_posix()):
+        raise ValueError(
+            f"{path} is a link to {target}, outside the data set; DVC watches that folder alone: "
+            "put the file itself there"
+        )

@@ -7,6 +7,7 @@ images that belong together.
 """
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
-from synthbridge.sources.raw_folder import check_raw_folder, list_folder
+from synthbridge.sources.raw_folder import check_raw_folder, list_folder, read_text
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")
@@ -22,19 +23,22 @@ CLASSES_FILE = "classes.txt"
 
 
 def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
-    """List the samples of all tars in `raw`; train-*, val-* and test-*.tar name their split.
+    """List the samples of all tars in `raw`; a name such as birds-train-000.tar says its split.
 
     Raises:
         ValueError: naming the tar and the sample, if one is not whole or has no class.
     """
     check_raw_folder(raw)
-    tars = [path for path in list_folder(raw) if path.suffix == ".tar"]
+    tars = [path for path in list_folder(raw) if path.suffix.lower() == ".tar"]
     if not tars:
         packed = [path.name for path in list_folder(raw) if ".tar." in path.name]
         raise ValueError(
             f"{raw} holds no .tar"
             + (f"; unpack {packed[0]} to .tar: samples are read at random" if packed else "")
         )
+    for path in tars:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, not a tar; pack what it holds, or rename it")
     classes = _read_classes(raw / CLASSES_FILE)
     files = [
         LabelledFile(
@@ -51,31 +55,44 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
 
 
 def _splits(tars: list[Path]) -> dict[Path, str]:
-    """Return the split that the beginning of each tar's name says; train if none says one."""
-    said = {path: SPLIT_NAMES.get(path.stem.replace("_", "-").split("-")[0]) for path in tars}
+    """Return the split that a word of each tar's name says; train if none says one."""
+    said = {path: _said_splits(path) for path in tars}
     if not any(said.values()):
         return dict.fromkeys(tars, "train")
-    for path, split in said.items():
-        if split is None:
+    for path, splits in said.items():
+        if len(splits) != 1:
+            fault = f"names {' and '.join(sorted(splits))}" if splits else "names no split"
             raise ValueError(
-                f"{path} names no split, but others do; let its name begin with one of "
-                f"{', '.join(SPLIT_NAMES)} and a hyphen"
+                f"{path} {fault}, but others name one; let its name hold one of "
+                f"{', '.join(SPLIT_NAMES)} between hyphens"
             )
-    return {path: str(split) for path, split in said.items()}
+    return {path: splits.pop() for path, splits in said.items()}
+
+
+def _said_splits(path: Path) -> set[str]:
+    """Return the splits that the words of a file's name say, whatever their case."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    return {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
 
 
 def _index(path: Path) -> dict[str, TarSample]:
     """Find the samples of a tar, each with one image."""
-    samples = read_tar(path, LABELS, "copy it again")
+    found = read_tar(path, LABELS, "copy it again")
+    samples = {key: sample for key, sample in found.items() if sample.images or not _is_prose(key)}
     if not samples:
         raise ValueError(f"{path} holds no sample; copy it again")
     for key, sample in samples.items():
         if len(sample.images) != 1:
             raise ValueError(
                 f"{path}: sample '{key}' has {len(sample.images)} images "
-                f"({', '.join(f'.{name}' for name in IMAGE_EXTENSIONS)}); it needs one"
+                f"({', '.join(f'.{name}' for name in IMAGE_EXTENSIONS)}); it needs one; "
+                "a key ends at the first dot of the file's name"
             )
     return samples
+
+
+def _is_prose(key: str) -> bool:
+    return key.rpartition("/")[2].casefold() in ("readme", "license", "licence")
 
 
 def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Path) -> str:
@@ -144,7 +161,7 @@ def _read_classes(path: Path) -> list[str] | None:
     """Return the lines of classes.txt, or None without it."""
     if not path.is_file():
         return None
-    classes = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    classes = [line.strip() for line in read_text(path).splitlines()]
     while classes and not classes[-1]:
         classes.pop()
     for number, name in enumerate(classes, start=1):

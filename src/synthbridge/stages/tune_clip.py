@@ -190,7 +190,7 @@ class Publisher:
         path = self.results / run.arm / f"{run.shots}-s{run.seed}"
         record = {**self._record(run), **points, **self.labels}
         write_json(path.with_suffix(".json"), record)
-        predictions = {"probabilities": guesses, "labels": answers, **self.groups}
+        predictions: dict[str, Any] = {"probabilities": guesses, "labels": answers, **self.groups}
         np.savez_compressed(path.with_suffix(".npz"), **predictions)
         return record
 
