@@ -44,7 +44,8 @@ class TestedModel:
     seed: int
     learning_rate: float | None  # None: no leg on real images
     selection: dict[float, float]  # learning rate -> accuracy on the split that selected it
-    selected_on: str  # that split: "validation", or "test", which marks every number made so
+    # That split: "validation", or "test", which marks every number made so, or "nothing".
+    selected_on: str
     num_train: int
     gradient_steps: int
     top1: float
