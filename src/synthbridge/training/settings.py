@@ -61,8 +61,8 @@ class RealLegSettings(Settings):
     def _nothing_to_select(self) -> "RealLegSettings":
         if self.select_on == "nothing" and len(self.learning_rates) > 1:
             raise ValueError(
-                "select_on is nothing, so that learning_rates holds the one rate of every leg, but it "
-                f"is {self.learning_rates}; leave one, or select_on validation"
+                "select_on is nothing, so that learning_rates holds the one rate of every leg, "
+                f"but it is {self.learning_rates}; leave one, or select_on validation"
             )
         return self
 
@@ -117,7 +117,7 @@ class LegSettings(Settings):
     # Of mixed legs, of every batch; null concatenates real and synthetic images plainly.
     synthetic_fraction: float | None = Field(default=None, gt=0, lt=1)
     synthetic_weight: float = Field(default=1.0, gt=0)  # in the loss; real images weigh 1
-    auxiliary_norm: bool = False  # synthetic images pass through batch norms of their own
+    auxiliary_norm: bool = False  # synthetic images pass through norms of their own
 
     @model_validator(mode="after")
     def _one_kind(self) -> "LegSettings":
