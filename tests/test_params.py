@@ -187,6 +187,11 @@ def _refused(tmp_path, key, value):
         ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
         ("report.primary_arm", "bridgd", "report.primary_arm is 'bridgd'; choose from"),
         ("real_leg.learning_rates", [0.0], "must all be above 0"),
+        (
+            "real_leg.select_on",
+            "nothing",
+            "the one rate of every leg, but it is [0.1, 0.03, ",
+        ),
         ("invert.placeholder", "style token", "invert.placeholder is 'style token'"),
     ],
 )

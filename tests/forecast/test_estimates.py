@@ -179,3 +179,10 @@ def test_the_paper_at_full_size_has_speeds_that_know_it():
     assert work.backbone == "resnet18 224"
     # 100 classes x 1,000 images of two sets, and a grid of one a class.
     assert work.totals()["drawn_image"] == 200_100
+
+
+def test_a_given_rate_is_tried_by_no_model():
+    rate = {"learning_rates": [0.01], "select_on": "nothing"}
+    real_leg = read_params(ROOT / "params.yaml").real_leg.model_copy(update=rate)
+    stages = {stage.stage: stage for stage in count_work(_params(real_leg=real_leg), SIZES).stages}
+    assert stages["select"].units == () and stages["finetune_real"].units

@@ -121,3 +121,15 @@ def test_the_last_digits_of_another_cpu_give_the_same_file(world, tmp_path, monk
     rows = read_json(tmp_path / "here/rows.json")
     measures = {row["measure"] for row in rows if row["model"] == "plain"}
     assert {"leep", "logme", "fixed_feature_accuracy"} <= measures
+
+
+@pytest.mark.parametrize(("rates", "chosen_by"), [((0.1, 0.01), "validation"), ((0.1,), "nothing")])
+def test_accuracies_of_heads_say_what_chose_their_rate(world, team, rates, chosen_by):
+    root, recipe, _ = world
+    dataset = read_dataset(root / "real")
+    prober = Prober(dataset, recipe, team, learning_rates=rates, num_epochs=1)
+    rows = probe_stage_one(prober, root / "backbone", root / "one/plain")
+    rows += probe_backbone(prober, root / "backbone", [0])
+    for row in rows:
+        is_of_heads = row["measure"].startswith("fixed_feature")
+        assert row.get("selected_on") == (chosen_by if is_of_heads else None), row

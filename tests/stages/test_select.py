@@ -66,8 +66,9 @@ def world(tmp_path_factory):
 
 
 def _real_leg(split):
+    rates = [0.05] if split == "nothing" else [0.05, 1e-6]
     return RealLegSettings(
-        learning_rates=[0.05, 1e-6], select_on=split, num_epochs=6, num_epochs_few_shot=1
+        learning_rates=rates, select_on=split, num_epochs=6, num_epochs_few_shot=1
     )
 
 
@@ -136,3 +137,15 @@ def test_selecting_on_test_images_says_one_line_more(world, tmp_path, monkeypatc
     more = [line for line in lines["test"] if line not in lines["validation"]]
     assert len(more) == 1 and "real_leg.select_on" in more[0]
     assert [line for line in lines["test"] if line not in more] == lines["validation"]
+
+
+def test_a_given_rate_is_selected_on_nothing_and_bears_no_mark(world, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a model was trained to select a rate")
+
+    monkeypatch.setattr("synthbridge.stages.select.Tester.make", refuse)
+    chosen, record = _run(world, tmp_path, "nothing", monkeypatch)
+    assert chosen == {"learning_rate": 0.05, "selected_on": "nothing"}
+    assert record["learning_rate"] == 0.05 and record["selection"] == {}
+    assert record["selected_on"] == "nothing"
+    assert _marks(tmp_path) == (["accuracy"], "digits real vanilla", None)

@@ -9,8 +9,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from quarters import make_images
-from synthbridge.training.auxiliary_norm import AuxiliaryNorm, join_norms, route, separate_norms
-from synthbridge.training.classifier import freeze_units, load_backbone, set_train_mode
+from synthbridge.training.auxiliary_norm import (
+    NORMS,
+    AuxiliaryNorm,
+    join_norms,
+    route,
+    separate_norms,
+)
+from synthbridge.training.classifier import (
+    freeze_units,
+    load_backbone,
+    seeded,
+    set_train_mode,
+)
 from synthbridge.training.loop import Leg, draw_inputs, draw_step, leg_steps, train
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.schedule import cosine_rate
@@ -35,7 +46,7 @@ def test_it_is_two_batch_norms_fed_apart(make):
         x = torch.randn((num_real + num_synthetic, 4, 3, 3), generator=generator)
         target = torch.randn(x.shape, generator=generator)
         mine, theirs = (x.clone().requires_grad_() for _ in range(2))
-        route(both, num_real=num_real, in_all=(num_real, num_synthetic))
+        route(both, here=(num_real, num_synthetic), in_all=(num_real, num_synthetic))
         out = both(mine)
         parts = [
             norm(part) if len(part) else part
@@ -55,7 +66,7 @@ def test_it_is_two_batch_norms_fed_apart(make):
 def test_without_images_the_gradient_is_zero_and_nothing_moves():
     norm = AuxiliaryNorm(_norm(nn.BatchNorm2d))
     before = copy.deepcopy(norm.synthetic.state_dict())
-    norm.num_real, norm.in_all = 3, (3, 0)
+    norm.here = norm.in_all = (3, 0)
     norm(torch.randn(3, 4, 2, 2)).sum().backward()
     for name, tensor in norm.synthetic.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -67,7 +78,7 @@ def test_a_single_value_is_normalised_by_the_running_statistics():
     """torch's batch norm refuses it: one image of one pixel, deep in a network."""
     plain = _norm(nn.BatchNorm2d)
     norm = AuxiliaryNorm(copy.deepcopy(plain))
-    norm.num_real, norm.in_all = 1, (1, 5)
+    norm.here = norm.in_all = (1, 5)
     x = torch.randn(6, 4, 1, 1)
     out = norm(x)
     assert torch.equal(out[:1], plain.eval()(x[:1]))
@@ -81,7 +92,7 @@ def test_a_test_uses_the_real_norms_and_a_checkpoint_is_plain(backbone):
     set_train_mode(model)
     separate_norms(model)
     x = torch.randn(6, 3, 16, 16)
-    route(model, num_real=2, in_all=(2, 4))
+    route(model, here=(2, 4), in_all=(2, 4))
     model(x)
     apart = model.eval()(x)
     join_norms(model)
@@ -94,7 +105,7 @@ def _tied(model):
     """Copy `model`, sharing every weight but the batch norms': two networks that learn as one."""
     other = copy.deepcopy(model)
     for module, twin in zip(model.modules(), other.modules(), strict=True):
-        if not isinstance(module, nn.BatchNorm2d):
+        if not isinstance(module, NORMS):
             for name, parameter in list(module.named_parameters(recurse=False)):
                 setattr(twin, name, parameter)
     return other
@@ -111,10 +122,61 @@ class _InDoubles(nn.Module):
         return self.model(x.double())
 
 
-def test_training_is_that_of_two_networks_which_share_all_but_their_norms(backbone, recipe, team):
+def _vit():
+    with seeded(0):
+        return create_model("test_vit", num_classes=4, img_size=16, patch_size=4)
+
+
+def _spread(model, seed):
+    """Move every weight and bias of the norms, which start at 1 and 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            for parameter in module.parameters():
+                parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize("num_real", [0, 2, 5])
+def test_a_transformers_layer_norms_are_separated_row_by_row(num_real):
+    """Against two plain models that share all weights but the norms'."""
+    real, synthetic = _vit().train(), _vit().train()
+    _spread(real, 1)
+    _spread(synthetic, 2)
+    model, names = copy.deepcopy(real), real.state_dict().keys()
+    separate_norms(model)
+    for (_, apart), twin in zip(
+        ((n, m) for n, m in model.named_modules() if isinstance(m, AuxiliaryNorm)),
+        (module for module in synthetic.modules() if isinstance(module, nn.LayerNorm)),
+        strict=True,
+    ):
+        apart.synthetic.load_state_dict(twin.state_dict())
+    x, here = torch.randn(5, 3, 16, 16), (num_real, 5 - num_real)
+    route(model, here=here, in_all=here)
+    parts = ((real, x[:num_real]), (synthetic, x[num_real:]))
+    expected = torch.cat([network(part) for network, part in parts if len(part)])
+    assert torch.allclose(model(x), expected, atol=1e-6)
+    assert num_real == 5 or not torch.allclose(model(x), real(x), atol=1e-2)
+    model.eval()
+    assert torch.equal(model(x), real.eval()(x))  # a test uses the real images' norms
+    join_norms(model)
+    assert model.state_dict().keys() == names and torch.equal(model(x), real(x))
+
+
+def test_rows_that_are_no_images_are_refused():
+    norm = AuxiliaryNorm(nn.LayerNorm(4))
+    norm.here = norm.in_all = (1, 2)
+    with pytest.raises(ValueError, match="sees 12 rows of 3 images, such as windows; remove"):
+        norm(torch.randn(12, 7, 4))
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_training_is_that_of_two_networks_which_share_all_but_their_norms(
+    kind, backbone, recipe, team
+):
     """A reference with plain norms alone: each source has its network, the losses are added."""
     images, mixture = make_images(18), Mixture(num_real=9, auxiliary_norm=True)
-    model = _InDoubles(load_backbone(backbone, num_classes=4, seed=0))
+    network = _vit() if kind == "vit" else load_backbone(backbone, num_classes=4, seed=0)
+    model = _InDoubles(network)
     real = copy.deepcopy(model).train()
     synthetic = _tied(real)
     parameters = list(dict.fromkeys([*real.parameters(), *synthetic.parameters()]))
@@ -138,8 +200,8 @@ def test_training_is_that_of_two_networks_which_share_all_but_their_norms(backbo
 
 
 def test_models_without_a_norm_that_trains_are_refused(backbone):
-    with pytest.raises(ValueError, match="this VisionTransformer has none that trains; remove"):
-        separate_norms(create_model("test_vit").train())
+    with pytest.raises(ValueError, match="this Sequential has none that trains; remove"):
+        separate_norms(nn.Sequential(nn.Conv2d(3, 4, 1)).train())
     model = load_backbone(backbone, num_classes=3, seed=0)
     freeze_units(model, 5)
     set_train_mode(model)

@@ -32,7 +32,7 @@ def test_two_processes_train_the_same_model(backbone, tmp_path):
     one = _launch(1, backbone, tmp_path / "one")
     two = _launch(2, backbone, tmp_path / "two")
     assert [(one / "size").read_text(), (two / "size").read_text()] == ["1", "2"]
-    for file in ("model.safetensors", "mixed.safetensors"):
+    for file in ("model.safetensors", "mixed.safetensors", "vit.safetensors"):
         weights, again = load_file(one / file), load_file(two / file)
         assert weights.keys() == again.keys()
         for name, tensor in weights.items():

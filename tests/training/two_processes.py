@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from timm import create_model
 
 from quarters import make_images, training_settings
-from synthbridge.training.classifier import load_backbone, save_classifier
+from synthbridge.training.classifier import load_backbone, save_classifier, seeded
 from synthbridge.training.crops import Augmentation
 from synthbridge.training.images import Normalisation
 from synthbridge.training.loop import Leg, predict, train
@@ -32,6 +33,9 @@ def main(backbone: Path, out: Path) -> None:
     mixture = Mixture(num_real=2, synthetic_weight=0.5, auxiliary_norm=True)
     leg = Leg(num_steps=3, learning_rate=0.005, seed=1, mixture=mixture)
     train(mixed, images, recipe, leg, team)
+    with seeded(0):
+        vit = create_model("test_vit", num_classes=4, img_size=16, patch_size=4)
+    train(vit, images, recipe, leg, team)
     probabilities = predict(model, images, recipe, team)
     if team.rank == 0:
         (out / "size").write_text(f"{team.size}")
@@ -39,6 +43,7 @@ def main(backbone: Path, out: Path) -> None:
         torch.save(torch.from_numpy(probabilities), out / "probabilities.pt")
         save_classifier(model, out / "model.safetensors")
         save_classifier(mixed, out / "mixed.safetensors")
+        save_classifier(vit, out / "vit.safetensors")
     accelerator.end_training()
 
 

@@ -1,10 +1,11 @@
 """CLIP classifier tuning: a linear classifier that starts as zero-shot CLIP.
 
 He et al., arXiv:2210.07574, which Bridged takes up in its appendix E: the image encoder is frozen,
-and the classes' text embeddings are the weights that tuning starts from. The papers state AdamW,
-rate, weight decay, epochs and batches; the cosine decay without warm-up, the clipped gradient, the
-logit scale inside the weights and images without augmentation are those of He et al.'s public
-code. Its soft targets for synthetic images are left out: Bridged does not mention them.
+and the classes' text embeddings are the weights that tuning starts from. He et al. state AdamW,
+rate, weight decay, epochs and batches, of which Bridged repeats the batches alone; the cosine decay
+without warm-up, the clipped gradient, the logit scale inside the weights and images without
+augmentation are those of He et al.'s public code. Its soft targets for synthetic images are left
+out: Bridged does not mention them.
 """
 
 import math

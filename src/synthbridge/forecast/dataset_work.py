@@ -8,7 +8,7 @@ from synthbridge.data.synthetic import plan_shards, subset_names
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
 from synthbridge.forecast.sizes import DatasetSize
-from synthbridge.forecast.training_counts import VANILLA, TrainingCounts
+from synthbridge.forecast.training_counts import TrainingCounts
 from synthbridge.params import Params
 from synthbridge.training.settings import LegSettings
 
@@ -126,10 +126,11 @@ class DatasetWork:
         return StageWork(self._name(stage, set_), tuple(units), start, stored, is_shared=True)
 
     def _trials(self) -> Iterator[Amounts]:
-        num_judged = getattr(self.size, f"num_{self.params.real_leg.select_on}")
+        if self.params.real_leg.select_on == "nothing":
+            return
         for shots in self.params.shots:
             for _ in range(len(self.params.seeds) * len(self.params.real_leg.learning_rates)):
-                yield self.counts.run(VANILLA, shots, volume=0, num_judged=num_judged)
+                yield self.counts.trial(shots)
 
     def _first_legs(self, set_: str) -> Iterator[Amounts]:
         batch, num_models = self.params.training.batch_size, len(self.params.stage_one)

@@ -21,7 +21,7 @@ from synthbridge.forecast.speeds import (
     choose_speeds,
     generator_name,
 )
-from synthbridge.forecast.training_counts import VANILLA, TrainingCounts
+from synthbridge.forecast.training_counts import TrainingCounts
 from synthbridge.upstream.settings import UpstreamSettings
 
 if TYPE_CHECKING:
@@ -115,10 +115,7 @@ def _select(trainings: "Sequence[Trial]", params: "SelectParams", real: Path) ->
     """Trials of learning rates, each judged on the split that selects."""
     size = prepared_size(real)
     counts = TrainingCounts(params.training.batch_size, params.real_leg, {}, size)
-    num_judged = getattr(size, f"num_{params.real_leg.select_on}")
-    return _trainings(
-        counts.run(VANILLA, trial.shots, volume=0, num_judged=num_judged) for trial in trainings
-    )
+    return _trainings(counts.trial(trial.shots) for trial in trainings)
 
 
 def _bridge(

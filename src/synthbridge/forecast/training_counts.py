@@ -25,6 +25,11 @@ class TrainingCounts:
         """Return the gradient steps of a stage-one model."""
         return self.stage_one[name].steps(self.size.num_classes, self.batch_size)
 
+    def trial(self, shots: int | str) -> Amounts:
+        """One model of `select`, and the images of the split that selects."""
+        num_judged = getattr(self.size, f"num_{self.real_leg.select_on}")
+        return self.run(VANILLA, shots, volume=0, num_judged=num_judged)
+
     def run(
         self,
         legs: Sequence[LegSettings],

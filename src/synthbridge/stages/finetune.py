@@ -334,8 +334,11 @@ def describe_selection(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         chosen: what `select` says of one number of shots. Its accuracies are called by the split
-            that they were measured on; those on test images mark the record.
+            that they were measured on; those on test images mark the record. A rate that was
+            given has none.
     """
+    if "selected_on" in chosen:
+        return {"selection": {}, "selected_on": chosen["selected_on"]}
     if "test_accuracy" in chosen:
         return {"selection": chosen["test_accuracy"], "selected_on": "test"}
     return {"selection": chosen["held_out_accuracy"]}

@@ -123,6 +123,8 @@ class Prober:
         """Decode the splits; rates and epochs are those of linear heads on frozen features."""
         self.recipe, self.team = recipe, team
         self.head_recipe = HeadRecipe(recipe.settings, learning_rates, num_epochs)
+        # What chose the rate of linear heads; records of the accuracies that it led to say so.
+        self.selected_on = "validation" if len(learning_rates) > 1 else "nothing"
         self.num_classes = len(dataset.class_names)
         size = recipe.settings.resize_size
         self.images: dict[str, ImageSet] = {
@@ -193,7 +195,13 @@ def probe_backbone(prober: Prober, backbone: Path, seeds: Sequence[int]) -> list
         fresh = load_backbone(backbone, num_classes=prober.num_classes, seed=seed)
         rows += [
             {**own, "seed": seed, "measure": "leep_random_head", "value": prober.leep(fresh)},
-            {**own, "seed": seed, "measure": "fixed_feature_accuracy", "value": accuracy},
+            {
+                **own,
+                "seed": seed,
+                "measure": "fixed_feature_accuracy",
+                "value": accuracy,
+                "selected_on": prober.selected_on,
+            },
         ]
     return rows
 
@@ -224,7 +232,8 @@ def probe_stage_one(prober: Prober, backbone: Path, folder: Path) -> list[Row]:
     for measure, heads in starts.items():
         accuracies = prober.fixed_features(features, heads, seeds)
         for seed, accuracy in zip(seeds, accuracies, strict=True):
-            rows += _rows({**who, "seed": seed}, {measure: accuracy})
+            of_seed = {**who, "seed": seed, "selected_on": prober.selected_on}
+            rows += _rows(of_seed, {measure: accuracy})
     return rows
 
 

@@ -6,7 +6,8 @@ compared with, test images are never read, and many rates cost one arm's time (t
 reports one rate a data set: Bridged, table 5).
 
 Only `real_leg.select_on: test`, the paper's own way, judges the rates on the test images; the
-rates then say so, and every number made with them does.
+rates then say so, and every number made with them does. With `nothing` there is one rate, no model
+is trained, and no labelled image beside a run's own has a say in its result.
 """
 
 import argparse
@@ -64,11 +65,16 @@ class Trial:
 
 def select(params: SelectParams, *, real: Path, backbone: Path, out: Path) -> None:
     """Write the chosen rate of each number of shots, and the accuracies that decided."""
+    split, rates = params.real_leg.select_on, params.real_leg.learning_rates
+    if split == "nothing":
+        say(f"select: learning rate {rates[0]:g} is given (real_leg.select_on); nothing to train")
+        given = {"learning_rate": rates[0], "selected_on": "nothing"}
+        with start_accelerator() as accelerator:
+            if accelerator.is_main_process:
+                write_json(out, {str(shots): given for shots in params.shots})
+        return
     trials = _list_trials(params, real, backbone)
-    log = StageLog(
-        "select", f"{len(trials)} trials of learning rates {params.real_leg.learning_rates}"
-    )
-    split = params.real_leg.select_on
+    log = StageLog("select", f"{len(trials)} trials of learning rates {rates}")
     if split == "test":
         say("  judged on test images (real_leg.select_on): every number made so will be marked")
     with start_accelerator() as accelerator:

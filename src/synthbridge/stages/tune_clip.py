@@ -202,7 +202,8 @@ class Publisher:
             "shots": run.shots,
             "seed": run.seed,
             "learning_rate": rate if run.num_train else None,
-            "selection": {},  # nothing is selected
+            "selection": {},
+            "selected_on": "nothing",  # the rate stands in the settings
             "num_train": run.num_train,
             "curve": {name: [round(v, 6) for v in values] for name, values in curve.items()},
         }

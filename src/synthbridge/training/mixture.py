@@ -22,7 +22,7 @@ class Mixture:
     num_real: int
     synthetic_fraction: float | None = None  # of every batch; None: as the images happen to fall
     synthetic_weight: float = 1.0  # in the loss, where a real image weighs 1
-    auxiliary_norm: bool = False  # synthetic images pass through batch norms of their own
+    auxiliary_norm: bool = False  # synthetic images pass through norms of their own
 
     def steps(
         self, num_images: int, batch_size: int, seed: int, num_steps: int
@@ -78,10 +78,10 @@ class Mixture:
         return torch.from_numpy(mine.astype(np.float32)).to(team.device)
 
     def separate_norms(self, model: nn.Module, frozen_norm: Literal["eval", "train"]) -> None:
-        """Give the synthetic images batch norms of their own, where this leg asks for it.
+        """Give the synthetic images norms of their own, where this leg asks for it.
 
         Raises:
-            ValueError: if the model has no batch norm that trains.
+            ValueError: if the model has no norm that trains.
         """
         if self.auxiliary_norm:
             set_train_mode(model, frozen_norm)
@@ -94,7 +94,7 @@ class Mixture:
             is_real, is_mine_real = batch < self.num_real, mine < self.num_real
             route(
                 model,
-                num_real=int(is_mine_real.sum()),
+                here=(int(is_mine_real.sum()), int((~is_mine_real).sum())),
                 in_all=(int(is_real.sum()), int((~is_real).sum())),
             )
 

@@ -46,8 +46,8 @@ class RealLegSettings(Settings):
 
     learning_rates: list[float] = Field(min_length=1)  # `select` keeps the best
     # The split that they are judged on. Test is the paper's way, and flatters: every number made
-    # so is marked.
-    select_on: Literal["validation", "test"]
+    # so is marked. Nothing: the one rate that stands there, which no labelled image chose.
+    select_on: Literal["validation", "test", "nothing"]
     num_epochs: int = Field(ge=1)  # on all real training images
     num_epochs_few_shot: int = Field(ge=1)  # on k shots
 
@@ -55,6 +55,15 @@ class RealLegSettings(Settings):
     def _positive_rates(self) -> "RealLegSettings":
         if min(self.learning_rates) <= 0:
             raise ValueError(f"learning_rates {self.learning_rates} must all be above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_to_select(self) -> "RealLegSettings":
+        if self.select_on == "nothing" and len(self.learning_rates) > 1:
+            raise ValueError(
+                "select_on is nothing, so that learning_rates holds the one rate of every leg, "
+                f"but it is {self.learning_rates}; leave one, or select_on validation"
+            )
         return self
 
 
@@ -108,7 +117,7 @@ class LegSettings(Settings):
     # Of mixed legs, of every batch; null concatenates real and synthetic images plainly.
     synthetic_fraction: float | None = Field(default=None, gt=0, lt=1)
     synthetic_weight: float = Field(default=1.0, gt=0)  # in the loss; real images weigh 1
-    auxiliary_norm: bool = False  # synthetic images pass through batch norms of their own
+    auxiliary_norm: bool = False  # synthetic images pass through norms of their own
 
     @model_validator(mode="after")
     def _one_kind(self) -> "LegSettings":
