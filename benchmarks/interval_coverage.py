@@ -26,7 +26,7 @@ import measure
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from synthbridge.evidence.statistics import Axis, seeds_and_groups, students_t
+from synthbridge.evidence.statistics import Axis, half_width, seeds_and_groups
 
 CONFIDENCE, NUM_TRIALS = 0.95, 1000
 GAIN = 2.5  # points, in truth
@@ -107,15 +107,20 @@ def _axes(differences: np.ndarray, groups: np.ndarray | None) -> list[Axis]:
     return seeds_and_groups(differences, np.ones(differences.shape[1]), groups)
 
 
+def _about(differences: np.ndarray, axes: list[Axis]) -> Bounds:
+    mean, half = differences.mean(), half_width(axes, 1 - CONFIDENCE)
+    return mean - half, mean + half
+
+
 def _ours(differences: np.ndarray, groups: np.ndarray | None) -> Bounds:
-    return students_t(differences.mean(), _axes(differences, groups), CONFIDENCE)[:2]
+    return _about(differences, _axes(differences, groups))
 
 
 def _satterthwaite(differences: np.ndarray, groups: np.ndarray | None) -> Bounds:
     axes = _axes(differences, groups)
     total = sum(axis.variance for axis in axes)
     freedom = total**2 / sum(axis.variance**2 / axis.freedom for axis in axes)
-    return students_t(differences.mean(), [Axis(total, freedom)], CONFIDENCE)[:2]
+    return _about(differences, [Axis(total, freedom)])
 
 
 def _subtracted(differences: np.ndarray, groups: np.ndarray | None) -> Bounds:
@@ -130,11 +135,11 @@ def _subtracted(differences: np.ndarray, groups: np.ndarray | None) -> Bounds:
     both = correction * (left**2).sum() / (num_seeds * num_images) ** 2
     seeds, images = _axes(differences, groups)
     images = Axis(max(0.0, images.variance - both), images.freedom)
-    return students_t(differences.mean(), [seeds, images], CONFIDENCE)[:2]
+    return _about(differences, [seeds, images])
 
 
 def _seeds(differences: np.ndarray, _: np.ndarray | None) -> Bounds:
-    return students_t(differences.mean(), _axes(differences, None)[:1], CONFIDENCE)[:2]
+    return _about(differences, _axes(differences, None)[:1])
 
 
 def _images(differences: np.ndarray, _: np.ndarray | None) -> Bounds:

@@ -118,7 +118,8 @@ def paired_interval(
     low = high = p_value = math.nan
     if num_seeds >= FEWEST_SEEDS:
         axes = seeds_and_groups(differences, weights, groups)
-        low, high, p_value = students_t(mean, axes, confidence)
+        half = half_width(axes, 1 - confidence)
+        low, high, p_value = mean - half, mean + half, two_sided_p(mean, axes)
     return Interval(
         difference=mean,
         low=low,
@@ -173,26 +174,25 @@ def seeds_and_groups(
     ]
 
 
-def students_t(mean: float, axes: Sequence[Axis], confidence: float) -> tuple[float, float, float]:
-    """Return the ends of the interval, and the two-sided p-value of a mean of 0.
-
-    The p-value is the level at which the interval ends at 0.
-    """
+def half_width(axes: Sequence[Axis], level: float) -> float:
+    """Return how far the interval at 1 - `level` reaches to each side of the mean."""
     total = sum(axis.variance for axis in axes)
     if total == 0:  # all images differ alike, under all seeds
-        return mean, mean, 1.0 if mean == 0 else SMALLEST_P
+        return 0.0
+    summed = sum(axis.variance * -stdtrit(axis.freedom, level / 2) for axis in axes)
+    return float(summed) / math.sqrt(total)
 
-    def half_width(log_level: float) -> float:
-        tail = math.exp(log_level) / 2
-        summed = sum(axis.variance * -stdtrit(axis.freedom, tail) for axis in axes)
-        return float(summed) / math.sqrt(total)
 
-    half = half_width(math.log(1 - confidence))
-    smallest = math.log(SMALLEST_P)
-    if half_width(smallest) <= abs(mean):
-        return mean - half, mean + half, SMALLEST_P
-    p_value = math.exp(bisect(lambda level: half_width(level) - abs(mean), smallest, 0.0))
-    return mean - half, mean + half, p_value
+def two_sided_p(mean: float, axes: Sequence[Axis]) -> float:
+    """Return the p-value of a mean of 0: the level at which the interval ends there."""
+    if mean == 0:
+        return 1.0
+    if half_width(axes, SMALLEST_P) <= abs(mean):
+        return SMALLEST_P
+    log_level = bisect(
+        lambda log: half_width(axes, math.exp(log)) - abs(mean), math.log(SMALLEST_P), 0.0
+    )
+    return math.exp(log_level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
