@@ -14,9 +14,9 @@ group; where no group is known, each image is its own. This is the cluster-robus
 axis (CR1), as in Cameron, Gelbach and Miller (2011, doi:10.1198/jbes.2010.07136).
 
 What is left of an image under a seed when both means are taken out is in V_s and in V_g, so it
-counts twice. Their method takes it out once; we leave it in, since with few seeds the interval
-without it holds the truth too rarely. So it errs to the wide side, most where seeds and images
-hardly differ.
+counts twice. Their method takes it out once; we leave it in, since without it the interval holds
+the truth a little too rarely where seeds are skewed. So it errs to the wide side, most where seeds
+and images hardly differ.
 
 The interval is d -+ t sqrt(V), where t is the mean of Student's quantiles of both axes, weighted
 with their variances (Cochran 1964, doi:10.2307/2346190):
@@ -32,6 +32,7 @@ docs/evidence.md has the figures. Nothing is drawn, so the same answers give the
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import bisect
@@ -189,7 +190,7 @@ def two_sided_p(mean: float, axes: Sequence[Axis]) -> float:
         return 1.0
     if half_width(axes, SMALLEST_P) <= abs(mean):
         return SMALLEST_P
-    log_level = bisect(
+    log_level: Any = bisect(
         lambda log: half_width(axes, math.exp(log)) - abs(mean), math.log(SMALLEST_P), 0.0
     )
     return math.exp(log_level)
