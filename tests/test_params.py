@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from house import ROOT
 from synthbridge.core.settings import Sections, check_settings
 from synthbridge.data.synthetic import read_named_set
-from synthbridge.params import Params, read_params
+from synthbridge.params import Params, check_primary, read_params
 from synthbridge.pipeline import check_params
 
 ABSENT = object()  # in place of a value: the key is left out
@@ -185,7 +185,8 @@ def _refused(tmp_path, key, value):
         ("training.frozen_norm", "frozen", "it should be 'eval' or 'train'"),
         ("probe.cues", "yes", "probe.cues is 'yes'; it should be a valid boolean"),
         ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
-        ("report.primary_arm", "bridgd", "report.primary_arm is 'bridgd'; choose from"),
+        ("report.primary_arm", "bridged", "report.primary_arm is now called primary; rename it"),
+        ("report.primary", "bridged", "report.primary is 'bridged'; it should be"),
         ("real_leg.learning_rates", [0.0], "must all be above 0"),
         (
             "real_leg.select_on",
@@ -212,6 +213,45 @@ def test_sets_need_a_clip_and_retrieval_a_pool():
         check_settings(Params, values, "")
     values["retrieved"]["retrieved"]["pool"] = "data/raw/pool"
     check_settings(Params, values, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"arm": "bridgd"}, "arm is 'bridgd', which no run has; choose from vanilla, "),
+        ({"method": "dsi_4"}, "method is 'dsi_4', which no run of bridged has; choose from "),
+        ({"arm": "vanilla_fc_reinit"}, "which no run of vanilla_fc_reinit has; choose from real"),
+        ({"shots": 16}, "shots is 16, which no run of bridged, dsi has; choose from 1, 4, or"),
+        ({"shots": "four"}, "shots is 'four', which no run of bridged, dsi has"),
+        ({"reference": "mixed"}, "reference is 'mixed'; choose an arm on real images alone: vani"),
+        ({"reference": "vanilla_equal_steps"}, "vanilla, vanilla_fc_reinit (vanilla_equal_steps"),
+    ],
+)
+def test_the_primary_comparison_is_one_that_runs(changes, sentence):
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    check_primary(check_settings(Params, values, ""))
+    values["report"]["primary"].update(changes)
+    with pytest.raises(ValueError, match="report.primary") as fault:
+        check_primary(check_settings(Params, values, ""))
+    assert sentence in str(fault.value)
+
+
+def test_there_may_be_no_primary_comparison():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values["report"]["primary"] = None
+    check_primary(check_settings(Params, values, ""))
+
+
+def test_a_set_of_some_shots_serves_them_alone(tmp_path, monkeypatch):
+    """dsi_1 is no set of 4 shots; a study's experiment, which makes no report, may lack the run."""
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text().replace("dsi_4", "dsi_1"))
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("- dsi_4\n", ""))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="shots is 4, which no run of bridged, dsi has; .* 1"):
+        check_params()
+    monkeypatch.setenv("SYNTHBRIDGE_STUDY", "1")
+    check_params()
 
 
 def test_clip_search_ends_somewhere():

@@ -49,7 +49,12 @@ full: {}
 paper: {words: Nothing.}
 """
 POINT = "  - {{x: {0}, overrides: {{real_leg.num_epochs_few_shot: {0}}}}}\n"
-SETS = {"sets": ["template"], "generated_sets": ["template"], "retrieved_sets": []}
+SETS = {
+    "sets": ["template"],
+    "generated_sets": ["template"],
+    "retrieved_sets": [],
+    "report.primary.method": "template",
+}
 
 
 @pytest.fixture(scope="module")

@@ -147,9 +147,10 @@ def test_each_number_of_shots_has_a_style_of_its_own(shots):
             assert settings == full.model_copy(update={"shots": settings.shots})
             assert name == f"dsi_{settings.shots}"
     lists = {"shots", "sets", "generated_sets", "synthetic"}
-    assert _leaves(params.model_dump(exclude=lists)) == _leaves(
-        _composed("cars").model_dump(exclude=lists)
-    )
+    own, as_it_is = (_leaves(one.model_dump(exclude=lists)) for one in (params, _composed("cars")))
+    assert str(own.pop("report.primary.shots")) == shots[-1]
+    assert as_it_is.pop("report.primary.shots") == "full"
+    assert own == as_it_is
 
 
 @pytest.mark.parametrize("text", [PAPER, (ROOT / "params.yaml").read_text(encoding="utf-8")])

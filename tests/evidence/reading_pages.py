@@ -53,6 +53,12 @@ class Page(HTMLParser):
         (table,) = [table for table in self.tables if table.heading.startswith(heading)]
         return table
 
+    def cells_of(self, column: str) -> list[str]:
+        """Return the cells of every table that has a column."""
+        return [
+            cell for table in self.tables if column in table.header for cell in table.column(column)
+        ]
+
     def text_below(self, heading: str) -> str:
         """Return the paragraphs under a heading that starts so."""
         return " ".join(text for _, own, text in self.paragraphs if own.startswith(heading))
@@ -87,7 +93,7 @@ class Page(HTMLParser):
             self.tables[-1].rows.append([])
         if tag in ("h1", "h2", "h3", "p", "th", "td", "title", "li", "summary"):
             self._text, self._class = [], values.get("class", "")
-        self._answer = tag == "span" and values.get("class", "soft") != "soft"
+        self._answer = tag == "span"
 
     def handle_endtag(self, tag):
         text = re.sub(r"\s+", " ", "".join(self._text)).strip()

@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.settings import PrimaryComparison, ReportSettings
 
 SETTINGS = ReportSettings(
-    primary_arm="bridged",
+    primary=PrimaryComparison(arm="bridged", method="dsi", shots=4, reference="vanilla"),
     measure="top1",
     smallest_gain=1.0,
     confidence=0.95,
-    num_resamples=200,
-    seed=0,
     grid_classes=10,
     grid_images=3,
 )
@@ -33,6 +31,7 @@ GAINS = {
     "bridged_fc_reinit": 0.2,
     "bridged_pp": 0.35,
 }
+STEPS = {"vanilla": 300, "vanilla_fc_reinit": 600, "synthetic_only": 900}  # the others 1200
 METHOD_FACTOR = {"template": 0.6, "dsi": 1.0, "retrieved": 0.8, "pool": 0.8}
 
 
@@ -56,16 +55,19 @@ def simulate_runs(
     seeds: Iterable[int] = (0, 1, 2),
     methods: Iterable[str] = ("template", "dsi"),
     num_test: int = NUM_TEST,
+    num_groups: int | None = None,
     **record: str,
 ) -> set[Cell]:
     """Write runs below `folder`; a gain is the fraction of vanilla's errors that an arm mends.
 
-    `record` is added to every record. Return the runs that were written.
+    With `num_groups` the test images come in so many groups. `record` is added to every record.
+    Return the runs that were written.
     """
     written = set()
     rng = np.random.default_rng(sum(dataset.encode()))
     labels = np.sort(rng.integers(NUM_CLASSES, size=num_test))
     ease = rng.uniform(-0.3, 0.3, size=num_test)
+    groups = None if num_groups is None else np.arange(num_test, dtype=np.int32) % num_groups
     for count in shots:
         for seed in seeds:
             luck = rng.normal(0, 0.1)
@@ -82,12 +84,13 @@ def simulate_runs(
                 correct = fresh > np.clip(errors * (1 + ease), 0, 1)
                 name = {"real": None, "dsi": f"dsi_{count}"}.get(method, method)
                 cell = Cell(dataset, method, name, arm, count, seed)
-                write_run(folder / dataset / method / arm, cell, correct, labels, rng, **record)
+                into = folder / dataset / method / arm
+                write_run(into, cell, correct, labels, rng, groups=groups, **record)
                 written.add(cell)
     return written
 
 
-def write_run(folder, cell, correct, labels, rng, **more):
+def write_run(folder, cell, correct, labels, rng, *, groups=None, **more):
     """Write the record and the predictions of one run."""
     answers = np.where(correct, labels, (labels + rng.integers(1, 10, len(labels))) % NUM_CLASSES)
     probabilities = np.full((len(labels), NUM_CLASSES), 0.02, np.float32)
@@ -107,7 +110,7 @@ def write_run(folder, cell, correct, labels, rng, **more):
         "learning_rate": None if alone else 0.03,
         "selection": {} if alone else {"0.1": 0.7, "0.03": 0.8, "0.01": 0.6},
         "num_train": NUM_CLASSES * (85 if cell.shots == "full" else cell.shots),
-        "gradient_steps": 300 if cell.arm in ("vanilla", "vanilla_fc_reinit") else 1200,
+        "gradient_steps": STEPS.get(cell.arm, 1200),
         "top1": round(float(correct.mean()), 4),
         "mean_per_class": round(float(np.mean(by_class)), 4),
         "curve": {
@@ -119,7 +122,8 @@ def write_run(folder, cell, correct, labels, rng, **more):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{cell.shots}-s{cell.seed}"
     path.with_suffix(".json").write_text(json.dumps(record))
-    np.savez(path.with_suffix(".npz"), probabilities=probabilities, labels=labels)
+    known = {} if groups is None else {"groups": groups}
+    np.savez(path.with_suffix(".npz"), probabilities=probabilities, labels=labels, **known)
 
 
 def simulate_clip(folder, labels, *, shots, seeds, dataset="digits"):

@@ -18,7 +18,7 @@ MARK = f"{WARNING.capitalize()}."
 def _report(settings, folder, *, marked):
     """Report on simulated runs; `marked` says that their rates were selected on test."""
     record = {"selected_on": "test"} if marked else {}
-    small = {"num_test": 80, "shots": [1, 4], "seeds": [0, 1], "methods": ["dsi"]}
+    small = {"num_test": 80, "shots": [1, 4], "seeds": [0, 1, 2], "methods": ["dsi"]}
     simulate_runs(folder / "final", **small, **record)
     simulate_probe(folder / "probe.json")
     simulate_style(folder / "style", ["s0"])
@@ -72,7 +72,7 @@ def test_the_summary_keeps_marked_numbers_under_names_of_their_own(marked, unmar
     """So that `dvc metrics diff` never sets them beside others."""
     numbers = json.loads((marked / "summary.json").read_text())["digits"]
     clean = json.loads((unmarked / "summary.json").read_text())["digits"]
-    for name in ("accuracy", "difference"):
+    for name in ("accuracy", "difference", "verdict"):
         assert numbers.pop(f"{name}_selected_on_test") == clean.pop(name)
     fixed = {"fixed_feature_accuracy", "fixed_feature_own_head_accuracy"}
     assert numbers == clean and set(clean) == {"leep", "leep_random_head", "logme"} | fixed
@@ -88,7 +88,7 @@ def test_the_page_says_so_at_its_top_in_each_verdict_and_over_each_table_and_plo
     assert "(learning rates selected on test images)" in page.title
     _, heading, top = next(part for part in page.paragraphs if part[0] == "mark")
     assert heading == page.headings[0] and "were selected on test images" in top
-    verdicts = [text for _, _, text in page.paragraphs if text.startswith("With dsi images on ")]
+    verdicts = [text for _, _, text in page.paragraphs if text.startswith("With dsi images at ")]
     assert verdicts and all(WARNING in text for text in verdicts)
     depend = [table for table in page.tables if _depends_on_the_rate(table)]
     assert depend and all(table.above == MARK for table in depend)
@@ -124,5 +124,5 @@ def test_two_ways_on_one_data_set_are_refused(tmp_path):
     simulate_runs(tmp_path, num_test=40, shots=[1], seeds=[0], methods=[])
     path = tmp_path / "digits/real/vanilla_fc_reinit/1-s0.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "selected_on": "test"}))
-    with pytest.raises(ValueError, match="some runs on digits have a learning rate selected on te"):
+    with pytest.raises(ValueError, match="learning rate selected on test and some on validation"):
         read_runs([tmp_path], "digits")

@@ -9,6 +9,7 @@ from synthbridge.evidence.plots import (
     plot_convergence,
     plot_differences,
     plot_grid,
+    plot_primary_arm,
     plot_style_loss,
 )
 from synthbridge.evidence.readings import read_style_losses
@@ -19,7 +20,7 @@ from synthbridge.evidence.tables import accuracy_table, convergence_table, smoot
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("final")
-    simulate_runs(folder, num_test=100)
+    simulate_runs(folder, num_test=200, seeds=range(5))
     return read_runs([folder], "digits")
 
 
@@ -27,9 +28,9 @@ def lines_of(axes):
     return {line.get_label(): line for line in axes.get_lines()}
 
 
-def test_accuracy_draws_the_means(runs):
+def test_accuracy_draws_the_means(runs, settings):
     table = accuracy_table(runs)
-    figure = plot_accuracy(table, measure="top1", primary_arm="bridged")
+    figure = plot_accuracy(table, measure="top1", primary=settings.primary)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["with dsi images", "with template images"]
     lines = lines_of(figure.axes[0])
@@ -43,7 +44,7 @@ def test_accuracy_draws_the_means(runs):
 def test_zero_shot_clip_is_a_level_line_of_another_model(runs, tmp_path):
     simulate_clip(tmp_path, runs[0].labels, shots=(1, "full"), seeds=(0, 1))
     table = accuracy_table([*runs, *read_runs([tmp_path], "digits")])
-    figure = plot_accuracy(table, measure="top1", primary_arm="bridged")
+    figure = plot_accuracy(table, measure="top1", primary=None)
     line = lines_of(figure.axes[0])["clip_zero_shot (another model)"]
     assert len(set(line.get_ydata())) == 1
     assert line.get_xdata().tolist() == [0, 1, 2]  # at each of the shot counts 1, 4 and full
@@ -51,27 +52,60 @@ def test_zero_shot_clip_is_a_level_line_of_another_model(runs, tmp_path):
 
 def test_accuracy_of_real_arms_and_one_shot_count_alone(runs, tmp_path):
     few = [run for run in runs if run.method == "real" and run.shots == 4 and run.seed == 0]
-    figure = plot_accuracy(accuracy_table(few), measure="mean_per_class", primary_arm="bridged")
+    figure = plot_accuracy(accuracy_table(few), measure="mean_per_class", primary=None)
     write_png(figure, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0
     assert len(figure.axes) == 1
 
 
-def test_differences_fill_marks_whose_interval_has_no_zero(runs, settings):
+def marks_of(axes):
+    return [line for line in axes.get_lines() if len(line.get_xdata()) == 1]
+
+
+def test_differences_fill_the_marks_of_sure_ones(runs, settings):
     comparisons = [row for row in compare_runs(runs, settings) if row.reference == "vanilla"]
-    figure = plot_differences(comparisons, primary_arm="bridged")
+    figure = plot_differences(comparisons, confidence=0.95)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["1 shot", "4 shots", "full data"]
-    marks = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
-    first = [row for row in comparisons if row.shots == 1]
-    assert [mark.get_xdata()[0] for mark in marks] == [row.interval.difference for row in first]
-    for mark, row in zip(marks, first, strict=True):
-        clear = row.interval.low > 0 or row.interval.high < 0
-        assert (mark.get_markerfacecolor() != "white") == clear
+    filled = set()
+    for axes, shots in zip(figure.axes, (1, 4, "full"), strict=True):
+        marks, rows = marks_of(axes), [row for row in comparisons if row.shots == shots]
+        assert [mark.get_xdata()[0] for mark in marks] == [row.interval.difference for row in rows]
+        for mark, row in zip(marks, rows, strict=True):
+            assert (mark.get_markerfacecolor() != "white") == row.is_sure(0.95)
+            assert (mark.get_marker() == "*") == row.is_primary
+            filled.add(row.is_sure(0.95))
+    assert filled == {True, False}
+    bold = [label for label in figure.axes[0].get_yticklabels() if label.get_weight() == "bold"]
+    assert [label.get_text() for label in bold] == ["bridged · dsi"]
+
+
+def test_the_primary_arm_stands_against_all_that_it_is_compared_with(runs, settings):
+    rows = [row for row in compare_runs(runs, settings) if row.arm == "bridged"]
+    figure = plot_primary_arm(rows, arm="bridged", confidence=0.95)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [
+        "dsi over vanilla",
+        "dsi over vanilla_equal_steps",
+        "dsi over mixed · dsi",
+        "dsi over bridged · template",
+        "template over vanilla",
+        "template over vanilla_equal_steps",
+        "template over mixed · template",
+    ]
+    stars = [[mark.get_marker() for mark in marks_of(axes)].count("*") for axes in figure.axes]
+    assert stars == [0, 2, 0]  # at 4 shots
+
+
+def test_differences_of_two_seeds_have_marks_and_no_intervals(runs, settings):
+    rows = compare_runs([run for run in runs if run.seed < 2 and run.shots == 4], settings)
+    figure = plot_differences(rows, confidence=0.95)
+    [axes] = figure.axes
+    assert len(marks_of(axes)) == len(rows) == len(axes.get_lines()) - 1  # the line at zero
 
 
 def test_convergence_has_a_panel_a_shot_count(runs):
-    figure = plot_convergence(convergence_table(runs, "bridged"))
+    figure = plot_convergence(convergence_table(runs, None))
     assert len(figure.axes) == 3
     vanilla, bridged = {"vanilla", "vanilla_equal_steps"}, {"bridged · dsi", "bridged · template"}
     assert set(lines_of(figure.axes[0])) == vanilla | bridged

@@ -45,6 +45,32 @@ def test_values_become_percent(final):
     assert max(run.train_accuracy) > 1
 
 
+def test_groups_are_read_where_they_are_known(final, tmp_path):
+    assert all(run.groups is None for run in read_runs([final], "digits"))
+    simulate_runs(tmp_path / "groups", **ONES, num_groups=7)
+    for run in read_runs([tmp_path / "groups"], "digits"):
+        assert run.groups is not None and run.groups.tolist() == [n % 7 for n in range(60)]
+
+
+@pytest.mark.parametrize("changed", [None, np.zeros(60, np.int32)])
+def test_other_groups_are_other_test_images(changed, tmp_path):
+    simulate_runs(tmp_path, **ONES, num_groups=7)
+    path = tmp_path / "digits/dsi/bridged/1-s0.npz"
+    arrays = dict(np.load(path))
+    del arrays["groups"]
+    np.savez(path, **arrays, **({} if changed is None else {"groups": changed}))
+    with pytest.raises(ValueError, match="tested on other images than the rest"):
+        read_runs([tmp_path], "digits")
+
+
+def test_groups_of_other_images_are_refused(tmp_path):
+    simulate_runs(tmp_path, **ONES, num_groups=7)
+    path = tmp_path / "digits/dsi/bridged/1-s0.npz"
+    np.savez(path, **{**np.load(path), "groups": np.zeros(59, np.int32)})
+    with pytest.raises(ValueError, match=r"holds groups \(59,\) of 60 test images"):
+        read_runs([tmp_path], "digits")
+
+
 def test_folders_given_twice_count_once(final):
     assert len(read_runs([final, final / "digits/real"], "digits")) == len(
         read_runs([final], "digits")

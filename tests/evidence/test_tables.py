@@ -4,11 +4,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from evidence.simulated import simulate_clip, simulate_probe, simulate_runs, simulate_style
+from evidence.simulated import GAINS, simulate_clip, simulate_probe, simulate_runs, simulate_style
 
 from synthbridge.evidence.comparisons import compare_runs
 from synthbridge.evidence.readings import read_probes, read_style_losses
 from synthbridge.evidence.results import read_runs
+from synthbridge.evidence.settings import PrimaryComparison
 from synthbridge.evidence.tables import (
     accuracy_table,
     convergence_table,
@@ -67,7 +68,8 @@ def test_zero_shot_clip_stands_at_every_shot_count_without_spread(runs, tmp_path
 
 
 def test_convergence_is_the_mean_over_seeds(runs):
-    table = convergence_table(runs, "bridged_pp")
+    primary = PrimaryComparison(arm="bridged_pp", method="dsi", shots=1, reference="vanilla")
+    table = convergence_table(runs, primary)
     assert set(table["arm"]) == {"vanilla", "vanilla_equal_steps", "bridged", "bridged_pp"}
     first = [run.train_accuracy[0] for run in runs[:3]]
     assert table.iloc[0]["train_accuracy"] == pytest.approx(np.mean(first))
@@ -76,7 +78,7 @@ def test_convergence_is_the_mean_over_seeds(runs):
 
 
 def test_convergence_without_curves_is_empty(runs):
-    assert convergence_table([run for run in runs if run.arm == "mixed"], "bridged").empty
+    assert convergence_table([run for run in runs if run.arm == "mixed"], None).empty
 
 
 def test_smoothing_keeps_a_constant_and_calms_noise(tmp_path):
@@ -108,9 +110,10 @@ def test_summary_holds_plain_numbers(runs, settings, tmp_path):
     digits = tree["digits"]
     assert digits["accuracy"]["real"]["vanilla"]["1"] == round(accuracy["top1"][0], 2)
     gain = digits["difference"]["dsi"]["bridged_minus_vanilla"]["1"]
-    assert set(gain) == {"points", "low", "high", "num_seeds", "verdict"}
-    references = ("vanilla", "vanilla_equal_steps")
+    assert set(gain) == {"points", "low", "high", "num_seeds"}
+    references = ("vanilla", "vanilla_equal_steps", "mixed", "bridged_template")
     assert set(digits["difference"]["dsi"]) == {f"bridged_minus_{name}" for name in references}
+    assert digits["verdict"] == "cannot tell"  # the primary comparison is at 4 shots
     assert digits["leep"] == {"upstream": -1.9, "plain_template": -1.39, "plain_dsi_4": -0.89}
 
 
@@ -118,8 +121,23 @@ def test_differences_table(runs, settings):
     comparisons = compare_runs(runs, settings)
     table = differences_table(comparisons)
     assert len(table) == len(comparisons)
-    assert table["verdict"][0] == comparisons[0].verdict
+    first = comparisons[0]
+    assert table["p_value"][0] == first.interval.p_value and table["p_holm"][0] == first.p_holm
+    of_template = table[table["reference_method"] == "template"]
+    assert set(of_template["reference"]) == {*GAINS} and set(table["role"]) == {"exploratory"}
     assert list(differences_table([]).columns) == list(table.columns)
+
+
+def test_two_seeds_leave_interval_and_p_value_empty(runs, settings, tmp_path):
+    comparisons = compare_runs([run for run in runs if run.seed < 2], settings)
+    write_csv(tmp_path / "a.csv", differences_table(comparisons))
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert table[["low", "high", "p_value", "p_holm"]].isna().all(axis=None)
+    assert table["difference"].notna().all()
+    accuracy = accuracy_table(runs)
+    tree = summary(accuracy, comparisons, probe_table(read_probes([], "digits")), settings)
+    gain = tree["digits"]["difference"]["dsi"]["bridged_minus_vanilla"]["1"]
+    assert set(gain) == {"points", "num_seeds"}
 
 
 def test_csv_is_the_same_and_reads_back(runs, tmp_path):

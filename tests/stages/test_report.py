@@ -22,8 +22,9 @@ from evidence.simulated import (
 )
 
 from synthbridge.core.files import write_json
-from synthbridge.evidence.comparisons import compare_runs, verdict_sentence
+from synthbridge.evidence.comparisons import compare_runs
 from synthbridge.evidence.results import read_runs
+from synthbridge.evidence.verdict import VERDICTS, underfit_sentences, verdict_sentence
 from synthbridge.stages.report import main, report
 
 TABLES = {"results", "accuracy", "differences", "convergence"}
@@ -31,12 +32,13 @@ TABLES |= {"probe", "transferability", "style_loss"}
 # Each plot, and the heading that it stands under on the page.
 PLOTS = {
     "accuracy": "Accuracy against shots",
-    "differences": "Paired differences to vanilla",
+    "differences": "Paired differences",
+    "primary_arm": "Paired differences",
     "convergence": "Convergence",
     "style_loss": "Style inversion",
     "grid": "Pictures of every set",
 }
-CLEAR_ANSWERS = {"helps", "does not help"}
+CLEAR_ANSWERS = set(VERDICTS) - {"cannot tell"}
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +117,9 @@ def test_each_link_meets_one_id(page):
     assert used and all(page.ids.count(name) == 1 for name in used)
 
 
-def test_the_page_opens_with_the_verdicts(page):
-    first = next(part for part in page.paragraphs if part[2].startswith("With dsi images on "))
+def test_the_page_opens_with_the_verdict(page):
+    first = next(part for part in page.paragraphs if part[2].startswith("With dsi images at "))
+    assert len(page.answers) == 1 and set(page.answers) <= set(VERDICTS)
     assert first[1] == "digits"  # the heading before those of plots and tables
     assert page.headings.index("digits") < page.headings.index(PLOTS["accuracy"])
     assert "a photo of &lt;one&gt;" in page.source  # a prompt is text, never markup
@@ -134,9 +137,9 @@ def test_every_plot_has_its_figure_under_its_heading(made, page):
 def test_without_styles_and_pictures_there_is_no_such_figure(bare):
     out, _ = bare
     headings = {figure.heading for figure in Page(out / "report.html").figures}
-    assert headings == {PLOTS[name] for name in ("accuracy", "differences", "convergence")}
-    written = {path.stem for path in (out / "plots").glob("*.png")}
-    assert written == {"accuracy", "differences", "convergence"}
+    names = {"accuracy", "differences", "primary_arm", "convergence"}
+    assert headings == {PLOTS[name] for name in names}
+    assert {path.stem for path in (out / "plots").glob("*.png")} == names
 
 
 def test_the_page_shows_leakage(page):
@@ -174,14 +177,15 @@ def test_the_page_shows_probes_and_their_transferability(page):
     assert arms == {"bridged", "bridged_fc_reinit", "bridged_pp"}
 
 
-def test_says_the_verdicts_and_where(inputs, bare):
+def test_says_the_verdict_and_where(inputs, bare):
     out, printed = bare
-    first, *verdicts, last = printed.splitlines()
+    first, *said, last = printed.splitlines()
     runs = read_runs(inputs["final"], "digits")
     comparisons = compare_runs(runs, SETTINGS)
     assert str(len(runs)) in first and "digits" in first
-    assert [line.strip() for line in verdicts] == [
-        verdict_sentence("digits", method, comparisons, SETTINGS) for method in ("dsi", "template")
+    assert [line.strip() for line in said] == [
+        verdict_sentence("digits", comparisons, SETTINGS),
+        *underfit_sentences(comparisons),
     ]
     assert str(len(runs)) in last and last.endswith(f"{out}/report.html")
 
@@ -202,12 +206,68 @@ def test_missing_pieces_give_an_honest_report(reduced, tmp_path):
     report(SETTINGS, dataset="digits", final=[tmp_path / "final"], out=tmp_path / "metrics")
     page = Page(tmp_path / "metrics/report.html")
     assert_no_nan(page)
-    one_seed, no_sets = reduced.get("seeds") == [0], reduced.get("methods") == []
+    no_sets = reduced.get("methods") == []
     opening = page.text_below("digits")
-    assert ("One seed only" in opening) == one_seed
     assert ("nothing to judge" in opening) == no_sets == (not page.answers)
-    if one_seed:
+    if reduced == {"seeds": [0]}:
+        assert "1 seed; at least three are needed" in opening
+    if reduced.get("seeds") == [0]:
         assert not CLEAR_ANSWERS & set(page.answers)
+        assert all("no interval" in cell for cell in page.cells_of("difference [95 %]"))
+
+
+def _report_text(folder, settings=SETTINGS, *, real=None, **record):
+    """Report on simulated runs, and return the words of the page by heading."""
+    simulate_runs(folder / "final", shots=[4], methods=["dsi"], num_test=200, **record)
+    given = {"dataset": "digits", "final": [folder / "final"], "real": real}
+    report(settings, **given, out=folder / "metrics")
+    return Page(folder / "metrics/report.html")
+
+
+def test_the_page_says_which_rule_sets_a_number_bold(page):
+    assert "a number bold, where that p-value" in page.text_below("Paired differences")
+    table = next(table for table in page.tables if table.heading == "Paired differences")
+    assert table.column("p (Holm)").count("primary") == 2
+    bold = re.findall(r'<td class="number sure">([^<]+)</td>', page.source)
+    assert bold and len(bold) < len(table.rows)
+
+
+def test_the_page_tells_of_groups(tmp_path):
+    real = tmp_path / "real"
+    write_pictures(real / "train-00000.tar", 10)
+    write_json(real / "dataset.json", {"group_note": "The groups are guessed."})
+    grouped = _report_text(tmp_path / "a", real=real, num_groups=20).text_below("digits")
+    assert "200 test images in 20 groups, seeds 0, 1, 2." in grouped
+    assert "intervals count groups, not images. The groups are guessed." in grouped
+    assert "200 test images in 20 groups)" in grouped  # the verdict's sentence
+    plain = _report_text(tmp_path / "b").text_below("digits")
+    assert "No group of test images is known." in plain and "groups are" not in plain
+
+
+def test_the_page_says_which_labels_chose_the_rate(tmp_path):
+    real = tmp_path / "real"
+    write_pictures(real / "train-00000.tar", 10)
+    splits = {"train": ["a"], "validation": [str(number) for number in range(150)]}
+    write_json(real / "manifest.json", {"splits": splits})
+    heading = "What was trained"
+    known = _report_text(tmp_path / "a", real=real).text_below(heading)
+    assert "Learning rates were selected on 150 held-out labelled training images" in known
+    unknown = _report_text(tmp_path / "b").text_below(heading)
+    assert "Learning rates were selected on held-out labelled training images" in unknown
+    nothing = _report_text(tmp_path / "c", selected_on="nothing")
+    words = nothing.text_below(heading)
+    assert "No label chose the learning rate" in words and "held-out" not in words
+    assert "select_on: test" not in nothing.text
+
+
+def test_without_a_primary_comparison_there_is_no_verdict(tmp_path):
+    settings = SETTINGS.model_copy(update={"primary": None})
+    page = _report_text(tmp_path, settings)
+    assert page.answers == []
+    assert "No verdict on digits: report.primary names no comparison." in page.text_below("digits")
+    summary = json.loads((tmp_path / "metrics/summary.json").read_text())["digits"]
+    assert set(summary) == {"accuracy"}
+    assert not (tmp_path / "metrics/plots/primary_arm.png").exists()
 
 
 def test_two_data_sets_are_two_reports(tmp_path):
@@ -242,13 +302,9 @@ def test_retrieved_images_are_called_so_and_their_holes_are_shown(tmp_path):
     report(SETTINGS, dataset="digits", final=[runs], blocks=blocks, out=tmp_path / "metrics")
     page = Page(tmp_path / "metrics/report.html")
     sentences = [text for _, heading, text in page.paragraphs if heading == "digits"]
-    dsi = next(
-        i for i, text in enumerate(sentences) if text.startswith("With dsi images on digits,")
-    )
-    retrieved = sentences.index(
-        next(text for text in sentences if text.startswith("With retrieved images on digits,"))
-    )
-    assert dsi < retrieved and sentences[retrieved + 1] == "No image was found for one."
+    opening = "With dsi images at 4 shots on digits,"
+    [dsi] = [place for place, text in enumerate(sentences) if text.startswith(opening)]
+    assert sentences.index("Retrieved images: No image was found for one.") > dsi
     assert any("what synthetic images have to beat" in text for text in sentences)
     assert "for example: a <small> zero" in page.text_below("What was trained")
 
@@ -305,8 +361,9 @@ def test_main_reads_params_and_names_the_folders_of_each_set(inputs, tmp_path, m
         (tmp_path / "results" / family / "dsi_4").mkdir(parents=True)
     write_pictures(tmp_path / "sets/dsi_4/b0/s0-00000.tar", 99)
     (tmp_path / "params.yaml").write_text(
-        "report: {primary_arm: bridged, measure: top1, smallest_gain: 1.0, confidence: 0.95,\n"
-        " num_resamples: 100, seed: 0, grid_classes: 3, grid_images: 2}\n"
+        "report: {measure: top1, smallest_gain: 1.0, confidence: 0.95,\n"
+        " primary: {arm: bridged, method: dsi, shots: 4, reference: vanilla},\n"
+        " grid_classes: 3, grid_images: 2}\n"
         "sets: [dsi_4]\ngenerated_sets: [dsi_4]\nclip_tuning: {sets: []}\n"
     )
     monkeypatch.chdir(tmp_path)

@@ -108,9 +108,8 @@ def _references(
     if arm != CONTROL:
         yield CONTROL, REAL
     primary = settings.primary
-    is_primary = primary is not None and (arm, method) == (primary.arm, primary.method)
-    if is_primary and primary.reference != REFERENCE:
-        yield primary.reference, REAL
+    if primary and (arm, method) == (primary.arm, primary.method):
+        yield from ((of, REAL) for of in (primary.reference,) if of != REFERENCE)
     if method == REAL:
         return
     if arm == BRIDGED:

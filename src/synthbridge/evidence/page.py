@@ -151,6 +151,8 @@ def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
         "dataset": evidence.dataset,
         "is_marked": is_selected_on_test(evidence.runs),
         "warning": WARNING.capitalize(),
+        "smallest_gain": f"{settings.smallest_gain:g} point{'s' * (settings.smallest_gain != 1)}",
+        "primary_shots": settings.primary and shots_words(settings.primary.shots),
         "percent": f"{100 * settings.confidence:g} %",
         "measure": MEASURE_NAMES[settings.measure],
         "num_runs": len(evidence.runs),
