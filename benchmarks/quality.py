@@ -65,7 +65,7 @@ ARMS = {
     "guided_0": Arm("no guidance", guided_fraction=0.0),
     "ddpm_20": Arm("20 steps of DDPM", num_steps=20),
     "dpm_20": Arm("20 steps of DPM-Solver++", "dpm++", 20),
-    "dpm_15": Arm("15 steps of DPM-Solver++ (the default)", "dpm++", 15),
+    "dpm_15": Arm("15 steps of DPM-Solver++", "dpm++", 15),
     "dpm_8": Arm("8 steps of DPM-Solver++", "dpm++", 8),
     "fast": Arm("20 steps of DPM-Solver++, the first 12 guided", "dpm++", 20, 0.6),
     "cached_2": Arm("deeper blocks computed at every second step", every=2),

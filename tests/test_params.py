@@ -124,7 +124,7 @@ def _refused(tmp_path, key, value):
         (
             "synthetic.guided_4",
             {**DSI_65, "prompts": "template", "shots": 4, "image_strength": 0.05},
-            "synthetic.guided_4: image_strength 0.05 of 15 denoising steps leaves none; raise it",
+            "synthetic.guided_4: image_strength 0.05 of 10 denoising steps leaves none; raise it",
         ),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),

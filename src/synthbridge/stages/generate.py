@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
     from synthbridge.diffusion.loading import TextToImage
 
-BATCH_SIZE = 64  # images denoised at once; part of the key, as rounding depends on it
+# Images denoised at once, a whole shard where they are small: of 16 pixels a side an image takes a
+# quarter less time among 300 than among 64. Of 512 the sampler takes fewer. Part of the key, as
+# rounding depends on it.
+BATCH_SIZE = 512
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from synthbridge.diffusion.settings import (
 
 STYLE, CURVE, SAMPLES, RECORD = "style.safetensors", "loss.csv", "samples.png", "record.json"
 STARTS = "starts.tar"  # the shots, of the size that the generator draws
-SAMPLES_AT_ONCE = 64  # images of the grid denoised at once
+SAMPLES_AT_ONCE = 512  # images of the grid denoised at once; fewer if they are large
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthbridge.upstream.glyphs import draw_glyph
-from synthbridge.upstream.optimisation import make_optimiser, take_steps
+from synthbridge.upstream.optimisation import descend, take_steps
 from synthbridge.upstream.settings import BackboneSettings
 
 LETTERS = string.ascii_uppercase  # the classes; small letters belong to their capitals
@@ -74,18 +74,13 @@ def train_backbone(
     """Train `model` in place on `images` (N, 3, S, S); yields the accuracy of each batch."""
     model.to(memory_format=torch.channels_last)  # pyright: ignore
     generator = torch.Generator().manual_seed(settings.seed)
-    optimiser, schedule = make_optimiser(
-        model.parameters(), settings.learning_rate, settings.num_steps
-    )
     model.train()
-    for _ in range(settings.num_steps):
-        chosen = torch.randint(len(images), (settings.batch_size,), generator=generator)
-        logits = model(images[chosen].to(memory_format=torch.channels_last))
-        optimiser.zero_grad()
-        F.cross_entropy(logits, labels[chosen]).backward()
-        optimiser.step()
-        schedule.step()
-        yield (logits.argmax(1) == labels[chosen]).float().mean().item()
+    with descend(model, settings.learning_rate, settings.num_steps) as step:
+        for _ in range(settings.num_steps):
+            chosen = torch.randint(len(images), (settings.batch_size,), generator=generator)
+            logits = model(images[chosen].to(memory_format=torch.channels_last))
+            step(F.cross_entropy(logits, labels[chosen]))
+            yield (logits.argmax(1) == labels[chosen]).float().mean().item()
     model.to(memory_format=torch.contiguous_format)  # pyright: ignore
     model.eval()
 

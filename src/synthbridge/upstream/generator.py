@@ -21,7 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging
 
 from synthbridge.upstream.glyphs import IMAGE_SIZE
-from synthbridge.upstream.optimisation import make_optimiser, take_steps
+from synthbridge.upstream.optimisation import descend, take_steps
 from synthbridge.upstream.pool import Pool, scale_pixels
 from synthbridge.upstream.settings import GeneratorSettings, MiniatureTraining
 
@@ -109,23 +109,17 @@ def train_vae(
 ) -> Iterator[float]:
     """Train `vae` in place on `images` (N, 3, 16, 16) of -1..1; yields the error of each step."""
     generator = torch.Generator().manual_seed(seed)
-    optimiser, schedule = make_optimiser(
-        vae.parameters(), settings.learning_rate, settings.num_steps
-    )
+    size, num_steps = (settings.batch_size,), settings.num_steps
     vae.train()
-    for _ in range(settings.num_steps):
-        chosen = torch.randint(len(images), (settings.batch_size,), generator=generator)
-        batch = images[chosen].to(memory_format=torch.channels_last)
-        posterior = vae.encode(batch).latent_dist
-        decoded = vae.decode(posterior.sample(generator)).sample
-        error = F.mse_loss(decoded, batch)
-        loss = error + KL_WEIGHT * posterior.kl().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        yield error.item()
+    with descend(vae, settings.learning_rate, num_steps, max_norm=1.0) as step:
+        for _ in range(num_steps):
+            chosen = torch.randint(len(images), size, generator=generator)
+            batch = images[chosen].to(memory_format=torch.channels_last)
+            posterior = vae.encode(batch).latent_dist
+            decoded = vae.decode(posterior.sample(generator)).sample
+            error = F.mse_loss(decoded, batch)
+            step(error + KL_WEIGHT * posterior.kl().mean())
+            yield error.item()
     vae.eval()
 
 
@@ -205,25 +199,21 @@ def train_unet(
     """Train `unet` in place to predict the noise (arXiv:2112.10752, eq. 3); yields each loss."""
     run, rows = settings.unet, captioned.rows
     generator = torch.Generator().manual_seed(settings.seed)
-    optimiser, schedule = make_optimiser(unet.parameters(), run.learning_rate, run.num_steps)
-    size = (run.batch_size,)
+    size, num_times = (run.batch_size,), scheduler.config["num_train_timesteps"]
     unet.train()
-    for _ in range(run.num_steps):
-        chosen = torch.randint(len(rows), size, generator=generator)
-        kept = torch.rand(size, generator=generator) >= settings.caption_dropout
-        times = torch.randint(scheduler.config["num_train_timesteps"], size, generator=generator)
-        clean = captioned.latents.sample(chosen, generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        noisy = scheduler.add_noise(clean, noise, times)  # pyright: ignore
-        noisy = noisy.to(memory_format=torch.channels_last)
-        predicted = unet(noisy, times, captioned.states[rows[chosen] * kept]).sample
-        loss = F.mse_loss(predicted, noise)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        yield loss.item()
+    with descend(unet, run.learning_rate, run.num_steps, max_norm=1.0) as step:
+        for _ in range(run.num_steps):
+            chosen = torch.randint(len(rows), size, generator=generator)
+            kept = torch.rand(size, generator=generator) >= settings.caption_dropout
+            times = torch.randint(num_times, size, generator=generator)
+            clean = captioned.latents.sample(chosen, generator)
+            noise = torch.randn(clean.shape, generator=generator)
+            noisy = scheduler.add_noise(clean, noise, times)  # pyright: ignore
+            noisy = noisy.to(memory_format=torch.channels_last)
+            predicted = unet(noisy, times, captioned.states[rows[chosen] * kept]).sample
+            loss = F.mse_loss(predicted, noise)
+            step(loss)
+            yield loss.item()
     unet.eval()
 
 

@@ -3,8 +3,10 @@
 Each is drawn large, bent and blurred there, then reduced: 16 pixels are too few to draw well.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import matplotlib
@@ -40,6 +42,8 @@ STYLE_GROUPS: tuple[dict[str, float], ...] = (
     {"chalk": 0.3, "ink": 0.25, "faded": 0.15},
 )
 STYLE_WORDS = tuple(word for group in STYLE_GROUPS for word in group)
+# The words of each group, and up to which number in 0..1 a draw means each.
+_STYLE_CHOICES = [(list(group), list(accumulate(group.values()))) for group in STYLE_GROUPS]
 
 MAX_ROTATION = 12.0  # degrees, either way
 
@@ -71,10 +75,10 @@ def draw_glyph(character: str, rng: np.random.Generator) -> Glyph:
 
 
 def _choose_words(rng: np.random.Generator) -> tuple[str, ...]:
-    words = []
-    for group in STYLE_GROUPS:
-        chosen = int(np.searchsorted(np.cumsum(list(group.values())), rng.random(), side="right"))
-        words += list(group)[chosen : chosen + 1]
+    words: list[str] = []
+    for names, ends in _STYLE_CHOICES:
+        chosen = bisect_right(ends, rng.random())
+        words += names[chosen : chosen + 1]
     return tuple(words)
 
 
