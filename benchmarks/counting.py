@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.core.files import write_json
-from synthbridge.diffusion.attention import attend_to_prompts
+from synthbridge.diffusion.inversion import repeat
 from synthbridge.diffusion.latents import IMAGES_PER_ENCODING
 from synthbridge.diffusion.learning import NUM_EVALUATIONS
 from synthbridge.diffusion.loading import TextToImage
@@ -148,8 +148,8 @@ def memory_of_inversion(generator: TextToImage, batch: int) -> int:
     with follow(generator) as live:
         x = torch.empty(batch, 4, sd.LATENT_SIZE, sd.LATENT_SIZE)
         text = torch.empty(batch, sd.TEXT_LENGTH, sd.TEXT_WIDTH, requires_grad=True)
-        with attend_to_prompts(generator.unet, text, torch.zeros(batch, dtype=torch.int64)):
-            predicted = generator.unet(x, torch.zeros(batch), text, return_dict=False)[0]
+        rows = repeat(text, torch.zeros(batch, dtype=torch.int64))
+        predicted = generator.unet(x, torch.zeros(batch), rows, return_dict=False)[0]
         mse_loss(predicted.float(), torch.empty_like(x, dtype=torch.float32)).backward()
     return live.peak
 
@@ -169,8 +169,8 @@ def memory_of_denoising(generator: TextToImage, batch: int) -> int:
     with follow(generator) as live:
         x = torch.empty(2 * batch, 4, sd.LATENT_SIZE, sd.LATENT_SIZE)
         text = torch.empty(batch + 1, sd.TEXT_LENGTH, sd.TEXT_WIDTH)
-        with attend_to_prompts(generator.unet, text, torch.zeros(2 * batch, dtype=torch.int64)):
-            generator.unet(x, torch.zeros(()), text, return_dict=False)
+        rows = text[torch.zeros(2 * batch, dtype=torch.int64)]
+        generator.unet(x, torch.zeros(()), rows, return_dict=False)
     return live.peak
 
 

@@ -13,6 +13,7 @@ from synthbridge.diffusion.inversion import (
     Lesson,
     initial_vector,
     invert_style,
+    repeat,
     style_objective,
 )
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
@@ -218,3 +219,14 @@ def test_unet_and_vae_in_bfloat16_learn_nearly_the_same_style(generator: TextToI
     moves = torch.stack([exact.vectors[0] - start, rough.vectors[0] - start])
     assert torch.corrcoef(moves)[0, 1] > 0.99
     assert np.allclose(rough.losses, exact.losses, rtol=0.02)
+
+
+def test_repeated_prompts_are_indexed_ones_with_their_gradient():
+    index = torch.tensor([0, 2, 2, 1, 0])
+    mine = torch.randn(3, 24, 32, requires_grad=True)
+    theirs = mine.detach().clone().requires_grad_()
+    assert torch.equal(repeat(mine, index), theirs[index])
+    weights = torch.randn(5, 24, 32)
+    (repeat(mine, index) * weights).sum().backward()
+    (theirs[index] * weights).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)

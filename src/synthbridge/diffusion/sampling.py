@@ -1,12 +1,10 @@
 """Sampling: prompts and seeds become images, in our own denoising loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-from synthbridge.diffusion.attention import attend_to_prompts
 from synthbridge.diffusion.image_guidance import ImageGuidance, Start, noise_start
 from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.schedule import Step, make_steps
@@ -127,39 +125,36 @@ def denoise(
     for scale, part in ((guidance_scale, slice(num_guided)), (1.0, slice(num_guided, None))):
         if not steps[part]:
             continue
-        with _noise_prediction(generator, text, index, scale) as predict_noise:
-            for step, timestep in zip(steps[part], timesteps[part], strict=True):
-                eps = predict_noise(x, timestep)
-                x_0 = torch.sub(x, eps, alpha=step.sigma).div_(step.alpha)
-                x = (step.keep * x).add_(x_0, alpha=step.clean)
-                if step.before:
-                    x.add_(x_0_before, alpha=step.before)
-                if step.noise:
-                    x.add_(draw_noise(draws, shape, device), alpha=step.noise)
-                x_0_before = x_0
+        predict_noise = _noise_prediction(generator, text, index, scale)
+        for step, timestep in zip(steps[part], timesteps[part], strict=True):
+            eps = predict_noise(x, timestep)
+            x_0 = torch.sub(x, eps, alpha=step.sigma).div_(step.alpha)
+            x = (step.keep * x).add_(x_0, alpha=step.clean)
+            if step.before:
+                x.add_(x_0_before, alpha=step.before)
+            if step.noise:
+                x.add_(draw_noise(draws, shape, device), alpha=step.noise)
+            x_0_before = x_0
     return x
 
 
-@contextmanager
 def _noise_prediction(
     generator: TextToImage, text: torch.Tensor, index: torch.Tensor, guidance_scale: float
-) -> Iterator[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """Yield eps(x, timestep), guided by eq. 1, for the prompts `text[index]`; all as `denoise`."""
-    unet, device, is_guided = generator.unet, generator.device, guidance_scale != 1
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return eps(x, timestep), guided by eq. 1, for the prompts `text[index]`; all as `denoise`."""
+    unet, is_guided = generator.unet, guidance_scale != 1
     rows = torch.cat([torch.zeros_like(index), index]) if is_guided else index
-    used, rows = rows.unique(return_inverse=True)
-    text = text[send(used, device)]
+    text = text[send(rows, generator.device)]
 
     def predict(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         x_in = torch.cat([x, x]) if is_guided else x
-        eps = unet(x_in.to(generator.dtype), timestep, text[:1], return_dict=False)[0].float()
+        eps = unet(x_in.to(generator.dtype), timestep, text, return_dict=False)[0].float()
         if not is_guided:
             return eps
         eps_empty, eps_prompt = eps.chunk(2)
         return torch.lerp(eps_empty, eps_prompt, guidance_scale)  # w eps(c) + (1 - w) eps
 
-    with attend_to_prompts(unet, text, send(rows, device)):
-        yield predict
+    return predict
 
 
 def draw_noise(
