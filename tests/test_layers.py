@@ -20,7 +20,8 @@ MAY = {
     "data": {"core"},
     "sources": FLOOR,
     **{wing: FLOOR for wing in WINGS},
-    "stages": {*FLOOR, *WINGS, "sources"},
+    "delivery": {*FLOOR, "training"},  # what leaves the house
+    "stages": {*FLOOR, *WINGS, "delivery", "sources"},
     "params.py": FLOOR,  # and every room's settings
     "pipeline.py": {"core", "params.py"},
     # It measures and counts what the wings do.
@@ -29,7 +30,8 @@ MAY = {
     "studies": {*FLOOR, "pipeline.py"},
     "commands": {
         *FLOOR,
-        *("forecast", "params.py", "pipeline.py", "prompts", "running", "sources", "studies"),
+        *("delivery", "forecast", "params.py", "pipeline.py", "prompts", "running", "sources"),
+        *("studies", "training"),
     },
     "__main__.py": {"core", "pipeline.py", "running"},  # stages and commands by name
 }
@@ -43,6 +45,8 @@ DOORS = {
     "forecast/speeds.py": {"running/gpus.py"},  # which device this is
     "studies/drawing.py": {"evidence/figures.py"},  # one look for every plot
     "commands/study.py": {"evidence/figures.py"},
+    "delivery/origins.py": {"upstream/settings.py"},  # which generator and backbone, for a card
+    "commands/export.py": {"upstream/settings.py"},
 }
 # Rooms whose one door the list above names.
 BY_DOOR = {("running", "forecast"), ("forecast", "running")}
@@ -59,7 +63,7 @@ OWNERS = {
     "pandas": {"evidence"},
     "ruamel": {"commands", "core", "forecast", "pipeline.py", "prompts"},
     "sklearn": {"sources"},
-    "timm": {"training", "upstream"},
+    "timm": {"delivery", "training", "upstream"},
     "tokenizers": {"upstream"},
     "torchmetrics": {"evidence"},
     "tqdm": {"running"},

@@ -249,7 +249,7 @@ def test_an_unknown_stage_is_refused():
     result = _python_src("genrate")
     assert result.returncode == 1
     assert "'genrate' is no stage (upstream, prepare, " in result.stderr
-    assert "and no command (estimate, profile, " in result.stderr
+    assert "and no command (estimate, export, " in result.stderr
 
 
 def test_processes_must_be_a_number(monkeypatch):

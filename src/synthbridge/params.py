@@ -10,6 +10,7 @@ from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.core.settings import Settings, check_settings, read_yaml
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
+from synthbridge.delivery.settings import DeliverSettings
 from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
@@ -62,6 +63,7 @@ class Params(Settings):
     clip_tuning: ClipTuningSettings
     probe: ProbeSettings
     report: ReportSettings
+    deliver: DeliverSettings
 
     @model_validator(mode="after")
     def _lists_fit(self) -> "Params":
