@@ -151,9 +151,7 @@ def _card(
 ) -> str:
     left_out = ""
     if card.num_left_out:
-        left_out = (
-            f" {card.num_left_out} more were made and are left out, as they were in training."
-        )
+        left_out = f" {card.num_left_out} more were made; training left them out, and so does this."
     prompts = "\n".join(f"- `{prompt}`" for prompt in card.prompts)
     last = (len(samples) - 1) // IMAGES_PER_SHARD
     return f"""\
