@@ -16,8 +16,6 @@ from synthbridge.training.settings import LegSettings, RealLegSettings
 from synthbridge.upstream.settings import UpstreamSettings
 
 SEEDS = (0, 1, 2)
-# An arm that learns, and one that learns the less: a single step.
-ARMS = {"vanilla": 0.05, "hardly": 1e-6}
 MINIATURE = {
     "pool": None,
     "clip": None,
@@ -34,11 +32,14 @@ MINIATURE = {
 }
 
 
-def write_study(root: Path, *, shift_test: int = 0, **training) -> DeliverParams:
+def write_study(
+    root: Path, *, rate: float = 0.05, shift_test: int = 0, **training
+) -> DeliverParams:
     """Train final models on bright quarters below `root`; return what `deliver` is run with.
 
     Args:
         root: an empty folder.
+        rate: at which the arm `vanilla` learns; another arm, `hardly`, learns nothing.
         shift_test: is added to the classes of most test images, so that learning reads them worse.
         training: settings to change.
     """
@@ -52,7 +53,8 @@ def write_study(root: Path, *, shift_test: int = 0, **training) -> DeliverParams
     write_dataset(root / "real", splits)
     write_backbone(root / "backbone", seed=7)
     settings = training_settings(**training)
-    for arm, rate in ARMS.items():
+    rates = {"vanilla": rate, "hardly": 1e-6}
+    for arm, rate in rates.items():
         write_json(root / "rates.json", {"full": {"learning_rate": rate, "held_out_accuracy": {}}})
         leg = RealLegSettings(
             learning_rates=[rate], select_on="validation", num_epochs=30, num_epochs_few_shot=1
@@ -66,7 +68,7 @@ def write_study(root: Path, *, shift_test: int = 0, **training) -> DeliverParams
             models=root / "models/real",
             results=root / "results/real",
         )
-    write_json(root / "results/real/index.json", {"num_runs": len(ARMS) * len(SEEDS)})
+    write_json(root / "results/real/index.json", {"num_runs": len(rates) * len(SEEDS)})
     return DeliverParams(
         dataset="quarters",
         source="folder",

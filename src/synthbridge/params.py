@@ -144,6 +144,16 @@ class Params(Settings):
         return self
 
     @model_validator(mode="after")
+    def _ensemble_sees_one_input(self) -> "Params":
+        if self.deliver.ensemble and self.training.normalisation != "backbone":
+            raise ValueError(
+                "deliver.ensemble is true, which shows one input to all seeds' models, but "
+                f"training.normalisation is '{self.training.normalisation}', which each measures "
+                "for itself; set one of the two otherwise (false, backbone)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _clip_tuning_fits(self) -> "Params":
         for name in self.clip_tuning.sets:
             if name not in self.sets:

@@ -18,7 +18,7 @@ def model():
 @pytest.fixture(scope="module")
 def written(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    write_onnx(path, model, 24)
+    write_onnx(path, [model], 24)
     return path
 
 
@@ -33,7 +33,7 @@ def test_any_number_of_images_is_read_as_torch_reads_them(model, written, count)
 
 
 def test_the_same_model_gives_the_same_bytes_and_no_path_of_this_machine(model, written, tmp_path):
-    write_onnx(tmp_path / "again.onnx", model, 24)
+    write_onnx(tmp_path / "again.onnx", [model], 24)
     content = written.read_bytes()
     assert (tmp_path / "again.onnx").read_bytes() == content
     for path in (timm.__file__, torch.__file__):
@@ -46,7 +46,7 @@ def test_a_file_that_answers_otherwise_is_refused(model, tmp_path, monkeypatch):
     with seeded(1):
         other = timm.create_model("test_resnet", num_classes=7).eval()
     export = onnx_file._export
-    wrong = onnx_file._WithSoftmax(other).eval()
+    wrong = onnx_file._Answering([other]).eval()
     monkeypatch.setattr(onnx_file, "_export", lambda _, images: export(wrong, images))
     with pytest.raises(ValueError, match=r"model.onnx answers otherwise than torch, by 0\.\d+ of"):
-        write_onnx(tmp_path / "model.onnx", model, 24)
+        write_onnx(tmp_path / "model.onnx", [model], 24)

@@ -1,15 +1,22 @@
 """Which model is delivered, and what its card says."""
 
+import dataclasses
 import re
 import shutil
 
 import numpy as np
+import onnxruntime
 import pytest
+import timm
+from timm.data import create_transform, resolve_data_config
 
 from delivered_model import SEEDS, changed, run_deliver, write_study
 from synthbridge.core.files import read_json
 from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import read_image
 from synthbridge.delivery.model import read_model
+from synthbridge.delivery.onnx_file import TOLERANCE
+from synthbridge.delivery.settings import DeliverSettings
 from synthbridge.stages.deliver import DeliverInputs, deliver
 from synthbridge.training.team import Team
 
@@ -107,3 +114,35 @@ def test_images_that_belong_together_change_the_interval(study, delivered, tmp_p
     )
     assert grouped["accuracy"] == plain["accuracy"]
     assert grouped["high"] - grouped["low"] > 1.5 * (plain["high"] - plain["low"])
+
+
+@pytest.mark.parametrize("is_better", [True, False])
+def test_an_ensemble_is_delivered_where_held_out_images_say_so(tmp_path, monkeypatch, is_better):
+    """The mean of models that learnt little, each otherwise, reads more; of perfect ones not."""
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    params = write_study(tmp_path, rate=3e-4 if is_better else 0.05)
+    params = dataclasses.replace(params, deliver=DeliverSettings(ensemble=True))
+    out = run_deliver(tmp_path, params, tmp_path / "out")
+    choice = read_json(out / "choice.json")
+    alone = max(read["held_out"] for read in choice["candidates"])
+    assert (choice["together"] > alone) == is_better
+    assert choice["num_members"] == (len(SEEDS) if is_better else 1)
+    files = [tmp_path / f"results/real/{choice['arm']}/full-s{seed}.npz" for seed in SEEDS]
+    if not is_better:
+        files = [files[SEEDS.index(choice["seed"])]]
+    tested = [np.load(file) for file in files]
+    expected = np.mean([arrays["probabilities"] for arrays in tested], axis=0)
+    assert np.array_equal(_answers(out, tmp_path), expected)
+    right = 100 * (expected.argmax(1) == tested[0]["labels"]).mean()
+    assert choice["test"]["accuracy"] == pytest.approx(right, abs=1e-4)
+    _assert_onnx_agrees(out, tmp_path, expected)
+
+
+def _assert_onnx_agrees(folder, root, expected):
+    """Ask model.onnx about the test images, prepared by timm's transform (they are squares)."""
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    transform = create_transform(**resolve_data_config({}, model=model))
+    samples = read_dataset(root / "real").samples("test")
+    images = np.stack([transform(read_image(sample)).numpy() for sample in samples])  # pyright: ignore
+    (found,) = onnxruntime.InferenceSession(folder / "model.onnx").run(None, {"images": images})
+    assert np.abs(found - expected).max() <= TOLERANCE

@@ -64,7 +64,11 @@ class ModelCard:
     counts: Mapping[str, int]  # images of each split
     shots: Shots
     seeds: Sequence[int]
-    seed: int  # the one that is delivered
+    seed: int  # the median, which is delivered unless all are
+    num_members: int  # models that answer together
+    together: (
+        float | None
+    )  # what all seeds together read of held-out images, percent; None: unasked
     read: Sequence[Read]  # the candidates
     best: int  # among them
     num_close: int  # others that the held-out images cannot tell from the best
@@ -85,6 +89,8 @@ class ModelCard:
             "shots": self.shots,
             "seed": self.seed,
             "seeds": list(self.seeds),
+            "num_members": self.num_members,
+            "together": None if self.together is None else round(self.together, 4),
             "measure": self.measure,
             "num_held_out": self.counts["validation"],
             "num_close": self.num_close,
@@ -157,13 +163,30 @@ choice. {RATES[card.selected_on]}
 The best of many looks better than it is, so {chosen.accuracy:.1f} % is too high a hope; the test \
 result is not. {_closeness(card.num_close, others)}
 
-Of the seeds, number {card.seed} is delivered, the median on these images: the best one would \
-flatter, and any other might be a stroke of bad luck.
+{_members(card)}
 
 | arm | set | held-out (%) | |
 |---|---|---|---|
 {rows}
 """
+
+
+def _members(card: ModelCard) -> str:
+    median = (
+        f"Of the seeds, number {card.seed} is delivered, the median on these images: the best one "
+        "would flatter, and any other might be a stroke of bad luck."
+    )
+    if card.together is None:
+        return median
+    read = f"All seeds together, their probabilities averaged, read {card.together:.1f} % of them"
+    if card.num_members == 1:
+        return f"{median} {read}, no better than one on average, so they are not delivered."
+    return (
+        f"{read}, better than one on average. So {_count(card.num_members, 'model')} are delivered "
+        f"and asked by `predict` and `model.onnx`, in {card.num_members} times the time of one. "
+        f"timm loads one of them, the median on these images (seed {card.seed}): its accuracy is "
+        "that of the arm below."
+    )
 
 
 def _closeness(num_close: int, others: int) -> str:

@@ -1,13 +1,14 @@
 """A delivered model on disk: weights and config.json in the layout of the timm hub.
 
 timm, and whoever reads its layout, finds the architecture, the class names and the preprocessing.
-What is ours beside it is one key: how far `prepare` reduced a large image before it was stored.
+Two keys are ours: how far `prepare` reduced a large image before it was stored, and the weights of
+all members where an ensemble was delivered. timm then finds one of them, the median.
 """
 
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
 DELIVERED = Path("data/delivered")  # where dvc.yaml has `deliver` leave the models
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, MEMBERS = "config.json", "model.safetensors", "members"
 # Of a backbone's configuration, what was true of its own test and is not of ours.
 OTHER_TEST = ("test_input_size", "test_crop_pct", "test_pool_size", "label_offset")
 
@@ -65,14 +66,20 @@ class Preprocessing:
 class DeliveredModel:
     """A model that answers: its class probabilities are those of the pipeline's test."""
 
-    model: nn.Module
+    members: Sequence[nn.Module]  # more than one: an ensemble
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
 
     def classify(self, samples: Sequence[Sample], team: Team) -> np.ndarray:
         """Return the class probabilities of images that lie in shards: (N, C) float32."""
         images = load_samples(samples, self.preprocessing.resize_size, team.device)
-        return predict(team.wrap(self.model), images, self.preprocessing.recipe(), team)
+        recipe = self.preprocessing.recipe()
+        return average([predict(team.wrap(m), images, recipe, team) for m in self.members])
+
+
+def average(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean (N, C) of what members answer; of one, its answers to the bit."""
+    return np.mean(probabilities, axis=0)
 
 
 def make_model(backbone: Path, num_classes: int) -> nn.Module:
@@ -85,11 +92,22 @@ def write_model(
     model: nn.Module,
     weights: Path,
     *,
+    members: Mapping[str, Path],
     class_names: Sequence[str],
     preprocessing: Preprocessing,
     tag: str,
 ) -> None:
-    """Write config.json and model.safetensors; the weights are the bytes of the file `weights`."""
+    """Write config.json and weights.
+
+    Args:
+        folder: what to write to.
+        model: of the architecture.
+        weights: the file that becomes model.safetensors, byte for byte.
+        members: the files of an ensemble by name; none: `weights` answers alone.
+        class_names: in the order of their indices.
+        preprocessing: how an image becomes an input.
+        tag: what timm calls this training of the architecture.
+    """
     seen = preprocessing
     config: Any = model.pretrained_cfg
     model.pretrained_cfg = {k: v for k, v in config.items() if k not in OTHER_TEST}  # pyright: ignore
@@ -99,6 +117,7 @@ def write_model(
         model_config={
             "label_names": list(class_names),
             "max_side": seen.max_side,
+            "members": [f"{MEMBERS}/{name}.safetensors" for name in members],
             "pretrained_cfg": {
                 "tag": tag,
                 "input_size": [3, seen.image_size, seen.image_size],
@@ -113,6 +132,9 @@ def write_model(
     )
     write_json(folder / CONFIG, read_json(folder / CONFIG))  # with sorted keys
     shutil.copyfile(weights, folder / WEIGHTS)
+    for name, member in members.items():
+        (folder / MEMBERS).mkdir(exist_ok=True)
+        shutil.copyfile(member, folder / MEMBERS / f"{name}.safetensors")
 
 
 def read_model(folder: Path) -> DeliveredModel:
@@ -123,9 +145,8 @@ def read_model(folder: Path) -> DeliveredModel:
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        cfg, class_names, max_side = (
-            config[key] for key in ("pretrained_cfg", "label_names", "max_side")
-        )
+        keys = ("pretrained_cfg", "label_names", "max_side", "members")
+        cfg, class_names, max_side, members = (config[key] for key in keys)
         normalisation = Normalisation(tuple(cfg["mean"]), tuple(cfg["std"]))
         image_size = int(cfg["input_size"][-1])
         resize_size = math.floor(image_size / cfg["crop_pct"])
@@ -134,10 +155,15 @@ def read_model(folder: Path) -> DeliveredModel:
             f"{folder} holds no delivered model ({CONFIG} with its class names and preprocessing); "
             "make one with 'dvc repro deliver', or name another folder with --model"
         ) from None
-    model = timm.create_model(f"local-dir:{folder}", pretrained=False)
-    load_classifier(model, folder / WEIGHTS)
     seen = Preprocessing(image_size, resize_size, normalisation, max_side)
-    return DeliveredModel(model, tuple(class_names), seen)
+    models = [_read_member(folder, folder / name) for name in members or [WEIGHTS]]
+    return DeliveredModel(models, tuple(class_names), seen)
+
+
+def _read_member(folder: Path, weights: Path) -> nn.Module:
+    model = timm.create_model(f"local-dir:{folder}", pretrained=False)
+    load_classifier(model, weights)
+    return model
 
 
 def delivered_folder(dataset: str) -> Path:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,24 @@ TOLERANCE = 1e-4  # of a probability, in absolute terms; float32 sums in another
 INPUT, OUTPUT = "images", "probabilities"
 
 
-class _WithSoftmax(nn.Module):
-    """A classifier that answers with probabilities, as `predict` does."""
+class _Answering(nn.Module):
+    """Classifiers that answer together, with the mean of their probabilities."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
-        self.model = model
+        self.members = nn.ModuleList(members)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model(images).softmax(1)
+        answers = [member(images).softmax(1) for member in self.members]
+        return answers[0] if len(answers) == 1 else torch.stack(answers).mean(0)
 
 
-def write_onnx(path: Path, model: nn.Module, image_size: int) -> float:
-    """Export `model` and compare what it answers.
+def write_onnx(path: Path, members: Sequence[nn.Module], image_size: int) -> float:
+    """Export classifiers and compare what they answer together.
 
     Args:
         path: the file to write; it holds the weights too.
-        model: a classifier.
+        members: one, or those of an ensemble.
         image_size: pixels.
 
     Returns:
@@ -41,7 +43,7 @@ def write_onnx(path: Path, model: nn.Module, image_size: int) -> float:
     Raises:
         ValueError: if it exceeds TOLERANCE.
     """
-    answering = _WithSoftmax(model).cpu().eval()
+    answering = _Answering(members).cpu().eval()
     images = torch.randn(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     path.write_bytes(_export(answering, images))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

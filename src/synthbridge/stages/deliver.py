@@ -3,7 +3,8 @@
 Candidates are the arms, each with its set, at the highest number of shots. Each one's models, one a
 seed, read the validation images: training images that none of them saw. The best mean decides the
 arm and the set; test images decide nothing. Of its seeds the median one is delivered: the best
-would flatter, and the first may be a stroke of bad luck.
+would flatter, and the first may be a stroke of bad luck. With `deliver.ensemble` it is all of them
+together, where that reads the held-out images better than one of them on average.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from synthbridge.delivery.choice import (
     count_close,
     measure_weights,
 )
-from synthbridge.delivery.model import Preprocessing, make_model, write_model
+from synthbridge.delivery.model import Preprocessing, average, make_model, write_model
 from synthbridge.delivery.onnx_file import FILE, TOLERANCE, write_onnx
 from synthbridge.delivery.origins import backbone_origin, set_origin
 from synthbridge.delivery.settings import DeliverSettings
@@ -94,6 +95,21 @@ class Candidate:
         return self.files[self.held_out.median_seed()]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What is delivered, and out of what."""
+
+    candidates: Sequence[Candidate]
+    best: int
+    members: Sequence[str]  # the files of the models that answer: one, or the seeds together
+    together: float | None  # what all seeds together read of held-out images; None: not asked for
+
+    @property
+    def chosen(self) -> Candidate:
+        """The best candidate."""
+        return self.candidates[self.best]
+
+
 def deliver(params: DeliverParams, inputs: DeliverInputs, *, out: Path) -> None:
     """Choose a model on held-out images, and write it with its card.
 
@@ -111,10 +127,14 @@ def deliver(params: DeliverParams, inputs: DeliverInputs, *, out: Path) -> None:
         candidates = judge.judge(runs)
     best = choose_best([candidate.held_out for candidate in candidates])
     chosen = candidates[best]
+    together = judge.read_together(chosen) if params.deliver.ensemble else None
+    is_ensemble = together is not None and together > chosen.held_out.accuracy()
+    members = chosen.files if is_ensemble else [chosen.file]
     seen = judge.preprocessing(chosen.file)
-    card = _describe(params, inputs, dataset, runs, candidates, best, seen)
+    choice = Choice(candidates, best, members, together)
+    card = _describe(params, inputs, dataset, runs, choice, seen)
     with whole_folder(out) as folder:
-        _write_weights(params.dataset, inputs, dataset.class_names, chosen.file, seen, folder)
+        _write_weights(params.dataset, inputs, dataset.class_names, choice, seen, folder)
         write_text(folder / "README.md", write_card(card))
         write_json(folder / CHOICE, card.choice())
     run = chosen.delivered
@@ -150,7 +170,7 @@ class Judge:
 
     def _judge(self, runs: Sequence[TestedModel]) -> Candidate:
         files = [self._find(run) for run in runs]
-        correct = np.stack([self._read(file) == self.labels for file in files])
+        correct = np.stack([self._read(file).argmax(1) == self.labels for file in files])
         return Candidate(runs, files, HeldOut(correct, self.weights))
 
     def _find(self, run: TestedModel) -> str:
@@ -159,11 +179,16 @@ class Judge:
         places = [f"{family}/{run.arm}/{run.shots}-s{run.seed}" for family in families]
         return next(p for p in places if (self.inputs.results / f"{p}.json").is_file())
 
+    def read_together(self, candidate: Candidate) -> float:
+        """Return the accuracy of a candidate's seeds together, as a fraction."""
+        answers = average([self._read(file) for file in candidate.files])
+        return HeldOut(answers.argmax(1)[None] == self.labels, self.weights).accuracy()
+
     def _read(self, file: str) -> np.ndarray:
-        """Return the class (N,) that a final model gives each held-out image."""
+        """Return the class probabilities (N, C) that a final model gives the held-out images."""
         load_classifier(self.model, self.inputs.models / f"{file}.safetensors")
         model = self.team.wrap(self.model)
-        return predict(model, self.images, self._recipe(file), self.team).argmax(1)
+        return predict(model, self.images, self._recipe(file), self.team)
 
     def _recipe(self, file: str) -> Recipe:
         """Return the recipe with the statistics of a run, where it has its own."""
@@ -182,16 +207,26 @@ def _write_weights(
     dataset: str,
     inputs: DeliverInputs,
     class_names: Sequence[str],
-    file: str,
+    choice: Choice,
     seen: Preprocessing,
     folder: Path,
 ) -> None:
-    """Write a final model for timm and for ONNX runtimes."""
-    weights = inputs.models / f"{file}.safetensors"
-    model = make_model(inputs.backbone, len(class_names))
-    load_classifier(model, weights)
-    write_model(folder, model, weights, class_names=class_names, preprocessing=seen, tag=dataset)
-    difference = write_onnx(folder / FILE, model, seen.image_size)
+    """Write the final models that were chosen for timm and for ONNX runtimes."""
+    files = {name: inputs.models / f"{name}.safetensors" for name in choice.members}
+    members = []
+    for file in files.values():
+        members.append(make_model(inputs.backbone, len(class_names)))
+        load_classifier(members[-1], file)
+    write_model(
+        folder,
+        members[0],
+        inputs.models / f"{choice.chosen.file}.safetensors",
+        members={Path(name).name: file for name, file in files.items()} if len(files) > 1 else {},
+        class_names=class_names,
+        preprocessing=seen,
+        tag=dataset,
+    )
+    difference = write_onnx(folder / FILE, members, seen.image_size)
     say(f"  {FILE} answers as torch does, within {difference:.1g} of a probability")
 
 
@@ -200,12 +235,11 @@ def _describe(
     inputs: DeliverInputs,
     dataset: PreparedDataset,
     runs: Sequence[TestedModel],
-    candidates: Sequence[Candidate],
-    best: int,
+    choice: Choice,
     seen: Preprocessing,
 ) -> ModelCard:
     """Put together what the card says."""
-    chosen = candidates[best]
+    chosen = choice.chosen
     run = chosen.delivered
     config = read_json(inputs.backbone / "config.json")
     origins = [backbone_origin(params.upstream, config)]
@@ -219,13 +253,15 @@ def _describe(
         shots=run.shots,
         seeds=[of_arm.seed for of_arm in chosen.runs],
         seed=run.seed,
-        read=[_read(candidate) for candidate in candidates],
-        best=best,
-        num_close=count_close([candidate.held_out for candidate in candidates], best),
+        num_members=len(choice.members),
+        together=None if choice.together is None else 100 * choice.together,
+        read=[_read(candidate) for candidate in choice.candidates],
+        best=choice.best,
+        num_close=count_close([other.held_out for other in choice.candidates], choice.best),
         measure=params.report.measure,
         selected_on=run.selected_on,
         origins=origins,
-        test=_test_result(params.report, inputs, runs, chosen),
+        test=_test_result(params.report, inputs, runs, choice),
         architecture=config["architecture"],
         preprocessing=seen,
         tolerance=TOLERANCE,
@@ -241,21 +277,21 @@ def _test_result(
     settings: ReportSettings,
     inputs: DeliverInputs,
     runs: Sequence[TestedModel],
-    chosen: Candidate,
+    choice: Choice,
 ) -> TestResult:
     """Say what the delivered model, its arm and the controls read of the test images."""
-    run = chosen.delivered
-    with np.load(inputs.results / f"{chosen.file}.npz") as arrays:
-        groups = arrays.get("groups")
-    weights = measure_weights(run.labels, settings.measure)
-    low, high = accuracy_interval(run.correct, weights, settings.confidence, groups)
+    chosen, run = choice.chosen, choice.chosen.delivered
+    tested = [np.load(inputs.results / f"{file}.npz") for file in choice.members]
+    correct = average([arrays["probabilities"] for arrays in tested]).argmax(1) == run.labels
+    weights, groups = measure_weights(run.labels, settings.measure), tested[0].get("groups")
+    low, high = accuracy_interval(correct, weights, settings.confidence, groups)
     beside = [
         other
         for other in runs
         if other.shots == run.shots and (other.set is None or other in chosen.runs)
     ]
     return TestResult(
-        accuracy=getattr(run, settings.measure),
+        accuracy=100 * float((correct * weights).mean()),
         low=100 * low,
         high=100 * high,
         mean=float(np.mean([getattr(other, settings.measure) for other in chosen.runs])),
