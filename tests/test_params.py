@@ -170,6 +170,7 @@ def _refused(tmp_path, key, value):
         ("training.normalisation", "own", "it should be 'backbone', 'real' or 'synthetic'"),
         ("training.start", "zero", "it should be 'backbone' or 'random'"),
         ("training.frozen_norm", "frozen", "it should be 'eval' or 'train'"),
+        ("deliver.ensemble", "yes", "deliver.ensemble is 'yes'; it should be a valid boolean"),
         ("probe.cues", "yes", "probe.cues is 'yes'; it should be a valid boolean"),
         ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
         ("report.primary_arm", "bridgd", "report.primary_arm is 'bridgd'; choose from"),
@@ -209,6 +210,15 @@ def _python_src(*arguments, cwd=ROOT):
     return subprocess.run(
         [sys.executable, "src", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60
     )
+
+
+def test_an_ensemble_needs_one_input_for_all_its_models():
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["deliver"]["ensemble"] = True
+    check_settings(Params, params, "")
+    params["training"]["normalisation"] = "real"
+    with pytest.raises(ValueError, match=r"deliver.ensemble is true, .* is 'real', which each"):
+        check_settings(Params, params, "")
 
 
 def test_a_stage_refuses_before_any_work(tmp_path):

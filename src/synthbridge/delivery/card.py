@@ -42,7 +42,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class TestResult:
+class Tested:
     """What is known of test images. Percent."""
 
     accuracy: float  # of the delivered model
@@ -75,7 +75,7 @@ class ModelCard:
     measure: str
     selected_on: str  # the split that chose the learning rate
     origins: Sequence[str]  # of the images and the weights, a sentence each
-    test: TestResult
+    test: Tested
     architecture: str
     preprocessing: Preprocessing
     tolerance: float  # of the ONNX file
@@ -185,7 +185,18 @@ def _members(card: ModelCard) -> str:
         f"{read}, better than one on average. So {_count(card.num_members, 'model')} are delivered "
         f"and asked by `predict` and `model.onnx`, in {card.num_members} times the time of one. "
         f"timm loads one of them, the median on these images (seed {card.seed}): its accuracy is "
-        "that of the arm below."
+        f"that of the arm below.{_seen_together(card)}"
+    )
+
+
+def _seen_together(card: ModelCard) -> str:
+    """Say that few-shot models, each with images of its own, have together seen more of them."""
+    if card.shots == "full":
+        return ""
+    most = card.num_members * int(card.shots)
+    return (
+        f" Each was trained on {_shots(card.shots)} of its own choice, so that together they have "
+        f"seen up to {most}: what they read together is no result at {_shots(card.shots)}."
     )
 
 

@@ -131,6 +131,7 @@ def write_model(
         safe_serialization=True,
     )
     write_json(folder / CONFIG, read_json(folder / CONFIG))  # with sorted keys
+    (folder / WEIGHTS).unlink()  # timm's, with other bytes, and for its owner's eyes alone
     shutil.copyfile(weights, folder / WEIGHTS)
     for name, member in members.items():
         (folder / MEMBERS).mkdir(exist_ok=True)
