@@ -177,3 +177,14 @@ def test_the_paper_at_full_size_has_speeds_that_know_it():
     assert work.backbone == "resnet18 224"
     # 100 classes x 1,000 images of two sets, and a grid of one a class.
     assert work.totals()["drawn_image"] == 200_100
+
+
+def test_a_model_is_chosen_among_those_of_the_highest_number_of_shots():
+    work = count_work(_params(), SIZES)
+    (delivered,) = [stage for stage in work.stages if stage.name == "deliver@digits"]
+    params = _params()
+    arms = {family: len(arms) for family, arms in params.arms}
+    sets = [name for name in params.sets if not name.endswith("_1")]  # of one shot: not at four
+    num_models = arms["real"] + (arms["mixed"] + arms["bridged"]) * len(sets)
+    (units,) = delivered.units
+    assert units["predicted_row"] == 150 * num_models * len(params.seeds)
