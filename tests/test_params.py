@@ -183,6 +183,7 @@ def _refused(tmp_path, key, value):
         ("training.normalisation", "own", "it should be 'backbone', 'real' or 'synthetic'"),
         ("training.start", "zero", "it should be 'backbone' or 'random'"),
         ("training.frozen_norm", "frozen", "it should be 'eval' or 'train'"),
+        ("deliver.ensemble", "yes", "deliver.ensemble is 'yes'; it should be a valid boolean"),
         ("probe.cues", "yes", "probe.cues is 'yes'; it should be a valid boolean"),
         ("arms.reel", {}, "arms.reel is not a known key; choose from bridged, mixed, real"),
         ("report.primary_arm", "bridged", "report.primary_arm is now called primary; rename it"),
@@ -269,6 +270,15 @@ def _python_src(*arguments, cwd=ROOT):
     )
 
 
+def test_an_ensemble_needs_one_input_for_all_its_models():
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["deliver"]["ensemble"] = True
+    check_settings(Params, params, "")
+    params["training"]["normalisation"] = "real"
+    with pytest.raises(ValueError, match=r"deliver.ensemble is true, .* is 'real', which each"):
+        check_settings(Params, params, "")
+
+
 def test_a_stage_refuses_before_any_work(tmp_path):
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
@@ -307,7 +317,7 @@ def test_an_unknown_stage_is_refused():
     result = _python_src("genrate")
     assert result.returncode == 1
     assert "'genrate' is no stage (upstream, prepare, " in result.stderr
-    assert "and no command (estimate, profile, " in result.stderr
+    assert "and no command (estimate, export, " in result.stderr
 
 
 def test_processes_must_be_a_number(monkeypatch):

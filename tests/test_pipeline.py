@@ -107,7 +107,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("changes", SETS.values(), ids=list(SETS))
-def test_probe_and_report_read_just_the_sets(known_to_dvc, changes):
+def test_stages_read_just_the_sets(known_to_dvc, changes):
     values, params = _changed(changes)
     with pytest.raises(ValueError, match="run 'python src sets'"):
         check_sets(params, PIPELINE)
@@ -118,7 +118,7 @@ def test_probe_and_report_read_just_the_sets(known_to_dvc, changes):
     known = known_to_dvc(text, values)
     _assert_dvc_agrees(expand(_parsed(text), values), known)
     named = {}
-    for stage in ("probe", "report"):
+    for stage in ("probe", "report", "deliver"):
         paths = [dep.def_path for dep in known[f"{stage}@digits"].deps]
         made = [path for path in paths if path.startswith("data/") and path in _outs(known)]
         for path in made:
@@ -130,6 +130,8 @@ def test_probe_and_report_read_just_the_sets(known_to_dvc, changes):
     assert named.pop(("report", "sets"), []) == [f"{name}/b0" for name in sets]
     assert named.pop(("report", "styles"), []) == params.generated_sets
     results = [f"{family}/{name}" for family in ("mixed", "bridged") for name in sets]
+    for kind in ("models", "results"):
+        assert sorted(named.pop(("deliver", kind))) == sorted([*results, "real"])
     results += [f"clip_set/{name}" for name in params.clip_tuning.sets]
     assert sorted(named.pop(("report", "results"))) == sorted([*results, "clip", "real"])
     assert not named
@@ -152,6 +154,24 @@ def test_comments_and_all_other_lines_stay(changes):
     assert lines == [line for line in TEXT.splitlines() if not line.startswith("    - data/")]
     back = fit(text, read_params(ROOT / "params.yaml"))
     assert sorted(back.splitlines()) == sorted(TEXT.splitlines())
+
+
+def test_each_data_set_has_its_model_in_the_registry(known_to_dvc):
+    """As DVC, and GTO behind it, reads artifacts."""
+    values, params = _changed(
+        {"datasets": ["mine", "digits"], "data.mine": VALUES["data"]["digits"]}
+    )
+    text = fit(TEXT, params)
+    assert fit(text, params) == text and "&" not in text
+    known_to_dvc(text, values)
+    (artifacts,) = Repo().artifacts.read().values()
+    assert list(artifacts) == ["mine", "digits"]
+    for name, found in artifacts.items():
+        assert (found.path, found.type) == (f"data/delivered/{name}", "model")
+        assert "timm" in found.labels
+    outs = {out for stage in expand(_parsed(text), values).values() for out in stage.outs}
+    assert {found.path for found in artifacts.values()} <= outs
+    assert fit(text, read_params(ROOT / "params.yaml")) == TEXT
 
 
 @pytest.mark.parametrize("num_blocks", [1, 5])

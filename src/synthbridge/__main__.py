@@ -30,10 +30,13 @@ STAGES = {
     "tune_clip": "CLIP without training, and its classifier tuned",
     "probe": "LEEP, LogME and fixed features of all models",
     "report": "tables, plots, verdicts and one page",
+    "deliver": "the final model that held-out images prefer, for anyone to use",
 }
 COMMANDS = {
     "estimate": "say what the settings will cost",
+    "export": "a set or the model in a layout that others read",
     "pin": "write the hub's commits of today into params.yaml",
+    "predict": "ask the delivered model about photographs",
     "profile": "make a profile params.yaml",
     "sets": "bring the sets of params.yaml into dvc.yaml",
     "study": "run the papers' figures and tables by name",

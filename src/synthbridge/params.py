@@ -11,6 +11,7 @@ from synthbridge.core.settings import Settings, check_settings, read_yaml
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.synthetic import NamedSet
+from synthbridge.delivery.settings import DeliverSettings
 from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
@@ -64,6 +65,7 @@ class Params(Settings):
     clip_tuning: ClipTuningSettings
     probe: ProbeSettings
     report: ReportSettings
+    deliver: DeliverSettings
 
     @model_validator(mode="after")
     def _lists_fit(self) -> "Params":
@@ -141,6 +143,16 @@ class Params(Settings):
                     f"retrieved.{name}.pool is null, the upstream's, but upstream.pool is null "
                     "too; name a folder of captioned images (docs/retrieval.md)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _ensemble_sees_one_input(self) -> "Params":
+        if self.deliver.ensemble and self.training.normalisation != "backbone":
+            raise ValueError(
+                "deliver.ensemble is true, which shows one input to all seeds' models, but "
+                f"training.normalisation is '{self.training.normalisation}', which each measures "
+                "for itself; set one of the two otherwise (false, backbone)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,12 @@
 """dvc.yaml: read, checked, written (comments stay) and expanded into stages, here and nowhere else.
 
-DVC's matrix does not reach into a list of dependencies, nor into a list of outs. So the sets that
-`probe` and `report` read, and the blocks of a set, stand there line by line. `fit` writes these
-lines; `python src sets` and `python src profile` call it.
+DVC's matrix does not reach into a list of dependencies, nor of outs, nor into artifacts. So the
+sets that `probe`, `report` and `deliver` read, the blocks of a set, and the delivered model of each
+data set stand there line by line. `fit` writes these lines; `python src sets` and
+`python src profile` call it.
 """
 
+import copy
 import io
 import itertools
 import math
@@ -26,7 +28,7 @@ Values = Mapping[str, Any]
 PIPELINE = Path("dvc.yaml")
 GIVEN = ("data/raw/", "data/prompts")  # put there by a person, or by git
 
-# Dependencies that `probe` and `report` have for every set, by the list of params.yaml that names
+# Dependencies that these stages have for every set, by the list of params.yaml that names
 # the sets. {} is the set.
 SET_DEPS = {
     "probe": {"sets": ("data/stage_one/${item.dataset}/{}",)},
@@ -40,7 +42,16 @@ SET_DEPS = {
         "generated_sets": ("data/styles/${item.dataset}/{}",),
         "clip_tuning.sets": ("data/results/${item.dataset}/clip_set/{}",),
     },
+    "deliver": {
+        "sets": (
+            "data/models/${item.dataset}/mixed/{}",
+            "data/models/${item.dataset}/bridged/{}",
+            "data/results/${item.dataset}/mixed/{}",
+            "data/results/${item.dataset}/bridged/{}",
+        ),
+    },
 }
+DELIVERED = "data/delivered/{}"  # where the model of a data set lies
 BLOCK = re.compile(r"/b\d+(?=$|\.json$)")  # ends a path of a block
 
 
@@ -63,7 +74,7 @@ def check_params() -> None:
 
 
 def check_sets(params: Params, pipeline: Values) -> None:
-    """Check that `probe` and `report` depend on the sets that `params` names, and on no other.
+    """Check that the stages of SET_DEPS depend on the sets of `params`, and on no other.
 
     Raises:
         ValueError: if they do not.
@@ -134,11 +145,11 @@ def replace_items(items: Any, new: Sequence[Any]) -> None:
 
 
 def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
-    """Return dvc.yaml with the sets of `params`.
+    """Return dvc.yaml with the sets and data sets of `params`.
 
     Args:
         text: of dvc.yaml.
-        params: names the sets.
+        params: names them.
         largest_volume: images a class that the blocks shall hold; None: the blocks stay.
     """
     yaml = faithful_yaml()
@@ -147,12 +158,26 @@ def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
     for stage, lists in SET_DEPS.items():
         deps = stages[stage]["deps"]
         _replace(deps, lambda dep, lists=lists: _set_of(dep, lists), _set_deps(lists, params))
+    _fit_artifacts(pipeline.get("artifacts", {}), params.datasets)
     if largest_volume is not None:
         num_blocks = math.ceil(largest_volume / params.generate.images_per_block)
         _fit_blocks(pipeline, num_blocks)
     out = io.StringIO()
     yaml.dump(pipeline, out)
     return out.getvalue()
+
+
+def _fit_artifacts(artifacts: Any, datasets: Sequence[str]) -> None:
+    """Register the delivered model of each data set, as one of them is; other artifacts stay."""
+    ours = [name for name, found in artifacts.items() if found["path"] == DELIVERED.format(name)]
+    if not ours or ours == list(datasets):
+        return
+    model = artifacts[ours[0]]
+    for name in ours:
+        del artifacts[name]
+    for name in datasets:
+        artifacts[name] = copy.deepcopy(model)
+        artifacts[name]["path"] = DELIVERED.format(name)
 
 
 def _fit_blocks(pipeline: Any, num_blocks: int) -> None:

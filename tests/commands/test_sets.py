@@ -50,7 +50,7 @@ def test_an_added_set_reaches_both_files_and_nothing_else_changes(scratch):
     fitted = _lines(scratch, "dvc.yaml")
     assert [line for line in fitted if "dsi_8" not in line] == pipeline  # comments too
     stages = read_yaml(scratch / "dvc.yaml")["stages"]
-    for stage in ("probe", "report"):
+    for stage in ("probe", "report", "deliver"):
         assert any("dsi_8" in dep for dep in stages[stage]["deps"])
 
 
@@ -72,7 +72,7 @@ def test_a_removed_set_leaves_both_files(scratch, removed):
     main([])
     assert removed not in read_yaml(scratch / "params.yaml")["sets"]
     stages = read_yaml(scratch / "dvc.yaml")["stages"]
-    for stage in ("probe", "report"):
+    for stage in ("probe", "report", "deliver"):
         assert not any(f"/{removed}" in dep for dep in stages[stage]["deps"])
 
 

@@ -186,3 +186,14 @@ def test_a_given_rate_is_tried_by_no_model():
     real_leg = read_params(ROOT / "params.yaml").real_leg.model_copy(update=rate)
     stages = {stage.stage: stage for stage in count_work(_params(real_leg=real_leg), SIZES).stages}
     assert stages["select"].units == () and stages["finetune_real"].units
+
+
+def test_a_model_is_chosen_among_those_of_the_highest_number_of_shots():
+    work = count_work(_params(), SIZES)
+    (delivered,) = [stage for stage in work.stages if stage.name == "deliver@digits"]
+    params = _params()
+    arms = {family: len(arms) for family, arms in params.arms}
+    sets = [name for name in params.sets if not name.endswith("_1")]  # of one shot: not at four
+    num_models = arms["real"] + (arms["mixed"] + arms["bridged"]) * len(sets)
+    (units,) = delivered.units
+    assert units["predicted_row"] == 150 * num_models * len(params.seeds)

@@ -70,7 +70,7 @@ def profile(
     PIPELINE.write_text(pipeline, encoding="utf-8")
     words = ", ".join(str(shots) for shots in params.shots)
     say(f"params.yaml: profile {name} for {', '.join(params.datasets)}, shots {words}")
-    say(f"dvc.yaml: probe and report read the sets {', '.join(params.sets)}")
+    say(f"dvc.yaml: probe, report and deliver read the sets {', '.join(params.sets)}")
     _say_cost(params)
 
 

@@ -2,8 +2,8 @@
 
     python src sets     # after a set was added to generated_sets or retrieved_sets, or taken out
 
-`sets` in params.yaml becomes both lists together, and `probe` and `report` in dvc.yaml depend on
-just these sets. Comments and everything else stay as they are.
+`sets` in params.yaml becomes both lists together, and `probe`, `report` and `deliver` in dvc.yaml
+depend on just these sets. Comments and everything else stay as they are.
 """
 
 import argparse

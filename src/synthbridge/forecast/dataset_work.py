@@ -65,6 +65,7 @@ class DatasetWork:
             yield self._tuned(set_)
         yield self._probed()
         yield StageWork(f"report@{self.dataset}", each={"report": 1}, most_processes=1)
+        yield self._delivered()
 
     def _name(self, stage: str, set_: str | None, *more: str) -> str:
         """Return what DVC calls a stage."""
@@ -175,6 +176,19 @@ class DatasetWork:
         model: Amounts = {"probed_image": len(self.params.seeds) * self.size.num_images}
         start: Amounts = {"training_start": 1}
         return StageWork(f"probe@{self.dataset}", (model,) * names + (model,), start)
+
+    def _delivered(self) -> StageWork:
+        """deliver: all final models of the highest number of shots read the held-out images."""
+        most = max(self.params.shots, key=lambda k: float("inf") if k == "full" else float(k))
+        num_models = 0
+        for family, arms in self.params.arms:
+            for set_ in [None] if family == "real" else self.params.sets:
+                own = self.params.set_settings(set_).shots if set_ else None
+                num_models += len(arms) * len(self.params.seeds) * (own in (None, most))
+        held_out = self.size.num_validation
+        work: Amounts = {"read_image": held_out, "predicted_row": held_out * num_models}
+        start: Amounts = {"training_start": 2}  # writing ONNX takes as long as a start
+        return StageWork(f"deliver@{self.dataset}", (work,), start, most_processes=1)
 
     def _volume(self, set_: str) -> int:
         """Images of a set that one run sees: of a generated one, those that the filter keeps."""

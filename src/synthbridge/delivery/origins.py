@@ -1,0 +1,84 @@
+"""Where images and weights come from, with the licence where one is known: sentences for cards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from synthbridge.upstream.settings import (
+    BackboneFile,
+    GeneratorSettings,
+    HubBackbone,
+    HubModel,
+    UpstreamSettings,
+)
+
+# As the models' own pages say; of others the page is named.
+LICENCES = {
+    "CompVis/stable-diffusion-v1-4": "CreativeML Open RAIL-M",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "CreativeML Open RAIL-M",
+    "stabilityai/stable-diffusion-xl-base-1.0": "CreativeML Open RAIL++-M",
+}
+
+
+def set_origin(name: str, group: Mapping[str, Any], upstream: UpstreamSettings) -> str:
+    """Say how the images of a set were made.
+
+    Args:
+        name: of the set.
+        group: its settings, below `synthetic` or `retrieved` in params.yaml.
+        upstream: the models.
+    """
+    count = f"{group['images_per_class']} images a class"
+    if "search" in group:
+        found = f"Set `{name}`: {count}, retrieved by {group['search']} from"
+        if group.get("pool") is None and upstream.pool is not None:
+            return f"{found} the miniature's pool, which the pipeline draws itself."
+        return (
+            f"{found} {group.get('pool')}. They are real images and belong to their authors; no "
+            "licence is recorded here."
+        )
+    shots = group["shots"]
+    seen = "no real image" if shots is None else f"{shots} real images a class"
+    return (
+        f"Set `{name}`: {count}, drawn with prompts of kind `{group['prompts']}` at guidance "
+        f"scale {group['guidance_scale']:g}, made from {seen}. {generator_origin(upstream)}"
+    )
+
+
+def generator_origin(upstream: UpstreamSettings) -> str:
+    """Say which generator draws."""
+    generator = upstream.generator
+    if isinstance(generator, HubModel):
+        licence = LICENCES.get(generator.hub)
+        told = f"its licence: {licence}" if licence else "its licence stands on its page"
+        return f"Generator: {_hub(generator)}; {told}."
+    assert isinstance(generator, GeneratorSettings)
+    return (
+        "Generator: the miniature latent diffusion model that the pipeline trains itself, on "
+        "pictures of letters and digits; no licence binds its images."
+    )
+
+
+def backbone_origin(upstream: UpstreamSettings, config: Mapping[str, Any]) -> str:
+    """Say which weights training began with.
+
+    Args:
+        upstream: the models.
+        config: what the backbone's config.json says.
+    """
+    backbone = upstream.backbone
+    if isinstance(backbone, HubBackbone):
+        told = _hub(backbone)
+    elif isinstance(backbone, BackboneFile):
+        told = f"{config['architecture']} of the file `{backbone.file}`"
+    else:
+        return f"Backbone: {config['architecture']}, trained by the pipeline on letters."
+    licence = config["pretrained_cfg"].get("license")
+    return f"Backbone: {told}; " + (f"its licence: {licence}." if licence else "licence unknown.")
+
+
+def _hub(model: HubModel | HubBackbone) -> str:
+    """Name a model and its commit; a repository is linked."""
+    commit = (model.revision or "no commit")[:12]
+    if "/" not in model.hub:
+        return f"{model.hub} of timm ({commit})"
+    return f"[{model.hub}](https://huggingface.co/{model.hub}) ({commit})"

@@ -1,0 +1,91 @@
+"""Photographs without labels, as a person names them: files, folders, lists, tars of samples."""
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from synthbridge.data.tars import read_range, read_tar
+from synthbridge.sources.raw_folder import list_folder
+
+# What lies beside images in a folder or a list and is none.
+BESIDE = {
+    *(".cls", ".csv", ".html", ".json", ".jsonl", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml")
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file that may turn out to be none."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def list_photos(paths: Sequence[Path]) -> Iterator[Photo]:
+    """List the images that `paths` name: files, folders with all below them, tars and lists.
+
+    A list is a .csv with the column path, relative to it. In a folder, left-overs of systems and
+    files of text are passed over. A file that is named itself is listed whatever it is.
+
+    Raises:
+        ValueError: if a path is neither file nor folder, or a list has no such column.
+    """
+    for path in paths:
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(f"{path} does not exist; name image files, folders, tars or lists")
+    return itertools.chain.from_iterable(map(_list, paths))
+
+
+def _list(path: Path) -> Iterator[Photo]:
+    if path.is_dir():
+        yield from _list_below(path, set())
+    elif path.suffix.lower() == ".csv":
+        yield from _list_rows(path)
+    else:
+        yield from _list_file(path)
+
+
+def _list_below(folder: Path, seen: set[Path]) -> Iterator[Photo]:
+    """List a folder's images, then its folders'; a link that leads back is followed once."""
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    entries = list_folder(folder)
+    for path in entries:
+        is_image = path.suffix.lower() not in BESIDE
+        if is_image and (path.is_file() or (path.is_symlink() and not path.exists())):
+            yield from _list_file(path)
+    for path in entries:
+        if path.is_dir():
+            yield from _list_below(path, seen)
+
+
+def _list_file(path: Path) -> Iterator[Photo]:
+    if path.suffix.lower() != ".tar":
+        yield Photo(str(path), path.read_bytes)
+        return
+    try:
+        samples = read_tar(path, (), "copy it again")
+    except ValueError as error:  # said when it is read, as of any broken file
+        yield Photo(str(path), partial(_raise, error))
+        return
+    for key, sample in samples.items():
+        for place in sample.images:
+            yield Photo(f"{path}/{key}", partial(read_range, path, *place))
+
+
+def _raise(error: ValueError) -> bytes:
+    raise error
+
+
+def _list_rows(path: Path) -> Iterator[Photo]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        if "path" not in (rows.fieldnames or []):
+            raise ValueError(f"{path} has no column 'path'; give it one, with a path a line")
+        for row in rows:
+            image = path.parent / (row["path"] or "").strip()
+            yield Photo(str(image), image.read_bytes)

@@ -1,0 +1,105 @@
+"""A delivered folder, read by us and by timm."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from timm.data import create_transform, resolve_data_config
+
+from own_data import photo
+from synthbridge.core.files import read_json, write_json
+from synthbridge.data.real import read_dataset
+from synthbridge.data.shards import encode_png, index_shard, read_image, write_shard
+from synthbridge.delivery.model import Preprocessing, only_dataset, read_model
+from synthbridge.training.images import Normalisation
+from synthbridge.training.team import Team
+
+
+@pytest.fixture(scope="module")
+def team():
+    return Team(Accelerator(cpu=True), rank=0, size=1)
+
+
+def _timm_answers(folder, images):
+    """Return what timm's own way answers: (N, C)."""
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform = create_transform(**resolve_data_config({}, model=model))
+    with torch.inference_mode():
+        inputs = torch.stack([transform(image) for image in images])  # pyright: ignore
+        return model(inputs).softmax(1).numpy()
+
+
+def test_answers_are_those_of_the_pipelines_test_to_the_bit(study, delivered, team):
+    root, _ = study
+    seed = read_json(delivered / "choice.json")["seed"]
+    samples = read_dataset(root / "real").samples("test")
+    with np.load(root / f"results/real/vanilla/full-s{seed}.npz") as tested:
+        answers = read_model(delivered).classify(samples, team)
+        assert np.array_equal(answers, tested["probabilities"])
+
+
+def test_timm_reads_the_test_set_alike(study, delivered, team):
+    root, _ = study
+    samples = read_dataset(root / "real").samples("test")
+    labels = np.array([sample.label for sample in samples])
+    ours = read_model(delivered).classify(samples, team)
+    theirs = _timm_answers(delivered, [read_image(sample) for sample in samples])
+    accuracies = [100 * (answers.argmax(1) == labels).mean() for answers in (ours, theirs)]
+    assert abs(accuracies[0] - accuracies[1]) <= 0.5
+    assert np.abs(ours - theirs).max() < 1e-5  # squares: nothing is rounded otherwise
+
+
+def test_timm_reads_photographs_of_any_shape_nearly_alike(delivered, team, tmp_path):
+    """It rounds the longer side, and where the crop begins, otherwise: a pixel at most."""
+    sizes = [(64, 48), (37, 90), (101, 33), (24, 24), (300, 211), (20, 20), (50, 51)]
+    images = [photo(seed, size) for seed, size in enumerate(sizes)]
+    samples = [
+        {"__key__": f"{n}", "png": encode_png(np.asarray(image)), "cls": 0, "json": {}}
+        for n, image in enumerate(images)
+    ]
+    write_shard(tmp_path / "photos.tar", samples)
+    ours = read_model(delivered).classify(index_shard(tmp_path / "photos.tar"), team)
+    theirs = _timm_answers(delivered, images)
+    assert np.abs(ours - theirs).max() < 0.1
+    assert (ours.argmax(1) == theirs.argmax(1)).mean() > 0.8
+
+
+def test_the_configuration_says_all_that_timm_asks(delivered):
+    config = read_json(delivered / "config.json")
+    assert config["label_names"] == ["one", "two", "three", "four"]
+    assert (config["architecture"], config["num_classes"]) == ("test_resnet", 4)
+    seen = config["pretrained_cfg"]
+    assert seen["input_size"] == [3, 16, 16] and seen["crop_pct"] == 0.8
+    assert (seen["crop_mode"], seen["interpolation"]) == ("center", "bicubic")
+    assert (seen["mean"], seen["std"]) == ([0.5] * 3, [0.25] * 3)
+    assert config["max_side"] is None
+
+
+@pytest.mark.parametrize("image_size", [16, 24, 224, 299, 384])
+def test_the_ratio_gives_timm_every_resize_size(image_size):
+    """timm resizes to floor(size / ratio), and a rounded quotient may lie just below."""
+    for resize_size in range(image_size, 2 * image_size):
+        normalisation = Normalisation((0.5,) * 3, (0.5,) * 3)
+        ratio = Preprocessing(image_size, resize_size, normalisation, None).crop_pct
+        transform = create_transform((3, image_size, image_size), crop_pct=ratio)
+        assert transform.transforms[0].size == resize_size  # pyright: ignore
+
+
+def test_a_folder_that_is_none_is_refused(delivered, tmp_path):
+    with pytest.raises(ValueError, match=r"holds no delivered model .* 'dvc repro deliver'"):
+        read_model(tmp_path)
+    config = read_json(delivered / "config.json")
+    del config["label_names"]
+    write_json(tmp_path / "config.json", config)
+    with pytest.raises(ValueError, match="holds no delivered model"):
+        read_model(tmp_path)
+
+
+def test_one_data_set_needs_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("datasets: [mine]\n")
+    assert only_dataset() == "mine"
+    (tmp_path / "params.yaml").write_text("datasets: [mine, yours]\n")
+    with pytest.raises(ValueError, match="has the data sets mine, yours; say which one"):
+        only_dataset()

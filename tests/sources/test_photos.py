@@ -1,0 +1,57 @@
+import os
+
+import pytest
+
+from own_data import encoded, photo, write_tar
+from synthbridge.sources.photos import list_photos
+
+
+def _names(folder, *paths):
+    return [photo.name.removeprefix(f"{folder}/") for photo in list_photos(list(paths))]
+
+
+def test_files_folders_tars_and_lists_are_listed_in_order(tmp_path):
+    for name in ("b.jpg", "a.PNG", "below/c.jpg", "below/deep/d"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(photo(0)))
+    write_tar(tmp_path / "in/e.tar", [("x/1.jpg", b"1"), ("x/1.cls", b"0"), ("x/2.png", b"2")])
+    (tmp_path / "list.csv").write_text("label,path\none,in/b.jpg\n")
+    assert _names(tmp_path, tmp_path / "list.csv", tmp_path / "in") == [
+        "in/b.jpg",
+        *("in/a.PNG", "in/b.jpg", "in/e.tar/x/1", "in/e.tar/x/2"),
+        *("in/below/c.jpg", "in/below/deep/d"),
+    ]
+    in_tar = {p.name[-1]: p.read() for p in list_photos([tmp_path / "in/e.tar"])}
+    assert in_tar == {"1": b"1", "2": b"2"}
+
+
+def test_what_is_no_image_is_passed_over_in_a_folder_and_tried_when_named(tmp_path):
+    for name in ("notes.txt", "labels.json", "Thumbs.db", ".hidden.jpg"):
+        (tmp_path / name).write_text("no image")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert _names(tmp_path, tmp_path) == []
+    assert _names(tmp_path, tmp_path / "notes.txt") == ["notes.txt"]
+
+
+def test_links_are_followed_once_and_broken_ones_are_listed(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one.jpg").write_bytes(b"1")
+    (tmp_path / "a/again").symlink_to(tmp_path)
+    (tmp_path / "a/gone.jpg").symlink_to(tmp_path / "nowhere")
+    assert _names(tmp_path, tmp_path) == ["a/gone.jpg", "a/one.jpg"]
+
+
+def test_a_broken_tar_is_a_photograph_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"no tar")
+    (broken,) = list_photos([tmp_path])
+    with pytest.raises(ValueError, match=r"a\.tar is not a whole tar"):
+        broken.read()
+
+
+def test_a_path_or_a_list_that_cannot_be_used_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="nowhere does not exist; name image files, folders"):
+        list_photos([tmp_path, tmp_path / "nowhere"])
+    (tmp_path / "a.csv").write_text("file,label\nb.jpg,one\n")
+    with pytest.raises(ValueError, match=r"a\.csv has no column 'path'"):
+        list(list_photos([tmp_path / "a.csv"]))
