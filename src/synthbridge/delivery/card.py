@@ -43,7 +43,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Tested:
+class OnTest:
     """What is known of test images. Percent."""
 
     accuracy: float  # of the delivered model
@@ -76,7 +76,7 @@ class ModelCard:
     measure: str
     selected_on: str  # the split that chose the learning rate
     origins: Sequence[str]  # of the images and the weights, a sentence each
-    test: Tested
+    test: OnTest
     architecture: str
     preprocessing: Preprocessing
     tolerance: float  # of the ONNX file

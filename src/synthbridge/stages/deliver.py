@@ -21,7 +21,7 @@ from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.delivery.card import Difference, ModelCard, Read, Tested, write_card
+from synthbridge.delivery.card import Difference, ModelCard, OnTest, Read, write_card
 from synthbridge.delivery.choice import (
     HeldOut,
     accuracy_interval,
@@ -278,7 +278,7 @@ def _test_result(
     inputs: DeliverInputs,
     runs: Sequence[TestedModel],
     choice: Choice,
-) -> Tested:
+) -> OnTest:
     """Say what the delivered model, its arm and the controls read of the test images."""
     chosen, run = choice.chosen, choice.chosen.delivered
     tested = [np.load(inputs.results / f"{file}.npz") for file in choice.members]
@@ -290,7 +290,7 @@ def _test_result(
         for other in runs
         if other.shots == run.shots and (other.set is None or other in chosen.runs)
     ]
-    return Tested(
+    return OnTest(
         accuracy=100 * float((correct * weights).mean()),
         low=100 * low,
         high=100 * high,
