@@ -264,9 +264,9 @@ def _inputs(card: ModelCard) -> str:
 RGB, the shorter side resized to {seen.resize_size} pixels (bicubic, antialiased), the central \
 {seen.image_size} x {seen.image_size} cut out, values in 0..1, less the mean ({mean}), divided by \
 the standard deviation ({std}). `config.json` says so to timm. {reduced}`python src predict` \
-prepares images as the pipeline does, to the bit. timm's transform rounds the longer side and the \
-place of the crop otherwise, by a pixel at most, which moves probabilities a little and accuracy \
-by less than half a point.
+prepares images as the pipeline does, to the bit. timm's transform does so with square images; of \
+others it rounds the longer side and the place of the crop otherwise, by a pixel at most, which \
+moves a probability the more the smaller the input is.
 
 `model.onnx` takes such inputs, any number at a time, and gives probabilities, within \
 {card.tolerance:g} of torch's.
