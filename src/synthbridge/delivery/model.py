@@ -74,7 +74,7 @@ class DeliveredModel:
         """Return the class probabilities of images that lie in shards: (N, C) float32."""
         images = load_samples(samples, self.preprocessing.resize_size, team.device)
         recipe = self.preprocessing.recipe()
-        return average([predict(team.wrap(m), images, recipe, team) for m in self.members])
+        return average([predict(m, images, recipe, team) for m in self.members])
 
 
 def average(probabilities: Sequence[np.ndarray]) -> np.ndarray:

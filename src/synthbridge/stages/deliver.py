@@ -187,8 +187,7 @@ class Judge:
     def _read(self, file: str) -> np.ndarray:
         """Return the class probabilities (N, C) that a final model gives the held-out images."""
         load_classifier(self.model, self.inputs.models / f"{file}.safetensors")
-        model = self.team.wrap(self.model)
-        return predict(model, self.images, self._recipe(file), self.team)
+        return predict(self.model, self.images, self._recipe(file), self.team)
 
     def _recipe(self, file: str) -> Recipe:
         """Return the recipe with the statistics of a run, where it has its own."""
