@@ -1,8 +1,10 @@
 """What the card says; its numbers are tested with the stage."""
 
+import math
+
 import pytest
 
-from synthbridge.delivery.card import Difference, ModelCard, Read, Tested, write_card
+from synthbridge.delivery.card import Difference, ModelCard, OnTest, Read, write_card
 from synthbridge.delivery.model import Preprocessing
 from synthbridge.training.images import Normalisation
 
@@ -11,7 +13,7 @@ AGAINST = [Difference("vanilla", 86.5, 2.7, 0.8, 4.8), Difference("other", 88.9,
 
 def _card(**changes):
     """Return a card's words, on one line."""
-    test = Tested(91.5, 89.5, 93.2, 89.2, 899, 0.95, AGAINST)
+    test = OnTest(91.5, 89.5, 93.2, 89.2, 899, 0.95, AGAINST)
     values = {
         "dataset": "birds",
         "source": "folder",
@@ -43,6 +45,12 @@ def test_the_chosen_arm_and_its_controls_are_named():
     assert "| vanilla | 86.5 | +2.7 [+0.8, +4.8] |" in card
     assert "95% interval 89.5 to 93.2 %" in card and "number 2 is delivered, the median" in card
     assert "Arm `vanilla`, without a set, read 86.6 %" in _card(best=0)
+
+
+def test_too_few_seeds_have_no_interval():
+    against = [Difference("vanilla", 86.5, 2.7, math.nan, math.nan)]
+    card = _card(test=OnTest(91.5, 89.5, 93.2, 89.2, 899, 0.95, against))
+    assert "| vanilla | 86.5 | +2.7 (no interval) |" in card
 
 
 def test_what_cannot_be_told_apart_is_said():

@@ -114,3 +114,18 @@ def test_inputs_have_the_models_memory_format(recipe, team):
     assert inputs.is_contiguous(memory_format=torch.channels_last)
     model = team.wrap(nn.Conv2d(3, 4, 3))
     assert torch.equal(model(inputs), model(inputs.contiguous()))
+
+
+def test_answers_do_not_depend_on_how_the_weights_lie_in_memory(backbone, recipe, team):
+    """A model that was loaded answers as the one that was trained: to the bit."""
+    model = load_backbone(backbone, num_classes=4, seed=0)
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):  # a fresh one's statistics hide the difference
+            nn.init.uniform_(module.running_var, 0.1, 2.0)  # pyright: ignore
+            nn.init.normal_(module.running_mean)  # pyright: ignore
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+    images = make_images(40)
+    loaded = predict(model, images, recipe, team)
+    trained = predict(team.wrap(model), images, recipe, team)
+    assert np.array_equal(loaded, trained)

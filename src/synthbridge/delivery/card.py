@@ -1,5 +1,6 @@
 """The card of a delivered model: what it is, how it was chosen, what it reads, how to use it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Tested:
+class OnTest:
     """What is known of test images. Percent."""
 
     accuracy: float  # of the delivered model
@@ -75,7 +76,7 @@ class ModelCard:
     measure: str
     selected_on: str  # the split that chose the learning rate
     origins: Sequence[str]  # of the images and the weights, a sentence each
-    test: Tested
+    test: OnTest
     architecture: str
     preprocessing: Preprocessing
     tolerance: float  # of the ONNX file
@@ -214,8 +215,7 @@ def _closeness(num_close: int, others: int) -> str:
 def _results(card: ModelCard) -> str:
     test = card.test
     rows = "\n".join(
-        f"| {row.reference} | {row.accuracy:.1f} | {row.difference:+.1f} "
-        f"[{row.low:+.1f}, {row.high:+.1f}] |"
+        f"| {row.reference} | {row.accuracy:.1f} | {row.difference:+.1f} {_interval(row)} |"
         for row in test.against
     )
     table = f"""
@@ -227,10 +227,15 @@ def _results(card: ModelCard) -> str:
 ## Test results
 
 Over {_count(len(card.seeds), "seed")} the arm reads {test.mean:.1f} % of {test.num_images} test \
-images. Below, it is compared image by image with real images alone (`vanilla`) and, where it is \
-the arm that the report's verdict rests on, with as many gradient steps on them \
-(`vanilla_equal_steps`).
+images. Below, it is compared with real images alone, image by image and seed by seed, as in the \
+report: with plain fine-tuning (`vanilla`) and, where the report does so, with as many gradient \
+steps on them (`vanilla_equal_steps`).
 {table if test.against else ""}"""
+
+
+def _interval(row: Difference) -> str:
+    """Return the interval; too few seeds have none."""
+    return "(no interval)" if math.isnan(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
 
 
 def _made_of(card: ModelCard) -> str:
@@ -259,9 +264,9 @@ def _inputs(card: ModelCard) -> str:
 RGB, the shorter side resized to {seen.resize_size} pixels (bicubic, antialiased), the central \
 {seen.image_size} x {seen.image_size} cut out, values in 0..1, less the mean ({mean}), divided by \
 the standard deviation ({std}). `config.json` says so to timm. {reduced}`python src predict` \
-prepares images as the pipeline does, to the bit. timm's transform rounds the longer side and the \
-place of the crop otherwise, by a pixel at most, which moves probabilities a little and accuracy \
-by less than half a point.
+prepares images as the pipeline does, to the bit. timm's transform does so with square images; of \
+others it rounds the longer side and the place of the crop otherwise, by a pixel at most, which \
+moves a probability the more the smaller the input is.
 
 `model.onnx` takes such inputs, any number at a time, and gives probabilities, within \
 {card.tolerance:g} of torch's.

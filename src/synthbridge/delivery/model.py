@@ -22,9 +22,9 @@ from synthbridge.core.files import read_json, write_json
 from synthbridge.core.settings import Sections
 from synthbridge.data.shards import Sample
 from synthbridge.training.classifier import load_classifier
-from synthbridge.training.images import Normalisation, WholeView, load_samples
+from synthbridge.training.images import Normalisation, load_samples
 from synthbridge.training.loop import predict
-from synthbridge.training.recipe import Recipe
+from synthbridge.training.recipe import Recipe, WholeView
 from synthbridge.training.settings import TrainingSettings
 from synthbridge.training.team import Team
 
@@ -74,7 +74,7 @@ class DeliveredModel:
         """Return the class probabilities of images that lie in shards: (N, C) float32."""
         images = load_samples(samples, self.preprocessing.resize_size, team.device)
         recipe = self.preprocessing.recipe()
-        return average([predict(team.wrap(m), images, recipe, team) for m in self.members])
+        return average([predict(m, images, recipe, team) for m in self.members])
 
 
 def average(probabilities: Sequence[np.ndarray]) -> np.ndarray:

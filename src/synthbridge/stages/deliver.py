@@ -21,7 +21,7 @@ from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.delivery.card import Difference, ModelCard, Read, Tested, write_card
+from synthbridge.delivery.card import Difference, ModelCard, OnTest, Read, write_card
 from synthbridge.delivery.choice import (
     HeldOut,
     accuracy_interval,
@@ -187,8 +187,7 @@ class Judge:
     def _read(self, file: str) -> np.ndarray:
         """Return the class probabilities (N, C) that a final model gives the held-out images."""
         load_classifier(self.model, self.inputs.models / f"{file}.safetensors")
-        model = self.team.wrap(self.model)
-        return predict(model, self.images, self._recipe(file), self.team)
+        return predict(self.model, self.images, self._recipe(file), self.team)
 
     def _recipe(self, file: str) -> Recipe:
         """Return the recipe with the statistics of a run, where it has its own."""
@@ -278,7 +277,7 @@ def _test_result(
     inputs: DeliverInputs,
     runs: Sequence[TestedModel],
     choice: Choice,
-) -> Tested:
+) -> OnTest:
     """Say what the delivered model, its arm and the controls read of the test images."""
     chosen, run = choice.chosen, choice.chosen.delivered
     tested = [np.load(inputs.results / f"{file}.npz") for file in choice.members]
@@ -290,7 +289,7 @@ def _test_result(
         for other in runs
         if other.shots == run.shots and (other.set is None or other in chosen.runs)
     ]
-    return Tested(
+    return OnTest(
         accuracy=100 * float((correct * weights).mean()),
         low=100 * low,
         high=100 * high,
