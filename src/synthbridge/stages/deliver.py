@@ -125,9 +125,9 @@ def deliver(params: DeliverParams, inputs: DeliverInputs, *, out: Path) -> None:
     with start_accelerator() as accelerator:
         judge = Judge(params, inputs, dataset, Team(accelerator, rank=0, size=1))
         candidates = judge.judge(runs)
-    best = choose_best([candidate.held_out for candidate in candidates])
-    chosen = candidates[best]
-    together = judge.read_together(chosen) if params.deliver.ensemble else None
+        best = choose_best([candidate.held_out for candidate in candidates])
+        chosen = candidates[best]
+        together = judge.read_together(chosen) if params.deliver.ensemble else None
     is_ensemble = together is not None and together > chosen.held_out.accuracy()
     members = chosen.files if is_ensemble else [chosen.file]
     seen = judge.preprocessing(chosen.file)
