@@ -91,8 +91,8 @@ class Params(Settings):
         if self.generated_sets and self.upstream.generator is None:
             raise ValueError(
                 f"generated_sets holds {_list(self.generated_sets)}, but upstream.generator is "
-                "null, so that nothing can draw them; name a generator, or write "
-                "'generated_sets: []' and run 'python src sets'"
+                "null, so that nothing can draw them; name a generator, or run 'python src sets "
+                f"remove {' '.join(self.generated_sets)}'"
             )
         for name in self.generated_sets:
             _check_group("generated_sets", name, "synthetic", self.synthetic)
