@@ -114,21 +114,12 @@ _SayNull.add_representer(
 )
 
 
-def faithful_yaml() -> YAML:
+def _faithful_yaml() -> YAML:
     """Return a reader and writer of YAML that keeps comments, order and lines as they are."""
     yaml = YAML()
     yaml.width = 4096  # folds no line that is not folded
     yaml.Representer = _SayNull
     return yaml
-
-
-def replace_items(items: Any, new: Sequence[Any]) -> None:
-    """Make `new` the items of a list of such a YAML; what follows the list stays behind it."""
-    after = items.ca.items.get(len(items) - 1)  # ruamel keeps it with the last item
-    items.ca.items.clear()
-    items[:] = new
-    if after is not None and new:
-        items.ca.items[len(items) - 1] = after
 
 
 def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
@@ -139,7 +130,7 @@ def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
         params: names the sets.
         largest_volume: images a class that the blocks shall hold; None: the blocks stay.
     """
-    yaml = faithful_yaml()
+    yaml = _faithful_yaml()
     pipeline = yaml.load(text)
     stages = pipeline["stages"]
     for stage, lists in SET_DEPS.items():
