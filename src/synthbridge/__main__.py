@@ -72,11 +72,14 @@ def _usage() -> str:
 
 def _run_stage(stage: str, arguments: list[str]) -> int:
     """Run a stage here, or start the processes that run it; return an exit status."""
-    if "-h" not in arguments and "--help" not in arguments:
-        pipeline.check_params()
+    wants_help = "-h" in arguments or "--help" in arguments
+    notes = [] if wants_help else pipeline.check_params()
     launch.check_share(stage)
     if (status := launch.start_processes(stage, sys.argv)) is not None:
         return status
+    if stage in ("upstream", "select"):  # the first of all, and the first that trains on shots
+        for note in notes:
+            log.say(note)
     try:
         importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
     except shares.ShareMade:
@@ -96,7 +99,9 @@ def _refuse(name: str, error: Exception) -> int:
     way_out = ""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         way_out = "; free some space and run it again: finished work is kept"
-    print(f"{name}: {error}{way_out} (SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
+    said = f"{name}: {error}{way_out}"
+    between = "\n" if "\n" in said else " "  # several faults stand a line each
+    print(f"{said}{between}(SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
     return 1
 
 

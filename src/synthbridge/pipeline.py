@@ -18,7 +18,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from synthbridge.core.settings import read_yaml
+from synthbridge.core.settings import one_message, read_yaml
+from synthbridge.data.synthetic import check_volume
 from synthbridge.params import Params, read_params
 
 Values = Mapping[str, Any]
@@ -47,17 +48,51 @@ BLOCK = re.compile(r"/b\d+(?=$|\.json$)")  # ends a path of a block
 # --- checking ------------------------------------------------------------------------------------
 
 
-def check_params() -> None:
-    """Check params.yaml, and that the pipeline reads the sets that it names and no other.
+def check_params() -> list[str]:
+    """Check params.yaml, and that the pipeline holds the sets that it names and reads no other.
 
-    A study's experiment makes some stages only, and may have sets that `probe` does not read.
+    A study's experiment makes some stages only, and may have sets that no stage of it reads.
+
+    Returns:
+        What is allowed and may not be meant, a line each.
 
     Raises:
-        ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
+        ValueError: if params.yaml is wrong or dvc.yaml does not fit it.
     """
-    params = read_params()
-    if "SYNTHBRIDGE_STUDY" not in os.environ:
-        check_sets(params, read_yaml(PIPELINE))
+    params, pipeline = read_params(), read_yaml(PIPELINE)
+    if "SYNTHBRIDGE_STUDY" in os.environ:
+        return []
+    check_blocks(params, pipeline)
+    check_sets(params, pipeline)
+    return [*params.notes(), *_missing_data(params)]
+
+
+def _missing_data(params: Params) -> list[str]:
+    """Name the data sets that lie nowhere, of which DVC itself says `[Errno 2]` at `prepare`."""
+    return [
+        f"data/raw/{name} does not exist, which prepare@{name} reads: put the images there, or "
+        "correct the name in datasets (docs/own-data.md)"
+        for name in params.datasets
+        if not Path("data/raw", name).exists() and not Path("data/real", name).exists()
+    ]
+
+
+def check_blocks(params: Params, pipeline: Values) -> None:
+    """Check that the blocks of dvc.yaml hold every set, and are full.
+
+    Raises:
+        ValueError: with all sets that do not fit.
+    """
+    num_blocks = next(entry["num_blocks"] for entry in pipeline["vars"] if "num_blocks" in entry)
+    faults = []
+    for name in params.sets:
+        volume = params.set_settings(name).images_per_class
+        try:
+            check_volume(volume, params.generate.images_per_block, num_blocks)
+        except ValueError as error:
+            faults.append(f"params.yaml: set {name}: {error}")
+    if faults:
+        raise ValueError(one_message(faults))
 
 
 def check_sets(params: Params, pipeline: Values) -> None:

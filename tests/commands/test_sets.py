@@ -106,6 +106,7 @@ def test_real_images_alone(scratch):
         (("\nretrieved_sets:\n- retrieved", "\nretrieved_sets:"), "retrieved_sets is None"),
         (("\nsets:\n", "\nset:\n"), "set is not a known key"),
         (("\nsets:\n", "\nsets: all\nall:\n"), "sets is 'all'; it should be a valid list"),
+        (("images_per_class: 60", "images_per_class: 20"), "set dsi_8: images_per_class is 20"),
         (("retrieved_sets:", "retrieved_sets: ["), "params.yaml is not valid YAML"),
     ],
 )
@@ -189,7 +190,7 @@ def test_a_set_that_clip_is_tuned_on_leaves_that_list_too(scratch):
         (["add", "mine", "--like", "ours"], "no set 'ours' to copy; choose from template, dsi_1"),
         (["add", "mine", "--like", "dsi_4"], "synthetic.mine sees 4 shots; let its name end in _4"),
         (["add", "dsi_4", "--like", "dsi_1"], "synthetic.dsi_4 is there already; leave out"),
-        (["add", "dsi_70"], "params.yaml: shots"),
+        (["add", "dsi_70"], "params.yaml: shots.2 is 70; choose from"),
         (["remove", "dsi"], "there is no set 'dsi'; choose from template, dsi_1, dsi_4, retr"),
     ],
 )

@@ -52,6 +52,8 @@ def estimate(
     else:
         rows = found.by_stage()
         _say_counts(work)
+        for note in params.notes():
+            say(f"{note}\n")
     where = f"{nodes} x {processes}" if nodes > 1 else f"{processes}"
     say(f"{where} processes; speeds of {found.origin}\n")
     for name, seconds in rows.items():

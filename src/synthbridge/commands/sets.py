@@ -23,7 +23,7 @@ from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.data.manifests import Shots
 from synthbridge.editing import with_copy, with_items, with_value
 from synthbridge.params import PARAMS, Params
-from synthbridge.pipeline import PIPELINE, fit
+from synthbridge.pipeline import PIPELINE, check_blocks, fit
 
 KINDS = {"synthetic": "generated_sets", "retrieved": "retrieved_sets"}  # groups -> list of names
 
@@ -45,8 +45,11 @@ def sets(edit: Callable[[str], str] = str) -> None:
         values["sets"] = [name for part in lists[1:] for name in part]
     params = check_settings(Params, values, "")
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params)
+    check_blocks(params, _load(pipeline))
     write_text(PARAMS, with_items(text, "sets", params.sets))
     write_text(PIPELINE, pipeline)
+    for note in params.notes():
+        say(note)
     say(f"the pipeline has the sets {', '.join(params.sets) or '(none)'}; next: dvc exp run")
 
 
