@@ -35,7 +35,7 @@ COMMANDS = {
     "estimate": "say what the settings will cost",
     "pin": "write the hub's commits of today into params.yaml",
     "profile": "make a profile params.yaml",
-    "sets": "bring the sets of params.yaml into dvc.yaml",
+    "sets": "add sets, take them out: params.yaml and dvc.yaml",
     "study": "run the papers' figures and tables by name",
     "write_prompts": "let a language model write prompts",
 }
@@ -64,7 +64,11 @@ def main() -> int:
 
 def _usage() -> str:
     """List the stages and the commands."""
-    lines = ["usage: python src STAGE|COMMAND [--help]", "", "commands, for people:"]
+    lines = [
+        "usage: python src STAGE|COMMAND [--help]",
+        "",
+        "commands, for people (--help shows examples):",
+    ]
     lines += [f"  {name:14}{what}" for name, what in COMMANDS.items()]
     lines += ["", "stages, which dvc.yaml runs (dvc repro, dvc exp run):"]
     return "\n".join([*lines, *(f"  {name:14}{what}" for name, what in STAGES.items())])

@@ -141,7 +141,10 @@ def _refuse_to_lose() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Take the profile's name, data sets and shots."""
-    parser = argparse.ArgumentParser(prog="python src profile")
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python src profile", description=__doc__, formatter_class=formatter
+    )
     parser.add_argument("name", help="of profiles/NAME.yaml")
     parser.add_argument("datasets", nargs="*", help="of the ten data sets by name")
     parser.add_argument("--shots", nargs="+", default=[], help="numbers of images a class, or full")
