@@ -149,7 +149,11 @@ def remove(text: str, names: Sequence[str]) -> str:
 
 def remove_all(text: str, *, generator: bool = True) -> str:
     """Return params.yaml without sets, and without a generator if that is said."""
-    text = remove(text, _load(text)["sets"])
+    values = _load(text)
+    text = remove(text, values["sets"])
+    if values["report"].get("primary"):  # a verdict on a set
+        text = with_value(text, "report.primary", None)
+        say("report.primary is null: without sets there is no verdict")
     return text if generator else with_value(text, "upstream.generator", None)
 
 
@@ -158,7 +162,7 @@ def _load(text: str) -> Any:
 
 
 def _count(text: str) -> Shots:
-    return int(text) if text.isdigit() else text  # type: ignore[return-value] - params.py checks it
+    return int(text) if text.isdigit() else text  # params.py checks it
 
 
 def main(arguments: list[str]) -> None:

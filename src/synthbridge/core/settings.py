@@ -1,5 +1,6 @@
 """Settings: sections of params.yaml, read by DVC's rules and checked when made."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,15 +81,8 @@ def check_settings(kind: type[T], values: Any, where: str, file: str = "params.y
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        raise ValueError(
-            one_message(
-                [
-                    said
-                    for fault in error.errors()
-                    for said in _sentences(fault, kind, where, file, values)
-                ]
-            )
-        ) from None
+        faults = [_sentences(fault, kind, where, file, values) for fault in error.errors()]
+        raise ValueError(one_message(list(itertools.chain(*faults)))) from None
 
 
 def one_message(faults: Sequence[str]) -> str:
