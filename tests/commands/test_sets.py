@@ -161,9 +161,10 @@ def test_a_set_like_another(scratch, name, like, kind):
 
 def test_a_removed_set_comes_back_as_it_was(scratch):
     before = [(scratch / name).read_bytes() for name in FILES]
-    lost, got, values = _edits(scratch, "remove", "dsi_4", "retrieved")
-    assert got == ["retrieved_sets: []"] and "dsi_4" in values["synthetic"]
-    assert lost == ["- dsi_4", "- retrieved", "- dsi_4", "retrieved_sets:", "- retrieved"]
+    main(["remove", "dsi_4", "retrieved"])
+    params = read_params()
+    assert params.sets == ["template", "dsi_1"] and "dsi_4" in params.synthetic
+    assert params.retrieved_sets == []
     main(["add", "dsi_4"])
     main(["add", "retrieved"])
     assert read_params() == read_params(ROOT / "params.yaml")
