@@ -1,5 +1,6 @@
 """Settings: sections of params.yaml, read by DVC's rules and checked when made."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ RENAMED = {
 
 
 class Settings(BaseModel):
-    """A section of params.yaml: frozen, every key known and none missing, no type guessed."""
+    """A section of params.yaml: frozen, every key known and none missing, no type guessed.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    A number is finite: .inf and .nan are refused everywhere.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 T = TypeVar("T")
@@ -78,8 +82,8 @@ def check_settings(kind: type[T], values: Any, where: str, file: str = "params.y
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        faults = [_sentence(fault, kind, where, file, values) for fault in error.errors()]
-        raise ValueError(one_message(faults)) from None
+        faults = [_sentences(fault, kind, where, file, values) for fault in error.errors()]
+        raise ValueError(one_message(list(itertools.chain(*faults)))) from None
 
 
 def one_message(faults: Sequence[str]) -> str:
@@ -87,9 +91,16 @@ def one_message(faults: Sequence[str]) -> str:
     return faults[0] if len(faults) == 1 else "".join(f"\n  {fault}" for fault in faults)
 
 
-def _sentence(fault: Any, kind: Any, where: str, file: str, values: Any) -> str:
-    """Say what is wrong with one value, and the way out."""
+def _sentences(fault: Any, kind: Any, where: str, file: str, values: Any) -> list[str]:
+    """Say what is wrong with one value, or between the values of a group, and the way out."""
     path = ".".join(str(part) for part in (where, *fault["loc"]) if part != "")
+    if fault["type"] == "value_error" and isinstance(fault["input"], dict):
+        about = f"{file}: {path}: " if path else f"{file}: "
+        return [about + said for said in fault["ctx"]["error"].args]  # the rule names the values
+    return [_sentence(fault, kind, path, file, values)]
+
+
+def _sentence(fault: Any, kind: Any, path: str, file: str, values: Any) -> str:
     if fault["type"] == "extra_forbidden":
         if new := RENAMED.get(str(fault["loc"][-1])):
             return f"{file}: {path} is now called {new}; rename it"
@@ -97,9 +108,6 @@ def _sentence(fault: Any, kind: Any, where: str, file: str, values: Any) -> str:
         return f"{file}: {path} is not a known key; {known}"
     if fault["type"] == "missing":
         return f"{file}: {path} is missing; add it"
-    if fault["type"] == "value_error" and isinstance(fault["input"], dict):
-        about = f"{file}: {path}: " if path else f"{file}: "
-        return about + fault["msg"].removeprefix("Value error, ")  # the rule names the values
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     return f"{file}: {path} is {fault['input']!r}; {rule}"
 

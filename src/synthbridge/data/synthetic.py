@@ -110,8 +110,8 @@ def check_volume(images_per_class: int, images_per_block: int, num_blocks: int) 
     if images_per_class % images_per_block:
         raise ValueError(
             f"images_per_class is {images_per_class}, which is no multiple of "
-            f"generate.images_per_block ({images_per_block}); round it, so that a later change "
-            "of volume keeps every image"
+            f"generate.images_per_block ({images_per_block}); round it, or change the blocks, so "
+            "that a later change of volume keeps every image"
         )
 
 

@@ -22,7 +22,8 @@ from synthbridge.core.files import read_json, write_json
 from synthbridge.core.settings import Sections
 from synthbridge.data.shards import Sample
 from synthbridge.training.classifier import load_classifier
-from synthbridge.training.images import Normalisation, WholeView, load_samples
+from synthbridge.training.crops import WholeView
+from synthbridge.training.images import Normalisation, load_samples
 from synthbridge.training.loop import predict
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.settings import TrainingSettings
