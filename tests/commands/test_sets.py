@@ -212,9 +212,8 @@ def test_none_leaves_what_real_images_need(scratch, generator):
     assert (params.upstream.generator is not None) == generator
     stages = expand(read_yaml(scratch / "dvc.yaml"), read_yaml(scratch / "params.yaml"))
     names = {name.partition("@")[0] for name in stages}
-    assert names == {
-        *("upstream", "prepare", "select", "finetune_real", "tune_clip", "probe", "report")
-    }
+    assert {"select", "finetune_real", "tune_clip", "probe", "report"} <= names
+    assert not names & {"plan", "generate", "retrieve", "examine", "bridge", "finetune_bridged"}
     outs = {out for stage in stages.values() for out in stage.outs}
     deps = {dep for stage in stages.values() for dep in stage.deps if dep.startswith("data/")}
     assert deps - outs == {"data/raw/digits"}
