@@ -114,17 +114,19 @@ def _refused(tmp_path, key, value):
         ("clip_tuning.weight_decay", -1.0, "clip_tuning.weight_decay is -1.0; it should be"),
         ("arms.real.clip_mine", [{"train_on": "real"}], "begins with clip_, as the arms of CLIP"),
         ("sets", ["template", "template"], "name each one once"),
-        ("shots", [65], "shots holds 65; choose from 1 to 64, or full"),
-        ("shots", [0], "shots holds 0; choose from"),
-        ("shots", ["all"], "shots holds 'all'; choose from"),
-        ("synthetic.dsi_65", DSI_65, "synthetic.dsi_65.shots is 65; choose from 1 to 64, or full"),
+        ("shots", [65], "shots.0 is 65; choose from 1 to 64, or full"),
+        ("shots", [1.0], "shots.0 is 1.0; choose from 1 to 64, or full"),
+        ("shots", [4, True], "shots.1 is True; choose from 1 to 64, or full"),
+        ("shots", [0], "shots.0 is 0; choose from"),
+        ("shots", ["all"], "shots.0 is 'all'; choose from"),
+        ("synthetic.dsi_4.shots", 65, "synthetic.dsi_4.shots is 65; choose from 1 to 64, or full"),
         ("seeds", [11], "seeds holds 11; choose from 0 to 9"),
         ("synthetic.dsi_4.shots", 8, "synthetic.dsi_4 sees 8 shots; let its name end in _8"),
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
         (
-            "synthetic.guided_4",
+            "synthetic.dsi_4",
             {**DSI_65, "prompts": "template", "shots": 4, "image_strength": 0.05},
-            "synthetic.guided_4: image_strength 0.05 of 10 denoising steps leaves none; raise it",
+            "synthetic.dsi_4: image_strength 0.05 of 10 denoising steps leaves none; raise it",
         ),
         ("synthetic.dsi_4.guidance_scale", "high", "synthetic.dsi_4.guidance_scale is 'high'"),
         ("arms.real.vanilla", [], "arms.real.vanilla is []"),
@@ -199,6 +201,80 @@ def _refused(tmp_path, key, value):
 )
 def test_a_fault_is_a_sentence(tmp_path, key, value, sentence):
     assert sentence in _refused(tmp_path, key, value)
+
+
+def test_all_faults_are_one_message():
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values.update(datasets=["sings"], seeds=[0, 11])
+    values["synthetic"]["dsi_4"]["shots"] = 8
+    values["arms"]["bridged"]["bridged"] = [{"train_on": "real"}]
+    values["arms"]["real"]["clip_mine"] = [{"train_on": "real"}]
+    with pytest.raises(ValueError) as error:
+        check_settings(Params, values, "")
+    first, *lines = str(error.value).split("\n")
+    assert first == "params.yaml: 5 settings do not fit:" and len(lines) == 5
+    assert all(line.startswith("  ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"), [("synthetic", "real"), ("synthetic", "real_4"), ("retrieved", "real")]
+)
+def test_a_set_called_real_is_refused_where_it_is_used(group, name):
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    like = {"real": "template", "real_4": "dsi_4"}[name] if group == "synthetic" else "retrieved"
+    values[group][name] = dict(values[group][like])
+    check_settings(Params, values, "")  # nothing uses it
+    values["sets"].append(name)
+    values[{"synthetic": "generated_sets", "retrieved": "retrieved_sets"}[group]].append(name)
+    with pytest.raises(ValueError, match=f"{group}.{name} has the name of runs on real images"):
+        check_settings(Params, values, "")
+
+
+@pytest.mark.parametrize(
+    ("shots", "sets", "lacking"),
+    [
+        ([1, 4], ["template", "dsi_1", "dsi_4"], []),
+        ([1, 8, "full"], ["template", "dsi_1", "dsi_4"], ["dsi_8", "dsi_full"]),
+        ([1, 8], ["template"], []),
+        ([1, 8], [], []),
+    ],
+)
+def test_a_number_of_shots_without_a_set_of_it_is_said(shots, sets, lacking):
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values.update(shots=shots, sets=sets, generated_sets=sets, retrieved_sets=[])
+    notes = check_settings(Params, values, "").notes()
+    assert len(notes) == len(lacking)
+    for note, name in zip(notes, lacking, strict=True):
+        assert f"there is no set {name}; 'python src sets add {name}' adds it" in note
+
+
+@pytest.mark.parametrize(
+    ("volume", "sentence"),
+    [
+        (240, "images_per_class is 240, but 3 blocks of 60 hold 180; raise"),
+        (20, "images_per_class is 20, which is no multiple of generate.images_per_block (60); ro"),
+    ],
+)
+def test_blocks_hold_every_set_or_nothing_starts(tmp_path, monkeypatch, volume, sentence):
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("_class: 60", f"_class: {volume}"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as error:
+        check_params()
+    for name in ("template", "dsi_1", "dsi_4", "retrieved"):
+        assert f"\n  params.yaml: set {name}: {sentence}" in str(error.value)
+
+
+def test_a_data_set_that_lies_nowhere_is_named(tmp_path, monkeypatch):
+    """DVC says `[Errno 2]` only."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    (note,) = check_params()
+    assert note.startswith("data/raw/digits does not exist, which prepare@digits reads: put")
+    (tmp_path / "data" / "raw" / "digits").mkdir(parents=True)
+    assert check_params() == []
 
 
 def test_sets_need_a_clip_and_retrieval_a_pool():
@@ -296,7 +372,7 @@ def test_a_set_that_the_pipeline_does_not_read_is_refused(tmp_path):
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("- dsi_4\n", "- dsi_4\n- dsi_8\n")
     new = "  dsi_8:\n    prompts: dsi\n    shots: 8\n    guidance_scale: 3.5\n"
-    text = text.replace("synthetic:\n", f"synthetic:\n{new}    images_per_class: 100\n")
+    text = text.replace("synthetic:\n", f"synthetic:\n{new}    images_per_class: 60\n")
     (tmp_path / "params.yaml").write_text(text)
     result = _python_src("prepare", "--dataset", "digits", "--out", "out", cwd=tmp_path)
     assert result.returncode == 1

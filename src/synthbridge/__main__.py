@@ -38,7 +38,7 @@ COMMANDS = {
     "pin": "write the hub's commits of today into params.yaml",
     "predict": "ask the delivered model about photographs",
     "profile": "make a profile params.yaml",
-    "sets": "bring the sets of params.yaml into dvc.yaml",
+    "sets": "add sets, take them out: params.yaml and dvc.yaml",
     "study": "run the papers' figures and tables by name",
     "write_prompts": "let a language model write prompts",
 }
@@ -67,7 +67,11 @@ def main() -> int:
 
 def _usage() -> str:
     """List the stages and the commands."""
-    lines = ["usage: python src STAGE|COMMAND [--help]", "", "commands, for people:"]
+    lines = [
+        "usage: python src STAGE|COMMAND [--help]",
+        "",
+        "commands, for people (--help shows examples):",
+    ]
     lines += [f"  {name:14}{what}" for name, what in COMMANDS.items()]
     lines += ["", "stages, which dvc.yaml runs (dvc repro, dvc exp run):"]
     return "\n".join([*lines, *(f"  {name:14}{what}" for name, what in STAGES.items())])
@@ -75,11 +79,14 @@ def _usage() -> str:
 
 def _run_stage(stage: str, arguments: list[str]) -> int:
     """Run a stage here, or start the processes that run it; return an exit status."""
-    if "-h" not in arguments and "--help" not in arguments:
-        pipeline.check_params()
+    wants_help = "-h" in arguments or "--help" in arguments
+    notes = [] if wants_help else pipeline.check_params()
     launch.check_share(stage)
     if (status := launch.start_processes(stage, sys.argv)) is not None:
         return status
+    if stage in ("upstream", "select"):  # the first of all, and the first that trains on shots
+        for note in notes:
+            log.say(note)
     try:
         importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
     except shares.ShareMade:
@@ -99,7 +106,9 @@ def _refuse(name: str, error: Exception) -> int:
     way_out = ""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         way_out = "; free some space and run it again: finished work is kept"
-    print(f"{name}: {error}{way_out} (SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
+    said = f"{name}: {error}{way_out}"
+    between = "\n" if "\n" in said else " "  # several faults stand a line each
+    print(f"{said}{between}(SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
     return 1
 
 

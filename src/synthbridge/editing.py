@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, SequenceNode
 
 COMMENT_GAP = 2  # blanks before a comment behind a value, at least
 
@@ -26,7 +26,8 @@ def with_value(text: str, key: str, value: Any) -> str:
         raise _by_hand(key, value)
     pairs = {each[0].value: each for each in group.value}
     if name in pairs:
-        changed = _with_scalar(text, *pairs[name], _dump(value))
+        node, old = pairs[name]
+        changed = _with_scalar(text, node, old, _dump(value))
     elif group.flow_style:
         end = group.end_mark.index - 1
         changed = f"{text[:end].rstrip()}, {name}: {_dump(value)}{text[end:]}"
@@ -91,7 +92,7 @@ def without(text: str, group: str) -> str:
 
 def _with_scalar(text: str, key: Node, old: Node, new: str) -> str:
     """Put a scalar in the place of a value; a comment behind it stays in its column if it can."""
-    if isinstance(old, ScalarNode) or old.flow_style:
+    if not isinstance(old, CollectionNode) or old.flow_style:
         start, end = old.start_mark.index, old.end_mark.index
         if start == end:  # `key:` alone
             start = end = text.index(":", key.end_mark.index) + 1
@@ -156,7 +157,7 @@ def _find(text: str, key: str) -> tuple[Node, Node]:
 
 def _last(node: Node) -> Node:
     """Return the last scalar or bracket of a value: a block's own end lies behind its comments."""
-    while not isinstance(node, ScalarNode) and not node.flow_style and node.value:
+    while isinstance(node, CollectionNode) and not node.flow_style and node.value:
         node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
     return node
 

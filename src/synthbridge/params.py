@@ -1,14 +1,14 @@
 """params.yaml as a whole: every section checked, and what one section says of another."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, PlainValidator, StringConstraints, model_validator
 
 from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.core.settings import Settings, check_settings, read_yaml
-from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS
+from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS, Shots
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.synthetic import NamedSet
 from synthbridge.delivery.settings import DeliverSettings
@@ -31,6 +31,20 @@ from synthbridge.upstream.settings import UpstreamSettings
 
 PARAMS = Path("params.yaml")
 SHOTS_RULE = f"1 to {MAX_SHOTS}, or full"
+
+
+def _are_shots(shots: Any) -> bool:
+    """Say whether a run can see so many images: a ranking lists the first 64 of each class."""
+    return shots == "full" or (type(shots) is int and 1 <= shots <= MAX_SHOTS)
+
+
+def _shots(shots: Any) -> Shots:
+    if not _are_shots(shots):
+        raise ValueError(f"choose from {SHOTS_RULE}")
+    return shots
+
+
+ShotsSetting = Annotated[Shots, PlainValidator(_shots)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
 
 
@@ -48,7 +62,7 @@ class Params(Settings):
     upstream: UpstreamSettings
     datasets: Annotated[list[Name], Field(min_length=1)]
     data: dict[Name, DatasetSettings]
-    shots: Annotated[list[int | str], Field(min_length=1)]
+    shots: Annotated[list[ShotsSetting], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
     sets: list[Name]  # all that train models; none: real images alone
     generated_sets: list[Name]
@@ -68,13 +82,25 @@ class Params(Settings):
     deliver: DeliverSettings
 
     @model_validator(mode="after")
-    def _lists_fit(self) -> "Params":
-        for shots in self.shots:
-            if not _are_shots(shots):
-                raise ValueError(f"shots holds {shots!r}; choose from {SHOTS_RULE}")
+    def _sections_fit(self) -> "Params":
+        """Check what one section says of another, and say all that is wrong at once."""
+        faults = [
+            *self._lists_fit(),
+            *self._sets_fit(),
+            *self._ensemble_sees_one_input(),
+            *self._clip_tuning_fits(),
+            *self._arms_fit(),
+        ]
+        if len(faults) > 1:
+            raise ValueError("\n  ".join((f"{len(faults)} settings do not fit:", *faults)))
+        if faults:
+            raise ValueError(faults[0])
+        return self
+
+    def _lists_fit(self) -> Iterator[str]:
         for seed in self.seeds:
             if not 0 <= seed < NUM_FEW_SHOT_SEEDS:
-                raise ValueError(f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}")
+                yield f"seeds holds {seed}; choose from 0 to {NUM_FEW_SHOT_SEEDS - 1}"
         lists = {
             "datasets": self.datasets,
             "sets": self.sets,
@@ -84,120 +110,137 @@ class Params(Settings):
         }
         for name, values in lists.items():
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} is {values}; name each one once")
-        for dataset in self.datasets:
-            _check_group("datasets", dataset, "data", self.data)
-        return self
+                yield f"{name} is {values}; name each one once"
+        yield from _without_group("datasets", self.datasets, "data", self.data)
+        yield from _without_group(
+            "generated_sets", self.generated_sets, "synthetic", self.synthetic
+        )
+        yield from _without_group(
+            "retrieved_sets", self.retrieved_sets, "retrieved", self.retrieved
+        )
 
-    @model_validator(mode="after")
-    def _sets_fit(self) -> "Params":
+    def _sets_fit(self) -> Iterator[str]:
         if self.generated_sets and self.upstream.generator is None:
-            raise ValueError(
+            yield (
                 f"generated_sets holds {_list(self.generated_sets)}, but upstream.generator is "
-                "null, so that nothing can draw them; name a generator, or write "
-                "'generated_sets: []' and run 'python src sets'"
+                "null, so that nothing can draw them; name a generator, or run 'python src sets "
+                f"remove {' '.join(self.generated_sets)}'"
             )
-        for name in self.generated_sets:
-            _check_group("generated_sets", name, "synthetic", self.synthetic)
-        for name in self.retrieved_sets:
-            _check_group("retrieved_sets", name, "retrieved", self.retrieved)
-            if name in self.synthetic:
-                raise ValueError(f"'{name}' is a group of synthetic and of retrieved; rename one")
         parts = [*self.generated_sets, *self.retrieved_sets]
         if sorted(parts) != sorted(self.sets):
-            raise ValueError(
+            yield (
                 f"sets is {self.sets}, but generated_sets and retrieved_sets together are {parts}; "
                 "name each set in one of the two and run 'python src sets', which writes sets"
             )
         if self.training.normalisation == "synthetic" and not self.sets:
-            raise ValueError(
+            yield (
                 "training.normalisation is 'synthetic', but sets is empty, so there is no "
                 "synthetic image to measure; choose backbone or real"
             )
         if self.sets and self.upstream.clip is None:
-            raise ValueError(
+            yield (
                 f"upstream.clip is null, but sets holds {_list(self.sets)}, and a set is looked "
                 "through with CLIP for test images; name one there (docs/models.md)"
             )
-        for name, settings in self.synthetic.items():
-            try:
-                count_steps(self.generate.num_steps, settings.image_strength)
-            except ValueError as error:
-                raise ValueError(f"synthetic.{name}: {error}") from None
-            if settings.shots is not None and not name.endswith(f"_{settings.shots}"):
-                raise ValueError(
-                    f"synthetic.{name} sees {settings.shots} shots; "
-                    f"let its name end in _{settings.shots}, so that reports can say so"
-                )
-            if settings.shots is not None and not _are_shots(settings.shots):
-                raise ValueError(
-                    f"synthetic.{name}.shots is {settings.shots}; choose from {SHOTS_RULE}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _retrieval_has_a_pool(self) -> "Params":
+        for name in self.generated_sets:
+            if name in self.synthetic:
+                yield from self._drawn_faults(name, self.synthetic[name])
         for name in self.retrieved_sets:
-            if self.retrieved[name].pool is None and self.upstream.pool is None:
-                raise ValueError(
-                    f"retrieved.{name}.pool is null, the upstream's, but upstream.pool is null "
-                    "too; name a folder of captioned images (docs/retrieval.md)"
-                )
-        return self
+            if name in self.retrieved:
+                yield from self._found_faults(name, self.retrieved[name])
 
-    @model_validator(mode="after")
-    def _ensemble_sees_one_input(self) -> "Params":
+    def _drawn_faults(self, name: str, settings: SyntheticSettings) -> Iterator[str]:
+        """Say what is wrong with a set that is drawn; a group that no list names may stay."""
+        where, shots = f"synthetic.{name}", settings.shots
+        try:
+            count_steps(self.generate.num_steps, settings.image_strength)
+        except ValueError as error:
+            yield f"{where}: {error}"
+        if name in ("real", f"real_{shots}"):
+            yield f"{where} has the name of runs on real images alone in the report; rename it"
+        elif shots is not None and not name.endswith(f"_{shots}"):
+            yield (
+                f"{where} sees {shots} shots; let its name end in _{shots}, so that reports can "
+                "say so"
+            )
+        if shots is not None and not _are_shots(shots):
+            yield f"{where}.shots is {shots}; choose from {SHOTS_RULE}"
+
+    def _found_faults(self, name: str, settings: RetrievedSettings) -> Iterator[str]:
+        """Say what is wrong with a set that is retrieved."""
+        where = f"retrieved.{name}"
+        if name in self.synthetic:
+            yield f"'{name}' is a group of synthetic and of retrieved; rename one"
+        if name == "real":
+            yield f"{where} has the name of runs on real images alone in the report; rename it"
+        if settings.pool is None and self.upstream.pool is None:
+            yield (
+                f"{where}.pool is null, the upstream's, but upstream.pool is null too; name a "
+                "folder of captioned images (docs/retrieval.md)"
+            )
+
+    def _ensemble_sees_one_input(self) -> Iterator[str]:
         if self.deliver.ensemble and self.training.normalisation != "backbone":
-            raise ValueError(
+            yield (
                 "deliver.ensemble is true, which shows one input to all seeds' models, but "
                 f"training.normalisation is '{self.training.normalisation}', which each measures "
                 "for itself; set one of the two otherwise (false, backbone)"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _clip_tuning_fits(self) -> "Params":
+    def _clip_tuning_fits(self) -> Iterator[str]:
         for name in self.clip_tuning.sets:
             if name not in self.sets:
-                raise ValueError(
+                yield (
                     f"clip_tuning.sets holds '{name}', which sets does not; add it there, or "
                     "leave it out here"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _arms_fit(self) -> "Params":
+    def _arms_fit(self) -> Iterator[str]:
         for family, arms in self.arms:
             for arm, legs in arms.items():
                 if arm.startswith("clip_"):
-                    raise ValueError(
+                    yield (
                         f"arms.{family}.{arm} begins with clip_, as the arms of CLIP classifier "
                         "tuning do; call it otherwise"
                     )
                 for number, leg in enumerate(legs):
-                    self._check_leg(f"arms.{family}.{arm}, leg {number + 1}", family, number, leg)
-        return self
+                    where = f"arms.{family}.{arm}, leg {number + 1}"
+                    yield from self._leg_faults(where, family, number, leg)
 
-    def _check_leg(self, where: str, family: str, number: int, leg: LegSettings) -> None:
+    def _leg_faults(self, where: str, family: str, number: int, leg: LegSettings) -> Iterator[str]:
         for name in (leg.stage_one, leg.add_steps_of):
             if name is not None and name not in self.stage_one:
-                raise ValueError(
-                    f"{where}, names stage one '{name}'; choose from {_list(self.stage_one)}"
-                )
+                yield f"{where}, names stage one '{name}'; choose from {_list(self.stage_one)}"
         if (leg.stage_one is not None) != (family == "bridged" and number == 0):
-            raise ValueError(
-                f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
-            )
+            yield f"{where}: the first leg of a bridged arm names its stage_one, and no other does"
         if leg.train_on in ("mixed", "synthetic") and family != "mixed":
-            raise ValueError(
-                f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
-            )
+            yield f"{where}, trains on {leg.train_on} images; move the arm to arms.mixed"
 
     def named_set(self, name: str) -> NamedSet:
         """Return a set with the shots that it was made from."""
         settings = self.set_settings(name)
         shots = settings.shots if isinstance(settings, SyntheticSettings) else None
         return NamedSet(name, shots)
+
+    def notes(self) -> list[str]:
+        """Say what is allowed and may not be meant: a method without a set for a number of shots.
+
+        Its columns stay empty there.
+        """
+        made: dict[str, list[Shots | None]] = {}
+        for named in map(self.named_set, self.sets):
+            made.setdefault(named.method, []).append(named.shots)
+        lacking = [
+            f"{method}_{shots}"
+            for shots in self.shots
+            for method, known in made.items()
+            if None not in known and shots not in known
+        ]
+        return [
+            f"no run with {name.rpartition('_')[2]} shots uses {name.rpartition('_')[0]} images: "
+            f"there is no set {name}; 'python src sets add {name}' adds it"
+            for name in lacking
+        ]
 
     def set_settings(self, name: str) -> SyntheticSettings | RetrievedSettings:
         """Return the settings of a set, generated or retrieved."""
@@ -239,17 +282,15 @@ def check_primary(params: Params) -> None:
         )
 
 
-def _are_shots(shots: int | str) -> bool:
-    """Say whether a run can see so many images: a ranking lists the first 64 of each class."""
-    return shots == "full" or (isinstance(shots, int) and 1 <= shots <= MAX_SHOTS)
-
-
-def _check_group(listed_in: str, name: str, section: str, groups: Mapping) -> None:
-    if name not in groups:
-        raise ValueError(
-            f"{listed_in} holds '{name}', which is no group below {section}; "
-            f"choose from {_list(groups)} or add the group"
-        )
+def _without_group(
+    listed_in: str, names: Sequence[str], section: str, groups: Mapping[str, Any]
+) -> Iterator[str]:
+    for name in names:
+        if name not in groups:
+            yield (
+                f"{listed_in} holds '{name}', which is no group below {section}; "
+                f"choose from {_list(groups)} or add the group"
+            )
 
 
 def _list(names) -> str:

@@ -20,7 +20,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from synthbridge.core.settings import read_yaml
+from synthbridge.core.settings import one_message, read_yaml
+from synthbridge.data.synthetic import check_volume
 from synthbridge.params import Params, check_primary, read_params
 
 Values = Mapping[str, Any]
@@ -58,19 +59,53 @@ BLOCK = re.compile(r"/b\d+(?=$|\.json$)")  # ends a path of a block
 # --- checking ------------------------------------------------------------------------------------
 
 
-def check_params() -> None:
-    """Check params.yaml, and that the pipeline reads the sets that it names and no other.
+def check_params() -> list[str]:
+    """Check params.yaml, and that the pipeline holds the sets that it names and reads no other.
 
-    A study's experiment makes some stages only: it may have sets that `probe` does not read, and no
+    A study's experiment makes some stages only: it may have sets that no stage of it reads, and no
     run that the verdict is made of.
 
+    Returns:
+        What is allowed and may not be meant, a line each.
+
     Raises:
-        ValueError: if params.yaml is wrong or dvc.yaml does not read just its sets.
+        ValueError: if params.yaml is wrong or dvc.yaml does not fit it.
     """
-    params = read_params()
-    if "SYNTHBRIDGE_STUDY" not in os.environ:
-        check_sets(params, read_yaml(PIPELINE))
-        check_primary(params)
+    params, pipeline = read_params(), read_yaml(PIPELINE)
+    if "SYNTHBRIDGE_STUDY" in os.environ:
+        return []
+    check_blocks(params, pipeline)
+    check_sets(params, pipeline)
+    check_primary(params)
+    return [*params.notes(), *_missing_data(params)]
+
+
+def _missing_data(params: Params) -> list[str]:
+    """Name the data sets that lie nowhere, of which DVC itself says `[Errno 2]` at `prepare`."""
+    return [
+        f"data/raw/{name} does not exist, which prepare@{name} reads: put the images there, or "
+        "correct the name in datasets (docs/own-data.md)"
+        for name in params.datasets
+        if not Path("data/raw", name).exists() and not Path("data/real", name).exists()
+    ]
+
+
+def check_blocks(params: Params, pipeline: Values) -> None:
+    """Check that the blocks of dvc.yaml hold every set, and are full.
+
+    Raises:
+        ValueError: with all sets that do not fit.
+    """
+    num_blocks = next(entry["num_blocks"] for entry in pipeline["vars"] if "num_blocks" in entry)
+    faults = []
+    for name in params.sets:
+        volume = params.set_settings(name).images_per_class
+        try:
+            check_volume(volume, params.generate.images_per_block, num_blocks)
+        except ValueError as error:
+            faults.append(f"params.yaml: set {name}: {error}")
+    if faults:
+        raise ValueError(one_message(faults))
 
 
 def check_sets(params: Params, pipeline: Values) -> None:
@@ -127,21 +162,12 @@ _SayNull.add_representer(
 )
 
 
-def faithful_yaml() -> YAML:
+def _faithful_yaml() -> YAML:
     """Return a reader and writer of YAML that keeps comments, order and lines as they are."""
     yaml = YAML()
     yaml.width = 4096  # folds no line that is not folded
     yaml.Representer = _SayNull
     return yaml
-
-
-def replace_items(items: Any, new: Sequence[Any]) -> None:
-    """Make `new` the items of a list of such a YAML; what follows the list stays behind it."""
-    after = items.ca.items.get(len(items) - 1)  # ruamel keeps it with the last item
-    items.ca.items.clear()
-    items[:] = new
-    if after is not None and new:
-        items.ca.items[len(items) - 1] = after
 
 
 def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
@@ -152,7 +178,7 @@ def fit(text: str, params: Params, *, largest_volume: int | None = None) -> str:
         params: names them.
         largest_volume: images a class that the blocks shall hold; None: the blocks stay.
     """
-    yaml = faithful_yaml()
+    yaml = _faithful_yaml()
     pipeline = yaml.load(text)
     stages = pipeline["stages"]
     for stage, lists in SET_DEPS.items():

@@ -84,9 +84,20 @@ def test_the_paper_on_two_nodes_and_one_stage_of_it(tmp_path):
     assert in_all == pytest.approx(_seconds(one["generate"]), rel=0.02)
 
 
+def test_named_speeds_are_those_of_one_gpu(tmp_path):
+    """Whatever this machine has."""
+    paper = ("--params", "profiles/paper.yaml", "--speeds", "h200")
+    here = {"SYNTHBRIDGE_WORK": str(tmp_path), "SYNTHBRIDGE_PROCESSES": "8"}
+    one = _run(*paper, **here)
+    assert "1 process; speeds of " in one.stdout
+    assert one.stdout == _run(*paper, "--gpus", "1", **here).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["--speeds", "h200", "--gpus", "0"], "--gpus is 0; give a whole number above 0"),
+        (["--nodes", "-1"], "--nodes is -1; give a whole number above 0"),
         (["generat"], "'generat' is no stage of this pipeline; choose from upstream, prepare"),
         (["--speeds", "tpu"], "'tpu' are no known speeds; choose from cpu, h200"),
         (["--params", "profiles/paper.yaml"], "or name others by --speeds (cpu, h200)"),

@@ -315,7 +315,7 @@ def test_a_fault_leaves_everything_as_it_is(repository):
     before = {name: (repository / name).read_bytes() for name in ("params.yaml", "dvc.yaml")}
     for arguments, sentence in (
         (("papr", [], []), "'papr' is no profile; choose from paper"),
-        (("paper", ["cars"], ["70"]), "profiles/paper.yaml: shots holds 70; choose from 1 to 64"),
+        (("paper", ["cars"], ["70"]), "profiles/paper.yaml: shots.0 is 70; choose from 1 to 64"),
     ):
         with pytest.raises(ValueError, match=sentence):
             profile(*arguments, False)

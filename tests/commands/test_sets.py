@@ -1,8 +1,13 @@
+import difflib
+
 import pytest
+from scratch import clone_working_tree
 
 from house import ROOT
-from synthbridge.commands.sets import main, with_sets
+from synthbridge.commands.sets import main
 from synthbridge.core.settings import read_yaml
+from synthbridge.params import read_params
+from synthbridge.pipeline import check_params, expand
 
 DSI_8 = """\
   dsi_8:
@@ -101,6 +106,7 @@ def test_real_images_alone(scratch):
         (("\nretrieved_sets:\n- retrieved", "\nretrieved_sets:"), "retrieved_sets is None"),
         (("\nsets:\n", "\nset:\n"), "set is not a known key"),
         (("\nsets:\n", "\nsets: all\nall:\n"), "sets is 'all'; it should be a valid list"),
+        (("images_per_class: 60", "images_per_class: 20"), "set dsi_8: images_per_class is 20"),
         (("retrieved_sets:", "retrieved_sets: ["), "params.yaml is not valid YAML"),
     ],
 )
@@ -114,18 +120,108 @@ def test_wrong_params_leave_both_files_as_they_were(scratch, change, sentence):
     assert [(scratch / name).read_bytes() for name in FILES] == before
 
 
+def _edits(scratch, *arguments):
+    """Run the command; return the lines that params.yaml lost and got, and its values."""
+    before = _lines(scratch, "params.yaml")
+    main(list(arguments))
+    check_params()
+    changes = list(difflib.ndiff(before, _lines(scratch, "params.yaml")))
+    lost, got = ([line[2:] for line in changes if line.startswith(mark)] for mark in ("- ", "+ "))
+    return lost, got, read_yaml(scratch / "params.yaml")
+
+
+def test_one_command_adds_a_set_for_more_shots(scratch):
+    pipeline = _lines(scratch, "dvc.yaml")
+    lost, got, values = _edits(scratch, "add", "dsi_8")
+    like = read_yaml(ROOT / "params.yaml")["synthetic"]["dsi_4"]
+    assert values["synthetic"]["dsi_8"] == {**like, "shots": 8}
+    assert values["shots"] == [1, 4, 8]
+    assert values["sets"] == ["template", "dsi_1", "dsi_4", "dsi_8", "retrieved"]
+    assert lost == [] and len(got) == 3 + 1 + len(like)
+    assert [line for line in _lines(scratch, "dvc.yaml") if "dsi_8" not in line] == pipeline
+    assert _lines(scratch, "dvc.yaml") != pipeline
+
+
+def test_sets_for_several_shots_at_once(scratch):
+    _, _, values = _edits(scratch, "add", "dsi", "--shots", "full", "2")
+    assert values["shots"] == [1, 2, 4, "full"]
+    assert values["generated_sets"] == ["template", "dsi_1", "dsi_4", "dsi_full", "dsi_2"]
+    assert values["synthetic"]["dsi_full"]["shots"] == "full"
+
+
 @pytest.mark.parametrize(
-    ("old", "names", "new"),
+    ("name", "like", "kind"),
+    [("mine", "template", "synthetic"), ("near", "retrieved", "retrieved")],
+)
+def test_a_set_like_another(scratch, name, like, kind):
+    lost, _, values = _edits(scratch, "add", name, "--like", like)
+    assert lost == [] and values[kind][name] == values[kind][like]
+    assert name in values["sets"] and values["shots"] == [1, 4]
+
+
+def test_a_removed_set_comes_back_as_it_was(scratch):
+    before = [(scratch / name).read_bytes() for name in FILES]
+    main(["remove", "dsi_4", "retrieved"])
+    params = read_params()
+    assert params.sets == ["template", "dsi_1"] and "dsi_4" in params.synthetic
+    assert params.retrieved_sets == []
+    main(["add", "dsi_4"])
+    main(["add", "retrieved"])
+    assert read_params() == read_params(ROOT / "params.yaml")
+    assert (scratch / "dvc.yaml").read_bytes() == before[1]
+
+
+def test_a_set_that_clip_is_tuned_on_leaves_that_list_too(scratch):
+    text = (scratch / "params.yaml").read_text()
+    (scratch / "params.yaml").write_text(
+        text.replace("  sets: []  ", "  sets: [dsi_4, template]  ")
+    )
+    main([])
+    assert "clip_set/dsi_4" in (scratch / "dvc.yaml").read_text()
+    main(["remove", "dsi_4"])
+    assert read_params().clip_tuning.sets == ["template"]
+    assert "dsi_4" not in (scratch / "dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
     [
-        ("sets: [a, b]  # all\nx: 1\n", ["a", "c"], "sets: [a, c]  # all\nx: 1\n"),
-        ("sets: []  # all\nx: 1\n", ["a"], "sets: [a]  # all\nx: 1\n"),
-        ("sets:  # all\n- a\n\n# of x\nx: 1\n", [], "sets: []  # all\n\n# of x\nx: 1\n"),
-        (
-            "y:\nsets:\n  # first\n  - a\n  - b  # second\n\n# of x\nx: null\n",
-            ["b", "c", "a"],
-            "y:\nsets:\n  - b  # second\n  - c\n  # first\n  - a\n\n# of x\nx: null\n",
-        ),
+        (["add", "mine"], "no group of a set 'mine', nor one that differs in its shots alone; say"),
+        (["add", "template_8"], "'python src sets add template_8 --like OTHER'"),
+        (["add", "mine", "--like", "ours"], "no set 'ours' to copy; choose from template, dsi_1"),
+        (["add", "mine", "--like", "dsi_4"], "synthetic.mine sees 4 shots; let its name end in _4"),
+        (["add", "dsi_4", "--like", "dsi_1"], "synthetic.dsi_4 is there already; leave out"),
+        (["add", "dsi_70"], "params.yaml: shots.2 is 70; choose from"),
+        (["remove", "dsi"], "there is no set 'dsi'; choose from template, dsi_1, dsi_4, retr"),
     ],
 )
-def test_only_the_list_changes(old, names, new):
-    assert with_sets(old, names) == new
+def test_what_is_not_clear_changes_nothing(scratch, arguments, sentence):
+    before = [(scratch / name).read_bytes() for name in FILES]
+    with pytest.raises(ValueError) as error:
+        main(arguments)
+    assert sentence in str(error.value)
+    assert [(scratch / name).read_bytes() for name in FILES] == before
+
+
+@pytest.mark.parametrize("generator", [True, False])
+def test_none_leaves_what_real_images_need(scratch, generator):
+    main(["none", *([] if generator else ["--no-generator"])])
+    check_params()
+    params = read_params()
+    assert params.sets == params.generated_sets == params.retrieved_sets == []
+    assert (params.upstream.generator is not None) == generator
+    stages = expand(read_yaml(scratch / "dvc.yaml"), read_yaml(scratch / "params.yaml"))
+    names = {name.partition("@")[0] for name in stages}
+    assert {"select", "finetune_real", "tune_clip", "probe", "report"} <= names
+    assert not names & {"plan", "generate", "retrieve", "examine", "bridge", "finetune_bridged"}
+    outs = {out for stage in stages.values() for out in stage.outs}
+    deps = {dep for stage in stages.values() for dep in stage.deps if dep.startswith("data/")}
+    assert deps - outs == {"data/raw/digits"}
+
+
+def test_the_pipeline_runs_on_real_images_alone(tmp_path):
+    scratch = clone_working_tree(tmp_path / "clone")
+    scratch.run("python", "src", "sets", "none", "--no-generator")
+    assert {"finetune_real@digits", "report@digits"} <= scratch.ran()
+    assert "vanilla_equal_steps" in (scratch.folder / "metrics/digits/results.csv").read_text()
+    assert scratch.ran() == set()

@@ -12,7 +12,7 @@ from synthbridge.forecast import amounts as costs
 from synthbridge.forecast.dataset_work import StageWork
 from synthbridge.forecast.estimates import Work, count_work, predict
 from synthbridge.forecast.sizes import DatasetSize
-from synthbridge.forecast.speeds import Speeds
+from synthbridge.forecast.speeds import Speeds, read_speeds
 from synthbridge.forecast.training_counts import TrainingCounts
 from synthbridge.params import Params, read_params
 from synthbridge.training.arms import real_leg_steps
@@ -44,6 +44,21 @@ def test_stages_bear_dvcs_names(work):
     assert ours <= of_dvc
     assert all(name.startswith("generate@") for name in of_dvc - ours)
     assert {name[-2:] for name in of_dvc - ours} == {"b1", "b2"}
+
+
+@pytest.mark.parametrize("generator", [True, False])
+@pytest.mark.parametrize("retrieved", [[], ["retrieved"]])
+def test_nothing_drawn_can_be_predicted(generator, retrieved):
+    """The speeds know how large images are without a generator too."""
+    changes = {} if generator else {"upstream__generator": None}
+    params = _params(sets=retrieved, generated_sets=[], retrieved_sets=retrieved, **changes)
+    work = count_work(params, SIZES)
+    assert "drawn_image" not in work.totals() and work.totals()["gradient_step"] > 0
+    found = predict(work, read_speeds()["cpu"])
+    stages = set(found.by_stage())
+    of_sets = {"retrieve", "examine", "bridge", "finetune_mixed", "finetune_bridged"}
+    assert stages & of_sets == (of_sets if retrieved else set())
+    assert "finetune_real" in stages and "generate" not in stages and found.disk_bytes > 1e6
 
 
 def test_images_are_those_of_all_sets_and_grids(work):

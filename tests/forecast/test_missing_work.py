@@ -34,6 +34,7 @@ VOLUME = 2  # images a class of each set
 CHANGES = {
     "seeds": [0, 1],
     "shots": [1, "full"],
+    "report.primary.shots": 1,
     "sets": ["template", "dsi_1"],
     "generated_sets": ["template", "dsi_1"],
     "retrieved_sets": [],

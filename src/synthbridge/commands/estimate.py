@@ -2,6 +2,7 @@
 
     python src estimate                          # params.yaml, from nothing, on this machine
     python src estimate finetune_mixed           # one stage, set by set
+    python src estimate --params profiles/paper.yaml --speeds h200      # on one H200
     python src estimate --params profiles/paper.yaml --speeds h200 --gpus 8 --nodes 2
     python src estimate --measure                # measures this machine's speeds first
 
@@ -52,8 +53,11 @@ def estimate(
     else:
         rows = found.by_stage()
         _say_counts(work)
+        for note in params.notes():
+            say(f"{note}\n")
     where = f"{nodes} x {processes}" if nodes > 1 else f"{processes}"
-    say(f"{where} processes; speeds of {found.origin}\n")
+    noun = "process" if nodes == processes == 1 else "processes"
+    say(f"{where} {noun}; speeds of {found.origin}\n")
     for name, seconds in rows.items():
         say(f"  {name:<32} {duration(seconds):>12}")
     say(f"  {'in all':<32} {duration(sum(rows.values())):>12}")
@@ -115,11 +119,15 @@ def find_speeds(params: Params, name: str | None) -> Speeds:
 def main(arguments: list[str]) -> None:
     """Take a stage and the machines."""
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("estimate", description=__doc__, formatter_class=formatter)
+    parser = argparse.ArgumentParser(
+        "python src estimate", description=__doc__, formatter_class=formatter
+    )
     parser.add_argument("stage", nargs="?", help="of dvc.yaml: its parts one by one")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="or a profile")
-    parser.add_argument("--speeds", help="of another machine, by name")
-    parser.add_argument("--gpus", type=int, help="processes a node (default: as a stage would)")
+    parser.add_argument("--speeds", help="of another machine, by name; then of one GPU")
+    parser.add_argument(
+        "--gpus", type=int, help="processes a node (default: as many as a stage would start here)"
+    )
     parser.add_argument("--nodes", type=int, default=1, help="machines that share the work")
     parser.add_argument("--measure", action="store_true", help="measure this machine first")
     args = parser.parse_args(arguments)
@@ -128,6 +136,10 @@ def main(arguments: list[str]) -> None:
         from synthbridge.forecast.measuring import measure
 
         say(f"speeds: {measure(params, 'here')}")
-    processes = args.gpus or num_processes("bridge")
+    for name, count in (("--gpus", args.gpus), ("--nodes", args.nodes)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} is {count}; give a whole number above 0")
+    here = 1 if args.speeds else num_processes("bridge")  # our cores say nothing of another machine
+    processes = args.gpus or here
     speeds = find_speeds(params, args.speeds)
     estimate(params, args.stage, speeds, processes=processes, nodes=args.nodes)

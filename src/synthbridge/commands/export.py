@@ -103,7 +103,9 @@ def _refuse_full(folder: Path) -> None:
 def main(arguments: list[str]) -> None:
     """Take what to export and where to."""
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("export", description=__doc__, formatter_class=formatter)
+    parser = argparse.ArgumentParser(
+        "python src export", description=__doc__, formatter_class=formatter
+    )
     kinds = parser.add_subparsers(dest="what", required=True)
     images = kinds.add_parser("images", help="the images of a set")
     images.add_argument("set", help="one of `sets` in params.yaml")

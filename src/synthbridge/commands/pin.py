@@ -111,7 +111,7 @@ def _ask(missing: Sequence[Unpinned]) -> list[str]:
             wanted = "".join(f"\n  {each}" for each in missing)
             raise ValueError(
                 f"{error.reason}; run it where the hub can be reached, or write the commits (40 "
-                f"hex digits) by hand. It would have asked for:{wanted}\n"
+                f"hex digits) by hand. It would have asked for:{wanted}"
             ) from None
         except ValueError as error:
             faults.append(str(error))

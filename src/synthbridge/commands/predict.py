@@ -118,7 +118,9 @@ def _tell(faults: Sequence[str], num_read: int) -> None:
 def main(arguments: list[str]) -> None:
     """Take photographs and the model's folder."""
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("predict", description=__doc__, formatter_class=formatter)
+    parser = argparse.ArgumentParser(
+        "python src predict", description=__doc__, formatter_class=formatter
+    )
     parser.add_argument("photos", nargs="+", type=Path, help="image files, folders, tars")
     parser.add_argument(
         "--model", type=Path, help="default: data/delivered/DATASET, of the only one"

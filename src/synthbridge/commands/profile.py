@@ -11,23 +11,21 @@ cannot reach the lists of deps in dvc.yaml.
 """
 
 import argparse
-import copy
-import io
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ruamel.yaml import YAML
-from ruamel.yaml.tokens import CommentToken
 
 from synthbridge.commands.pin import pin
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
+from synthbridge.editing import with_copy, with_items, with_value, without
 from synthbridge.forecast.estimates import count_work
 from synthbridge.forecast.sizes import read_sizes
 from synthbridge.params import PARAMS, Params
-from synthbridge.pipeline import PIPELINE, faithful_yaml, fit, replace_items
+from synthbridge.pipeline import PIPELINE, fit
 from synthbridge.sources.named.facts import FACTS
 
 T = TypeVar("T")
@@ -92,29 +90,29 @@ def compose(
                 f"'{dataset}' is none of {', '.join(FACTS)}; for your own data leave it out, then "
                 "add its group to params.yaml (docs/own-data.md)"
             )
-    yaml = faithful_yaml()
-    values = yaml.load(text)
     if datasets:
         metrics = {name: FACTS[name].metric for name in datasets}
-        values["report"]["measure"] = _shared("report.measure", metrics)
-        replace_items(values["datasets"], datasets)
+        text = with_value(text, "report.measure", _shared("report.measure", metrics))
+        text = with_items(text, "datasets", datasets)
     if table5:
         if not datasets:
             raise ValueError("--table5 is of the ten data sets; name one")
         rates = {name: FACTS[name].learning_rate for name in datasets}
         rate = _shared("the learning rate", rates)
-        replace_items(values["real_leg"]["learning_rates"], [rate])
-        values["real_leg"]["select_on"] = "test"  # as the paper chose it
-        for settings in values["stage_one"].values():
-            settings["learning_rate"] = rate
+        text = with_items(text, "real_leg.learning_rates", [rate])
+        text = with_value(text, "real_leg.select_on", "test")  # as the paper chose it
+        for name in _stage_one(text):
+            text = with_value(text, f"stage_one.{name}.learning_rate", rate)
     if stage_one_epochs is not None:
-        for settings in values["stage_one"].values():
-            settings["num_epochs"] = stage_one_epochs
+        for name in _stage_one(text):
+            text = with_value(text, f"stage_one.{name}.num_epochs", stage_one_epochs)
     if shots:
-        _take_shots(values, [int(count) if count.isdigit() else count for count in shots])
-    out = io.StringIO()
-    yaml.dump(values, out)
-    return out.getvalue()
+        text = _take_shots(text, [int(count) if count.isdigit() else count for count in shots])
+    return text
+
+
+def _stage_one(text: str) -> list[str]:
+    return list(YAML(typ="safe").load(text)["stage_one"])
 
 
 def _shared(setting: str, by_dataset: Mapping[str, T]) -> T:
@@ -132,41 +130,30 @@ def _shared(setting: str, by_dataset: Mapping[str, T]) -> T:
     return next(iter(by_dataset.values()))
 
 
-def _take_shots(values: Any, shots: Sequence[int | str]) -> None:
+def _take_shots(text: str, shots: Sequence[int | str]) -> str:
     """Give each number of shots a set of its own for dataset style inversion.
 
     Raises:
         ValueError: if the profile has no group of such a set that could be repeated.
     """
+    values = YAML(typ="safe").load(text)
     if LEARNED_SET not in values["synthetic"]:
         raise ValueError(
             f"the profile has no group synthetic.{LEARNED_SET}, which --shots repeats for each "
             "number; add one as in profiles/paper.yaml"
         )
     generated = ["template", *(f"dsi_{count}" for count in shots)]
-    replace_items(values["shots"], shots)
-    replace_items(values["generated_sets"], generated)
-    values["report"]["primary"]["shots"] = shots[-1]
-    replace_items(values["sets"], [*generated, *values["retrieved_sets"]])
-    groups = values["synthetic"]
-    place, about = list(groups).index(LEARNED_SET), groups.ca.items.get(LEARNED_SET)
-    group = groups.pop(LEARNED_SET)
-    for number, count in enumerate(shots):
-        own = copy.deepcopy(group)
-        own["shots"] = count
-        if number < len(shots) - 1:
-            _end_with_group(own)
-        groups.insert(place + number, f"dsi_{count}", own)
-        if about:  # the comment behind the group's name
-            groups.ca.items[f"dsi_{count}"] = about
-
-
-def _end_with_group(group: Any) -> None:
-    """Drop the lines that follow a group: ruamel keeps them with the comment of its last value."""
-    comments = group.ca.items.get(list(group)[-1])
-    if comments and comments[2]:
-        own = comments[2].value.partition("\n")[0]
-        comments[2] = CommentToken(f"{own}\n", comments[2].start_mark) if own else None
+    text = with_items(text, "shots", shots)
+    text = with_items(text, "generated_sets", generated)
+    text = with_value(text, "report.primary.shots", shots[-1])
+    text = with_items(text, "sets", [*generated, *values["retrieved_sets"]])
+    spare = last = f"{LEARNED_SET}_"  # its group, until the others stand there
+    text = without(with_copy(text, f"synthetic.{LEARNED_SET}", spare), f"synthetic.{LEARNED_SET}")
+    for count in shots:
+        text = with_copy(text, f"synthetic.{last}", f"dsi_{count}")
+        text = with_value(text, f"synthetic.dsi_{count}.shots", count)
+        last = f"dsi_{count}"
+    return without(text, f"synthetic.{spare}")
 
 
 def _say_cost(params: Params) -> None:
@@ -197,7 +184,10 @@ def _refuse_to_lose() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Take the profile's name, data sets and shots."""
-    parser = argparse.ArgumentParser(prog="python src profile")
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python src profile", description=__doc__, formatter_class=formatter
+    )
     parser.add_argument("name", help="of profiles/NAME.yaml")
     parser.add_argument("datasets", nargs="*", help="of the ten data sets by name")
     parser.add_argument("--shots", nargs="+", default=[], help="numbers of images a class, or full")

@@ -1,76 +1,195 @@
-"""Command `sets`: brings the sets of params.yaml into dvc.yaml.
+"""Command `sets`: adds sets or takes them out, in params.yaml and in dvc.yaml.
 
-    python src sets     # after a set was added to generated_sets or retrieved_sets, or taken out
+    python src sets add dsi_8                 # its group is a copy of dsi_4's, with 8 shots
+    python src sets add dsi --shots 8 16 full # three such sets
+    python src sets add mine --like template
+    python src sets remove dsi_1              # its group stays: `add` brings it back
+    python src sets none                      # real images alone, with their controls
+    python src sets                           # after an edit by hand: dvc.yaml follows
 
-`sets` in params.yaml becomes both lists together, and `probe`, `report` and `deliver` in dvc.yaml
-depend on just these sets. Comments and everything else stay as they are.
+A set made from k shots serves runs with k shots, so `add` puts them into `shots` too. Comments and
+everything else stay as they are.
 """
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ruamel.yaml import YAML
 
 from synthbridge.core.files import write_text
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
-from synthbridge.params import Params
-from synthbridge.pipeline import PIPELINE, fit
+from synthbridge.data.manifests import Shots
+from synthbridge.editing import with_copy, with_items, with_value
+from synthbridge.params import PARAMS, Params, check_primary
+from synthbridge.pipeline import PIPELINE, check_blocks, fit
 
-PARAMS = Path("params.yaml")
+KINDS = {"synthetic": "generated_sets", "retrieved": "retrieved_sets"}  # groups -> list of names
 
 
-def sets() -> None:
-    """Write `sets` in params.yaml, and the lines of each set in dvc.yaml.
+def sets(edit: Callable[[str], str] = str) -> None:
+    """Change params.yaml, write its `sets`, and the lines of each set in dvc.yaml.
+
+    Args:
+        edit: changes the text of params.yaml; without it a person has done so.
 
     Raises:
-        ValueError: if params.yaml is wrong; then neither file changes.
+        ValueError: if params.yaml is or becomes wrong; then neither file changes.
     """
-    values = read_yaml(PARAMS)
-    text = PARAMS.read_text(encoding="utf-8")
-    old, *parts = (values.get(name) for name in ("sets", "generated_sets", "retrieved_sets"))
-    if isinstance(old, list):  # else the check says what is wrong
-        values["sets"] = [name for part in parts if isinstance(part, list) for name in part]
+    read_yaml(PARAMS)
+    text = edit(PARAMS.read_text(encoding="utf-8"))
+    values = _load(text)
+    lists = [values.get(name) for name in ("sets", *KINDS.values())]
+    if all(isinstance(each, list) for each in lists):  # else the check says what is wrong
+        values["sets"] = [name for part in lists[1:] for name in part]
     params = check_settings(Params, values, "")
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params)
-    write_text(PARAMS, with_sets(text, params.sets))
+    check_blocks(params, _load(pipeline))
+    write_text(PARAMS, with_items(text, "sets", params.sets))
     write_text(PIPELINE, pipeline)
+    for note in params.notes():
+        say(note)
+    try:
+        check_primary(params)
+    except ValueError as error:  # a person chooses what the verdict is about
+        say(f"before the next run: {error}")
     say(f"the pipeline has the sets {', '.join(params.sets) or '(none)'}; next: dvc exp run")
 
 
-def with_sets(text: str, names: Sequence[str]) -> str:
-    """Return params.yaml with these names in `sets`; every other character stays.
+def add(text: str, name: str, *, like: str | None = None, shots: Sequence[Shots] = ()) -> str:
+    """Return params.yaml with one more set, or with one for each number of shots.
 
     Args:
         text: of params.yaml.
-        names: of the sets.
+        name: of the set, or with `shots` without them.
+        like: the set whose group is copied; None: one of the same name but for its shots.
+        shots: numbers of real images a class, each a set of its own.
+
+    Raises:
+        ValueError: if the name stands for nothing that is clear.
     """
-    # Not loaded and dumped: ruamel loses what stands behind a list that changes.
-    key, items = next(pair for pair in YAML().compose(text).value if pair[0].value == "sets")
-    if [item.value for item in items.value] == list(names):
-        return text
-    if items.flow_style:
-        start, end = items.start_mark.index, items.end_mark.index
-        return text[:start] + f"[{', '.join(names)}]" + text[end:]
-    colon = text.index(":", key.end_mark.index) + 1
-    rows = text.splitlines(keepends=True)
-    first, last = key.end_mark.line + 1, items.value[-1].end_mark.line
-    after = "".join(rows[last + 1 :])
-    if not names:
-        return text[:colon] + " []" + text[colon : sum(map(len, rows[:first]))] + after
-    lines: dict[str, str] = {}  # of each item, with its comments
-    for item in items.value:
-        lines[item.value] = "".join(rows[first : item.end_mark.line + 1])
-        first = item.end_mark.line + 1
-    dash = " " * (items.value[0].start_mark.column - 2) + "- "
-    listed = "".join(lines.get(name, f"{dash}{name}\n") for name in names)
-    return "".join(rows[: key.end_mark.line + 1]) + listed + after
+    for added in [f"{name}_{count}" for count in shots] or [name]:
+        text = _add_one(text, added, like)
+    return text
+
+
+def _add_one(text: str, name: str, like: str | None) -> str:
+    values = _load(text)
+    kind = _kind_of(values, name)
+    if kind is None:
+        like = like or _sibling(values["synthetic"], name)
+        if (kind := _kind_of(values, like)) is None:
+            raise ValueError(f"there is no set '{like}' to copy; {_choices(values)}")
+        text = with_copy(text, f"{kind}.{like}", name)
+        if _shots_of(name) is not None and values[kind][like].get("shots") is not None:
+            text = with_value(text, f"{kind}.{name}.shots", _shots_of(name))
+        say(f"{kind}.{name} is a copy of {like}")
+    elif like:
+        raise ValueError(f"{kind}.{name} is there already; leave out '--like {like}'")
+    listed = values[KINDS[kind]]
+    if name not in listed:
+        text = with_items(text, KINDS[kind], [*listed, name])
+    seen = _load(text)[kind][name].get("shots")
+    if seen is not None and seen not in values["shots"]:
+        text = with_items(text, "shots", _in_order([*values["shots"], seen]))
+        say(f"shots has {seen} too: only runs with so many use {name}")
+    return text
+
+
+def _kind_of(values: Any, name: str) -> str | None:
+    """Return the section that holds the group of a set; None: there is none."""
+    return next((kind for kind in KINDS if name in values[kind]), None)
+
+
+def _shots_of(name: str) -> Shots | None:
+    """Return the shots that a name ends in."""
+    end = name.rpartition("_")[2]
+    return int(end) if end.isdigit() else "full" if end == "full" else None
+
+
+def _sibling(groups: Any, name: str) -> str:
+    """Return the last group of the same name but for its shots.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    stem = name.rpartition("_")[0]
+    found = [
+        other
+        for other, group in groups.items()
+        if group.get("shots") is not None and other == f"{stem}_{group['shots']}"
+    ]
+    if _shots_of(name) is None or not found:
+        raise ValueError(
+            f"params.yaml has no group of a set '{name}', nor one that differs in its shots alone; "
+            f"say which set it is a copy of: 'python src sets add {name} --like OTHER'"
+        )
+    return found[-1]
+
+
+def _choices(values: Any) -> str:
+    return f"choose from {', '.join(name for kind in KINDS for name in values[kind])}"
+
+
+def _in_order(shots: Sequence[Shots]) -> list[Shots]:
+    return sorted(shots, key=lambda count: float("inf") if count == "full" else int(count))
+
+
+def remove(text: str, names: Sequence[str]) -> str:
+    """Return params.yaml without these sets; their groups stay.
+
+    Raises:
+        ValueError: if one is no set.
+    """
+    values = _load(text)
+    if unknown := [name for name in names if name not in values["sets"]]:
+        raise ValueError(f"there is no set '{unknown[0]}'; choose from {', '.join(values['sets'])}")
+    for key in (*KINDS.values(), "clip_tuning.sets"):
+        listed = values["clip_tuning"]["sets"] if "." in key else values[key]
+        text = with_items(text, key, [name for name in listed if name not in names])
+    return text
+
+
+def remove_all(text: str, *, generator: bool = True) -> str:
+    """Return params.yaml without sets, and without a generator if that is said."""
+    values = _load(text)
+    text = remove(text, values["sets"])
+    if values["report"].get("primary"):  # a verdict on a set
+        text = with_value(text, "report.primary", None)
+        say("report.primary is null: without sets there is no verdict")
+    return text if generator else with_value(text, "upstream.generator", None)
+
+
+def _load(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+def _count(text: str) -> Shots:
+    return int(text) if text.isdigit() else text  # params.py checks it
 
 
 def main(arguments: list[str]) -> None:
-    """Take no argument."""
+    """Take what to do, or nothing."""
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("sets", description=__doc__, formatter_class=formatter)
-    parser.parse_args(arguments)
-    sets()
+    parser = argparse.ArgumentParser(
+        "python src sets", description=__doc__, formatter_class=formatter
+    )
+    ways = parser.add_subparsers(dest="way", metavar="add|remove|none")
+    adding = ways.add_parser("add", help="one more set")
+    adding.add_argument("name", help="such as dsi_8, or with --shots dsi")
+    adding.add_argument("--like", metavar="OTHER", help="the set whose settings it takes")
+    adding.add_argument("--shots", nargs="+", type=_count, default=[], help="a set for each")
+    removing = ways.add_parser("remove", help="take sets out; their groups stay")
+    removing.add_argument("names", nargs="+", metavar="NAME")
+    none = ways.add_parser("none", help="real images alone")
+    none.add_argument("--no-generator", action="store_true", help="nor train or fetch one")
+    args = parser.parse_args(arguments)
+    if args.way == "add":
+        sets(lambda text: add(text, args.name, like=args.like, shots=args.shots))
+    elif args.way == "remove":
+        sets(lambda text: remove(text, args.names))
+    elif args.way == "none":
+        sets(lambda text: remove_all(text, generator=not args.no_generator))
+    else:
+        sets()

@@ -281,7 +281,10 @@ def _images_per_class(planned: Planned) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Take the names of studies."""
-    parser = argparse.ArgumentParser(prog="python src study")
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python src study", description=__doc__, formatter_class=formatter
+    )
     parser.add_argument("names", nargs="+", help="of studies/NAME.yaml, or all")
     parser.add_argument("--list", action="store_true", help="say what it would cost, run nothing")
     scale_help = "refuse if params.yaml is not of this scale"

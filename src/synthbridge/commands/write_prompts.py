@@ -128,7 +128,10 @@ def _as_yaml(kind: str, lines: dict[str, list[str]]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Take what to write, with what, and where."""
-    parser = argparse.ArgumentParser(prog="write_prompts", description=__doc__)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python src write_prompts", description=__doc__, formatter_class=formatter
+    )
     parser.add_argument("--model", type=Path, required=True, help="a transformers folder")
     parser.add_argument("--dataset", required=True, help="prepared: data/real/DATASET")
     parser.add_argument("--out", type=Path, required=True)
