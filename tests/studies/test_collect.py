@@ -29,6 +29,16 @@ def test_all_rows_are_cut_to_the_seeds_that_they_share():
     assert dict(rows[-1].over) == {"s0": 5.0}
 
 
+def test_what_no_seed_decides_cuts_no_other_row():
+    """CLIP as it is stands under one seed on disk; the other rows keep all of theirs."""
+    lines = [{"row": "vanilla", "arm": "vanilla"}, {"row": "zero-shot", "arm": "clip_zero_shot"}]
+    study = make_study(draws="table", axis=None, lines=lines)
+    zero_shot = {"metrics/digits/runs/clip.json": {"clip_zero_shot": {"0": seeds(33.0)}}}
+    rows = collect(study, [(Point(), REAL), (Point(), PointResult("e", "c", zero_shot))])
+    assert all(set(row.values) == {"s0", "s1"} for row in rows if row.row == "vanilla")
+    assert dict(rows[-1].values) == {"once": 33.0}
+
+
 def test_rows_that_share_no_seed_are_refused():
     only = {"bridged": {"1": {"s7": {"top1": 1.0}}}}
     other = PointResult("e", "c", {BRIDGED.format("template"): only})

@@ -116,7 +116,8 @@ def _rows(study: Study, line: Line, point: Point, found: PointResult) -> Iterato
             }
             if not seeds:
                 continue
-            shots = None if shots == "0" else shots  # CLIP as it is has seen no image
+            if shots == "0":  # CLIP as it is has seen no image, so no seed decides it
+                shots, seeds = None, {ONCE: next(iter(seeds.values()))}
             place = shots if study.axis == "shots" else point.x if x is None else x
             steps = {reading.get("gradient_steps") for reading in seeds.values()}
             yield Row(
