@@ -169,5 +169,5 @@ def test_a_recipe_that_underfits_is_said(gain, is_said, tmp_path, settings):
     assert bool(sentences) == is_said
     if is_said:
         (row,) = [row for row in rows if row.arm == "vanilla_equal_steps"]
-        assert "the epochs are too few (real_leg.num_epochs_few_shot): 1,200 " in sentences[0]
+        assert "the epochs may be too few (real_leg.num_epochs_few_shot): 1,200 " in sentences[0]
         assert f"instead of 300 give vanilla {interval_words(row.interval)} points" in sentences[0]

@@ -95,8 +95,8 @@ def verdict_sentence(
     missing = [name for row, name in zip(rows, names, strict=True) if row is None]
     if missing:
         return (
-            f"{opening}: {' and '.join(missing)} {'were' if len(missing) > 1 else 'was'} not run "
-            "with the same shots and seeds."
+            f"{opening}: {' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no run "
+            "with the same shots, seeds and, for the control, gradient steps."
         )
     found = [row for row in rows if row is not None]
     few = min(row.interval.num_seeds for row in found)
@@ -122,13 +122,13 @@ def _meaning(rows: Sequence[Comparison], settings: ReportSettings) -> str:
 
 
 def underfit_sentences(comparisons: Iterable[Comparison]) -> list[str]:
-    """Say where vanilla surely gains from more gradient steps: its epochs are too few."""
+    """Say where vanilla's interval over fewer gradient steps excludes 0: too few epochs."""
     sentences = []
     for row in comparisons:
         if (row.arm, row.reference) == (CONTROL, REFERENCE) and row.interval.low > 0:
             key = "num_epochs" if row.shots == "full" else "num_epochs_few_shot"
             sentences.append(
-                f"At {shots_words(row.shots)} on {row.dataset}, the epochs are too few "
+                f"At {shots_words(row.shots)} on {row.dataset}, the epochs may be too few "
                 f"(real_leg.{key}): {row.arm_steps:,.0f} gradient steps instead of "
                 f"{row.reference_steps:,.0f} give {REFERENCE} {interval_words(row.interval)} "
                 f"points, and a gain over {REFERENCE} holds this one too."

@@ -259,7 +259,8 @@ def list_facts(
             f"row's own name, the same seeds, and the interval of a paired t at "
             f"{100 * CONFIDENCE:g} %. **All rows are explorations**: nobody named one before the "
             "run, nothing is corrected for their number, and of twenty intervals around no "
-            "difference one excludes 0."
+            "difference one or more exclude 0: the interval is over seeds alone, with the test "
+            "images as they are."
         )
     facts += [f"No value for {row}." for row in missing_lines(study, rows)]
     if any(row.is_marked for row in rows):
