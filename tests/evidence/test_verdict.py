@@ -116,14 +116,15 @@ def test_fewer_than_three_seeds_are_no_verdict(runs, settings, num_seeds):
 def test_what_is_missing_is_said(runs, settings):
     control, vanilla = "vanilla at equal gradient steps", "vanilla"
     for names, missing in (
-        ({"vanilla_equal_steps"}, f"{control} was"),
-        ({"vanilla"}, f"{vanilla} was"),
-        ({"bridged"}, f"{vanilla} and {control} were"),
+        ({"vanilla_equal_steps"}, f"{control} has"),
+        ({"vanilla"}, f"{vanilla} has"),
+        ({"bridged"}, f"{vanilla} and {control} have"),
     ):
         rows = compare_runs([run for run in runs if run.arm not in names], settings)
         assert primary_verdict(rows, settings) == "cannot tell"
         sentence = verdict_sentence("digits", rows, settings)
-        assert sentence.endswith(f": {missing} not run with the same shots and seeds.")
+        lacking = "no run with the same shots, seeds and, for the control, gradient steps."
+        assert sentence.endswith(f": {missing} {lacking}")
 
 
 def test_vanilla_with_other_steps_is_no_control(runs, settings):
