@@ -235,7 +235,7 @@ def test_the_page_says_which_rule_sets_a_number_bold(page):
 def test_the_page_tells_of_groups(tmp_path):
     real = tmp_path / "real"
     write_pictures(real / "train-00000.tar", 10)
-    write_json(real / "dataset.json", {"group_note": "The groups are guessed."})
+    write_json(real / "dataset.json", {"group_note": "guessed"})
     grouped = _report_text(tmp_path / "a", real=real, num_groups=20).text_below("digits")
     assert "200 test images in 20 groups, seeds 0, 1, 2." in grouped
     assert "intervals count groups, not images. The groups are guessed." in grouped
