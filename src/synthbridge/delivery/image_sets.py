@@ -52,9 +52,10 @@ def _write_folders(folder: Path, samples: Sequence[Sample], class_names: Sequenc
     """Write CLASS/KEY.jpg, as torchvision's ImageFolder reads it, and a line a record."""
     lines, folders = [], _folder_names(class_names)
     for sample in samples:
-        path = Path(folders[sample.label]) / _file_name(sample)
+        content = read_image_bytes(sample)
+        path = Path(folders[sample.label]) / _file_name(sample, content)
         (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(read_image_bytes(sample))
+        (folder / path).write_bytes(content)
         lines.append({"file_name": path.as_posix(), **_facts(sample, class_names)})
     _write_lines(folder / "records.jsonl", lines)
 
@@ -70,10 +71,10 @@ def _shard_samples(
     samples: Sequence[Sample], class_names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     for sample in samples:
-        extension = _file_name(sample).rpartition(".")[2]
+        content = read_image_bytes(sample)
         yield {
             "__key__": sample.key,
-            extension: read_image_bytes(sample),
+            _extension(content): content,
             "cls": sample.label,
             "json": _facts(sample, class_names),
         }
@@ -85,8 +86,10 @@ def _write_datasets(folder: Path, samples: Sequence[Sample], class_names: Sequen
     train.mkdir()
     lines = []
     for sample in samples:
-        (train / _file_name(sample)).write_bytes(read_image_bytes(sample))
-        lines.append({"file_name": _file_name(sample), **_facts(sample, class_names)})
+        content = read_image_bytes(sample)
+        name = _file_name(sample, content)
+        (train / name).write_bytes(content)
+        lines.append({"file_name": name, **_facts(sample, class_names)})
     _write_lines(train / "metadata.jsonl", lines)
 
 
@@ -106,10 +109,13 @@ def _facts(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _file_name(sample: Sample) -> str:
-    """Return KEY.jpg or KEY.png, by the image's first bytes."""
-    is_png = read_image_bytes(sample).startswith(b"\x89PNG")
-    return f"{sample.key}.{'png' if is_png else 'jpg'}"
+def _file_name(sample: Sample, content: bytes) -> str:
+    return f"{sample.key}.{_extension(content)}"
+
+
+def _extension(content: bytes) -> str:
+    """Return png or jpg, by the image's first bytes."""
+    return "png" if content.startswith(b"\x89PNG") else "jpg"
 
 
 def _folder_names(class_names: Sequence[str]) -> list[str]:
