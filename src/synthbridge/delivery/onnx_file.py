@@ -78,8 +78,7 @@ def _export(model: nn.Module, images: torch.Tensor) -> bytes:
     found: onnx.ModelProto = program.model_proto
     graph = found.graph
     # Where in which file each node was traced, by absolute paths.
-    for part in (found, graph, *graph.node, *graph.value_info, *graph.initializer):
-        del part.metadata_props[:]
-    for part in (*graph.input, *graph.output):
+    values = (*graph.value_info, *graph.initializer, *graph.input, *graph.output)
+    for part in (found, graph, *graph.node, *values):
         del part.metadata_props[:]
     return found.SerializeToString(deterministic=True)
