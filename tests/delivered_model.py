@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import pytest
 import torch
 from evidence.simulated import SETTINGS
 
@@ -30,6 +31,14 @@ MINIATURE = {
         "seed": 0,
     },
 }
+
+
+def make_study(tmp_path_factory, **settings) -> tuple[Path, DeliverParams]:
+    """Train final models in a folder of their own, as `write_study` does."""
+    root = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHBRIDGE_WORK", str(root / "work"))
+        return root, write_study(root, **settings)
 
 
 def write_study(

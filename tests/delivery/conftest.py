@@ -1,15 +1,12 @@
 import pytest
 
-from delivered_model import run_deliver, write_study
+from delivered_model import make_study, run_deliver
 
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """Final models with a crop in their test: the folder, and what `deliver` is run with."""
-    root = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYNTHBRIDGE_WORK", str(root / "work"))
-        return root, write_study(root, resize_size=20)
+    return make_study(tmp_path_factory, resize_size=20)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import timm
 from timm.data import create_transform, resolve_data_config
 
-from delivered_model import SEEDS, changed, run_deliver, write_study
+from delivered_model import SEEDS, changed, make_study, run_deliver, write_study
 from synthbridge.core.files import read_json
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_image
@@ -24,10 +24,7 @@ from synthbridge.training.team import Team
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Final models where test images prefer the arm that learns nothing."""
-    root = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYNTHBRIDGE_WORK", str(root / "work"))
-        return root, write_study(root, shift_test=1)
+    return make_study(tmp_path_factory, shift_test=1)
 
 
 @pytest.fixture(scope="module")
