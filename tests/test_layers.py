@@ -51,6 +51,7 @@ DOORS = {
         *(f"training/{name}.py" for name in ("classifier", "features", "images", "recipe")),
         "training/settings.py",
     },
+    "studies/differences.py": {"evidence/statistics.py"},  # one Student's t
     "studies/harm.py": {"training/influence.py"},
     "commands/study.py": {"evidence/figures.py"},
     # It asks the hub for commits alone.

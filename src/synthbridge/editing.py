@@ -82,7 +82,7 @@ def without(text: str, group: str) -> str:
     """
     key, values = _find(text, group)
     changed = text[: _line_start(text, key)] + text[_end_of_line(text, _last(values)) :]
-    wanted = _load(text)
+    wanted = load(text)
     parents, _, name = group.rpartition(".")
     del _group(wanted, parents)[name]
     if not _says(changed, wanted):
@@ -185,7 +185,8 @@ def _dump(value: Any) -> str:
     return out.getvalue().removesuffix("...\n").strip()
 
 
-def _load(text: str) -> Any:
+def load(text: str) -> Any:
+    """Return the values that a YAML text holds."""
     return YAML(typ="safe").load(text)
 
 
@@ -196,12 +197,12 @@ def _group(values: Any, key: str) -> Any:
 
 
 def _value(text: str, key: str) -> Any:
-    return _group(_load(text), key)
+    return _group(load(text), key)
 
 
 def _checked(old: str, new: str, key: str, value: Any) -> str:
     """Return `new` if it differs from `old` in this one value; anchors, say, are not foreseen."""
-    wanted = _load(old)
+    wanted = load(old)
     parents, _, name = key.rpartition(".")
     _group(wanted, parents)[name] = value
     if not _says(new, wanted):
@@ -212,7 +213,7 @@ def _checked(old: str, new: str, key: str, value: Any) -> str:
 def _says(text: str, values: Any) -> bool:
     """Say whether `text` holds just these values."""
     try:
-        return _load(text) == values
+        return load(text) == values
     except YAMLError:
         return False
 

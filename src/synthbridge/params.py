@@ -44,6 +44,11 @@ def _shots(shots: Any) -> Shots:
     return shots
 
 
+def read_shots(text: str) -> Shots:
+    """Read a number of shots, or full, of a command line; checked where it is set."""
+    return int(text) if text.isdigit() else text
+
+
 ShotsSetting = Annotated[Shots, PlainValidator(_shots)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
 

@@ -71,9 +71,10 @@ def check_params() -> list[str]:
     Raises:
         ValueError: if params.yaml is wrong or dvc.yaml does not fit it.
     """
-    params, pipeline = read_params(), read_yaml(PIPELINE)
+    params = read_params()
     if "SYNTHBRIDGE_STUDY" in os.environ:
         return []
+    pipeline = read_yaml(PIPELINE)
     check_blocks(params, pipeline)
     check_sets(params, pipeline)
     check_primary(params)
@@ -96,8 +97,7 @@ def check_blocks(params: Params, pipeline: Values) -> None:
     Raises:
         ValueError: with all sets that do not fit.
     """
-    num_blocks = next(entry["num_blocks"] for entry in pipeline["vars"] if "num_blocks" in entry)
-    faults = []
+    num_blocks, faults = count_blocks(pipeline), []
     for name in params.sets:
         volume = params.set_settings(name).images_per_class
         try:
@@ -106,6 +106,11 @@ def check_blocks(params: Params, pipeline: Values) -> None:
             faults.append(f"params.yaml: set {name}: {error}")
     if faults:
         raise ValueError(one_message(faults))
+
+
+def count_blocks(pipeline: Values) -> int:
+    """Return how many blocks each set of dvc.yaml has."""
+    return next(entry["num_blocks"] for entry in pipeline["vars"] if "num_blocks" in entry)
 
 
 def check_sets(params: Params, pipeline: Values) -> None:

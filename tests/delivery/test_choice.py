@@ -2,13 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from synthbridge.delivery.choice import (
-    HeldOut,
-    accuracy_interval,
-    choose_best,
-    count_close,
-    measure_weights,
-)
+from synthbridge.delivery.choice import HeldOut, accuracy_interval, choose_best, count_close
+from synthbridge.evidence.statistics import image_weights
 
 ONES = np.ones(200)
 
@@ -34,9 +29,9 @@ def test_the_median_seed_and_of_two_the_lower(rights, seed):
 
 def test_the_measure_weighs_images_or_classes():
     labels = np.array([0, 0, 0, 1])
-    held_out = HeldOut(np.array([[True, True, True, False]]), measure_weights(labels, "top1"))
+    held_out = HeldOut(np.array([[True, True, True, False]]), image_weights(labels, "top1"))
     assert held_out.accuracy() == 0.75
-    weights = measure_weights(labels, "mean_per_class")
+    weights = image_weights(labels, "mean_per_class")
     assert HeldOut(held_out.correct, weights).accuracy() == pytest.approx(0.5)
 
 
@@ -64,5 +59,5 @@ def test_the_interval_of_a_mean_per_class_is_wider_where_a_class_is_small():
     labels = np.repeat([0, 1], [190, 10])
     correct = np.arange(200) % 2 == 0
     even = accuracy_interval(correct, ONES, 0.95)
-    uneven = accuracy_interval(correct, measure_weights(labels, "mean_per_class"), 0.95)
+    uneven = accuracy_interval(correct, image_weights(labels, "mean_per_class"), 0.95)
     assert uneven[1] - uneven[0] > 2 * (even[1] - even[0])

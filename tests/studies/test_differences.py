@@ -3,18 +3,18 @@ import math
 import pytest
 from scipy import stats
 
-from synthbridge.studies.differences import fit_logarithm, paired_interval
+from synthbridge.studies.differences import fit_logarithm, interval_over_seeds
 
 
 def test_the_interval_is_students_of_paired_differences():
     ours, theirs = [71.0, 64.0, 69.5, 80.0], [60.0, 61.0, 62.0, 63.0]
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert paired_interval(differences) == pytest.approx((expected.low, expected.high))
+    assert interval_over_seeds(differences) == pytest.approx((expected.low, expected.high))
 
 
 def test_one_difference_has_no_interval():
-    assert paired_interval([3.0]) is None
+    assert interval_over_seeds([3.0]) is None
 
 
 def test_the_fit_finds_the_papers_line():

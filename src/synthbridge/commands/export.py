@@ -22,7 +22,7 @@ from synthbridge.data.synthetic import block_folders, synthetic_samples
 from synthbridge.delivery.image_sets import FORMS, ImageSetCard, write_image_set
 from synthbridge.delivery.model import delivered_folder, only_dataset, read_model
 from synthbridge.delivery.origins import set_origin
-from synthbridge.pipeline import PIPELINE
+from synthbridge.pipeline import PIPELINE, count_blocks
 from synthbridge.upstream.settings import UpstreamSettings
 
 DATA = Path("data")  # where dvc.yaml has the stages leave everything
@@ -64,8 +64,7 @@ def export_images(name: str, *, form: str, seed: int, dataset: str, to: Path) ->
 
 def _read_set(name: str, seed: int, dataset: str) -> tuple[list[Sample], list[Sample]]:
     """List the images of a set, and those of them that train."""
-    num_blocks = next(v["num_blocks"] for v in read_yaml(PIPELINE)["vars"] if "num_blocks" in v)
-    blocks = block_folders(DATA / "sets" / dataset / name, num_blocks)
+    blocks = block_folders(DATA / "sets" / dataset / name, count_blocks(read_yaml(PIPELINE)))
     kept = DATA / "examined" / dataset / name / "kept.json"
     if not kept.is_file():
         raise ValueError(

@@ -16,15 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ruamel.yaml import YAML
-
 from synthbridge.commands.pin import pin
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
-from synthbridge.editing import with_copy, with_items, with_value, without
+from synthbridge.editing import load, with_copy, with_items, with_value, without
 from synthbridge.forecast.estimates import count_work
 from synthbridge.forecast.sizes import read_sizes
-from synthbridge.params import PARAMS, Params
+from synthbridge.params import PARAMS, Params, read_shots
 from synthbridge.pipeline import PIPELINE, fit
 from synthbridge.sources.named.facts import FACTS
 
@@ -61,7 +59,7 @@ def profile(
         raise ValueError(f"'{name}' is no profile; choose from {known}")
     check_settings(Params, read_yaml(path), "", file=str(path))
     text = compose(path.read_text(encoding="utf-8"), datasets, shots, table5, stage_one_epochs)
-    params = check_settings(Params, YAML(typ="safe").load(text), "", file=str(path))
+    params = check_settings(Params, load(text), "", file=str(path))
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params, largest_volume=LARGEST_VOLUME)
     _refuse_to_lose()
     PARAMS.write_text(text, encoding="utf-8")
@@ -107,12 +105,12 @@ def compose(
         for name in _stage_one(text):
             text = with_value(text, f"stage_one.{name}.num_epochs", stage_one_epochs)
     if shots:
-        text = _take_shots(text, [int(count) if count.isdigit() else count for count in shots])
+        text = _take_shots(text, [read_shots(count) for count in shots])
     return text
 
 
 def _stage_one(text: str) -> list[str]:
-    return list(YAML(typ="safe").load(text)["stage_one"])
+    return list(load(text)["stage_one"])
 
 
 def _shared(setting: str, by_dataset: Mapping[str, T]) -> T:
@@ -136,7 +134,7 @@ def _take_shots(text: str, shots: Sequence[int | str]) -> str:
     Raises:
         ValueError: if the profile has no group of such a set that could be repeated.
     """
-    values = YAML(typ="safe").load(text)
+    values = load(text)
     if LEARNED_SET not in values["synthetic"]:
         raise ValueError(
             f"the profile has no group synthetic.{LEARNED_SET}, which --shots repeats for each "

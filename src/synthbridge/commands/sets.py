@@ -15,14 +15,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from synthbridge.core.files import write_text
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.data.manifests import Shots
-from synthbridge.editing import with_copy, with_items, with_value
-from synthbridge.params import PARAMS, Params, check_primary
+from synthbridge.editing import load, with_copy, with_items, with_value
+from synthbridge.params import PARAMS, Params, check_primary, read_shots
 from synthbridge.pipeline import PIPELINE, check_blocks, fit
 
 KINDS = {"synthetic": "generated_sets", "retrieved": "retrieved_sets"}  # groups -> list of names
@@ -39,13 +37,13 @@ def sets(edit: Callable[[str], str] = str) -> None:
     """
     read_yaml(PARAMS)
     text = edit(PARAMS.read_text(encoding="utf-8"))
-    values = _load(text)
+    values = load(text)
     lists = [values.get(name) for name in ("sets", *KINDS.values())]
     if all(isinstance(each, list) for each in lists):  # else the check says what is wrong
         values["sets"] = [name for part in lists[1:] for name in part]
     params = check_settings(Params, values, "")
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params)
-    check_blocks(params, _load(pipeline))
+    check_blocks(params, load(pipeline))
     write_text(PARAMS, with_items(text, "sets", params.sets))
     write_text(PIPELINE, pipeline)
     for note in params.notes():
@@ -75,7 +73,7 @@ def add(text: str, name: str, *, like: str | None = None, shots: Sequence[Shots]
 
 
 def _add_one(text: str, name: str, like: str | None) -> str:
-    values = _load(text)
+    values = load(text)
     kind = _kind_of(values, name)
     if kind is None:
         like = like or _sibling(values["synthetic"], name)
@@ -90,7 +88,7 @@ def _add_one(text: str, name: str, like: str | None) -> str:
     listed = values[KINDS[kind]]
     if name not in listed:
         text = with_items(text, KINDS[kind], [*listed, name])
-    seen = _load(text)[kind][name].get("shots")
+    seen = load(text)[kind][name].get("shots")
     if seen is not None and seen not in values["shots"]:
         text = with_items(text, "shots", _in_order([*values["shots"], seen]))
         say(f"shots has {seen} too: only runs with so many use {name}")
@@ -104,8 +102,8 @@ def _kind_of(values: Any, name: str) -> str | None:
 
 def _shots_of(name: str) -> Shots | None:
     """Return the shots that a name ends in."""
-    end = name.rpartition("_")[2]
-    return int(end) if end.isdigit() else "full" if end == "full" else None
+    shots = read_shots(name.rpartition("_")[2])
+    return shots if isinstance(shots, int) or shots == "full" else None
 
 
 def _sibling(groups: Any, name: str) -> str:
@@ -142,7 +140,7 @@ def remove(text: str, names: Sequence[str]) -> str:
     Raises:
         ValueError: if one is no set.
     """
-    values = _load(text)
+    values = load(text)
     if unknown := [name for name in names if name not in values["sets"]]:
         raise ValueError(f"there is no set '{unknown[0]}'; choose from {', '.join(values['sets'])}")
     for key in (*KINDS.values(), "clip_tuning.sets"):
@@ -153,20 +151,12 @@ def remove(text: str, names: Sequence[str]) -> str:
 
 def remove_all(text: str, *, generator: bool = True) -> str:
     """Return params.yaml without sets, and without a generator if that is said."""
-    values = _load(text)
+    values = load(text)
     text = remove(text, values["sets"])
     if values["report"].get("primary"):  # a verdict on a set
         text = with_value(text, "report.primary", None)
         say("report.primary is null: without sets there is no verdict")
     return text if generator else with_value(text, "upstream.generator", None)
-
-
-def _load(text: str) -> Any:
-    return YAML(typ="safe").load(text)
-
-
-def _count(text: str) -> Shots:
-    return int(text) if text.isdigit() else text  # params.py checks it
 
 
 def main(arguments: list[str]) -> None:
@@ -179,7 +169,7 @@ def main(arguments: list[str]) -> None:
     adding = ways.add_parser("add", help="one more set")
     adding.add_argument("name", help="such as dsi_8, or with --shots dsi")
     adding.add_argument("--like", metavar="OTHER", help="the set whose settings it takes")
-    adding.add_argument("--shots", nargs="+", type=_count, default=[], help="a set for each")
+    adding.add_argument("--shots", nargs="+", type=read_shots, default=[], help="a set for each")
     removing = ways.add_parser("remove", help="take sets out; their groups stay")
     removing.add_argument("names", nargs="+", metavar="NAME")
     none = ways.add_parser("none", help="real images alone")

@@ -28,14 +28,6 @@ class HeldOut:
         return int(np.argsort(of_seeds, kind="stable")[(len(of_seeds) - 1) // 2])
 
 
-def measure_weights(labels: np.ndarray, measure: str) -> np.ndarray:
-    """Return what each image (N,) counts, of mean 1: all alike (top1), or all classes alike."""
-    if measure == "top1":
-        return np.ones(len(labels))
-    _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return len(labels) / (len(counts) * counts[index])
-
-
 def choose_best(candidates: Sequence[HeldOut]) -> int:
     """Return the number of the candidate with the best mean accuracy; of equals the first."""
     return int(np.argmax([candidate.accuracy() for candidate in candidates]))

@@ -6,21 +6,18 @@ arm and number of shots are ranked against each other (Spearman). No p-value is 
 set are no independent points.
 """
 
-import warnings
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from synthbridge.evidence.comparisons import DASH, shots_words
+from synthbridge.evidence.ranks import FEWEST_POINTS, spearman
 from synthbridge.evidence.results import REFERENCE, SYNTHETIC_ONLY, TestedModel
 from synthbridge.evidence.tables import groups_of, rows_with
 
 SCORES = {"leep": "LEEP", "logme": "LogME"}
-
-# With four points even the best order of all comes by chance once in 24 times, in either direction
-# once in 12: a correlation of fewer than five can say nothing at 95 %.
-FEWEST_POINTS = 5
 
 COLUMNS = ["dataset", "arm", "shots", "measure", "num_points", "num_sets", "spearman"]
 
@@ -69,7 +66,9 @@ def transferability_table(
     points = _points(probes, gains_over_vanilla(runs, measure))
     rows = []
     for cell, group in groups_of(points, COLUMNS[:4]):
-        rows.append([*cell, len(group), group["set"].nunique(), _spearman(group)])
+        found = spearman(group["score"].tolist(), group["gain"].tolist())
+        rho = math.nan if found is None else found
+        rows.append([*cell, len(group), group["set"].nunique(), rho])
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
@@ -89,17 +88,6 @@ def _points(probes: pd.DataFrame, gains: list[Gain]) -> pd.DataFrame:
             if score is not None:
                 rows.append([run.dataset, run.arm, run.shots, measure, run.set, score, gain.points])
     return pd.DataFrame(rows, columns=pd.Index(columns))
-
-
-def _spearman(points: pd.DataFrame) -> float:
-    if len(points) < FEWEST_POINTS:
-        return float("nan")
-    from scipy.stats import spearmanr
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scores that are all alike have no rank: NaN
-        found: Any = spearmanr(points["score"], points["gain"])
-    return float(found.statistic)
 
 
 def transferability_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

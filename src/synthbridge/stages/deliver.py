@@ -22,13 +22,7 @@ from synthbridge.core.settings import Sections
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.delivery.card import Difference, ModelCard, OnTest, Read, write_card
-from synthbridge.delivery.choice import (
-    HeldOut,
-    accuracy_interval,
-    choose_best,
-    count_close,
-    measure_weights,
-)
+from synthbridge.delivery.choice import HeldOut, accuracy_interval, choose_best, count_close
 from synthbridge.delivery.model import Preprocessing, average, make_model, write_model
 from synthbridge.delivery.onnx_file import FILE, TOLERANCE, write_onnx
 from synthbridge.delivery.origins import backbone_origin, set_origin
@@ -36,6 +30,7 @@ from synthbridge.delivery.settings import DeliverSettings
 from synthbridge.evidence.comparisons import compare_runs
 from synthbridge.evidence.results import TestedModel, read_runs, shots_key
 from synthbridge.evidence.settings import ReportSettings
+from synthbridge.evidence.statistics import image_weights
 from synthbridge.training.classifier import load_classifier
 from synthbridge.training.images import ImageSet, load_samples
 from synthbridge.training.loop import predict
@@ -155,7 +150,7 @@ class Judge:
         samples = dataset.samples("validation")
         self.images: ImageSet = load_samples(samples, params.training.resize_size, team.device)
         self.labels = np.array([sample.label for sample in samples])
-        self.weights = measure_weights(self.labels, params.report.measure)
+        self.weights = image_weights(self.labels, params.report.measure)
 
     def judge(self, runs: Sequence[TestedModel]) -> list[Candidate]:
         """Return the candidates in the order of their runs, with what each answers."""
@@ -282,8 +277,8 @@ def _test_result(
     chosen, run = choice.chosen, choice.chosen.delivered
     tested = [np.load(inputs.results / f"{file}.npz") for file in choice.members]
     correct = average([arrays["probabilities"] for arrays in tested]).argmax(1) == run.labels
-    weights, groups = measure_weights(run.labels, settings.measure), tested[0].get("groups")
-    low, high = accuracy_interval(correct, weights, settings.confidence, groups)
+    weights = image_weights(run.labels, settings.measure)
+    low, high = accuracy_interval(correct, weights, settings.confidence, run.groups)
     beside = [
         other
         for other in runs

@@ -35,6 +35,7 @@ from synthbridge.evidence.comparisons import DASH
 from synthbridge.evidence.figures import STYLE, write_png
 from synthbridge.evidence.ranks import rank_correlation
 from synthbridge.evidence.results import TestedModel, read_runs, shots_key
+from synthbridge.pipeline import PIPELINE, count_blocks
 from synthbridge.studies.drawing import shots_words
 from synthbridge.studies.harm import FRACTION, RANDOM, WORST, Harm, Judges, find_harm
 from synthbridge.training.classifier import load_backbone
@@ -82,8 +83,7 @@ def draw_analysis(params: Mapping[str, Any], figure: Path) -> str:
     Raises:
         ValueError: if the pipeline's data is not there.
     """
-    pipeline_vars = read_yaml(Path("dvc.yaml"))["vars"]
-    num_blocks = next(entry["num_blocks"] for entry in pipeline_vars if "num_blocks" in entry)
+    num_blocks = count_blocks(read_yaml(PIPELINE))
     with start_accelerator() as accelerator:
         found = {
             dataset: analyse(params, dataset, num_blocks, accelerator.device)

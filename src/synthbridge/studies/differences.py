@@ -3,21 +3,24 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean, variance
 
 import numpy as np
-from scipy.special import stdtrit
+
+from synthbridge.evidence.statistics import Axis, half_width
 
 CONFIDENCE = 0.95
 
 
-def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """Return the interval of Student's t around the mean of paired differences; None of one."""
+def interval_over_seeds(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Return the interval of Student's t around the mean of paired differences; None of one.
+
+    Records of experiments hold no answers to single test images, so these are taken as they are.
+    """
     num = len(differences)
     if num < 2:
         return None
-    quantile = float(stdtrit(num - 1, (1 + CONFIDENCE) / 2))
-    half = quantile * stdev(differences) / math.sqrt(num)
+    half = half_width([Axis(variance(differences) / num, num - 1)], 1 - CONFIDENCE)
     return mean(differences) - half, mean(differences) + half
 
 

@@ -15,7 +15,7 @@ from synthbridge.core.files import write_text
 from synthbridge.evidence.figures import COLOURS, DASHES, FAINT, INK, MARKERS, STYLE, legend_below
 from synthbridge.studies.collect import ONCE, Row, missing_lines
 from synthbridge.studies.definition import Reading, ScaleName, Study, X
-from synthbridge.studies.differences import CONFIDENCE, LogFit, fit_logarithm, paired_interval
+from synthbridge.studies.differences import CONFIDENCE, LogFit, fit_logarithm, interval_over_seeds
 from synthbridge.studies.experiments import Experiment
 
 WORDS = {
@@ -78,7 +78,7 @@ def write_points(path: Path, name: str, scale: ScaleName, rows: Sequence[Row]) -
 def _record(row: Row) -> dict[str, Any]:
     """Return a row's columns."""
     over = list(row.over.values())
-    low, high = paired_interval(over) or (None, None)
+    low, high = interval_over_seeds(over) or (None, None)
     return {
         "row": row.row,
         "control": int(row.is_control),
@@ -115,7 +115,7 @@ def cell(row: Row) -> str:
         return text if row.spread is None else f"{text} ± {row.spread:.{digits}f}"
     over = list(row.over.values())
     text += f" ({mean(over):+.{digits}f}"
-    if interval := paired_interval(over):
+    if interval := interval_over_seeds(over):
         text += " [" + ", ".join(f"{end:+.{digits}f}" for end in interval) + "]"
     return f"{text})"
 
