@@ -1,7 +1,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from synthbridge.evidence.figures import INK, STYLE, arm_looks, inline_svg, write_png
+from synthbridge.evidence.figures import INK, STYLE, arm_looks, inline_svg, legend_below, write_png
 
 
 @pytest.fixture
@@ -33,6 +33,19 @@ def test_svg_takes_the_colour_of_the_page(draw):
     assert svg.startswith('<svg role="img" aria-label="a title"')
     assert "currentColor" in svg
     assert INK not in svg
+
+
+@pytest.mark.parametrize("length", [5, 25, 45])
+def test_a_legend_is_no_wider_than_its_figure(length):
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    panel = figure.subplots()
+    for number in range(4):
+        panel.plot([0, 1], label=f"{number}".ljust(length, "x"))
+    legend_below(figure, [panel])
+    (legend,) = figure.legends
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().width <= figure.bbox.width
+    assert len(legend.get_texts()) == 4
 
 
 def test_arms_keep_their_looks():

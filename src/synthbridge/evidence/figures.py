@@ -23,6 +23,7 @@ COLOURS = ("#56b4e9", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
 CLIP_COLOUR, CLIP_MARKERS = "#9a7b4f", ("x", "+", "1", "2")
 MARKERS = ("o", "s", "D", "^", "v", "P")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+LEGEND_COLUMNS = 3  # at most: long labels take fewer
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -106,13 +107,19 @@ def panels(
     return figure, axes[:num]
 
 
-def legend_below(figure: Figure, axes: list[Axes], *, columns: int) -> None:
-    """Put one legend for all panels below them, each label once."""
+def legend_below(figure: Figure, axes: list[Axes]) -> None:
+    """Put one legend for all panels below them, each label once, no wider than the figure."""
     entries = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+    for columns in range(LEGEND_COLUMNS, 0, -1):
+        legend = figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=columns
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def write_png(figure: Figure, path: Path) -> None:

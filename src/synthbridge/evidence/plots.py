@@ -58,7 +58,7 @@ def plot_accuracy(
         panel.set_xlim(-0.25, len(shots) - 0.75)
         panel.set_xlabel("real training images per class (shots)")
     axes[0].set_ylabel(MEASURE_WORDS[measure])
-    legend_below(figure, axes, columns=3)
+    legend_below(figure, axes)
     return figure
 
 
@@ -170,7 +170,7 @@ def plot_convergence(convergence: pd.DataFrame) -> Figure:
         panel.set_xlabel("epoch of the last leg")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes[0].set_ylabel("training accuracy (%)")
-    legend_below(figure, axes, columns=3)
+    legend_below(figure, axes)
     return figure
 
 
@@ -197,7 +197,7 @@ def plot_style_loss(losses: pd.DataFrame) -> Figure:
     # A few steps fall on very noisy latents; the bulk of the curve is what tells.
     axes[0].set_ylim(0, 1.3 * float(losses["loss"].quantile(0.98)))
     axes[0].set_ylabel("noise prediction loss")
-    legend_below(figure, axes, columns=3)
+    legend_below(figure, axes)
     return figure
 
 

@@ -328,7 +328,7 @@ def draw_figure(
         _draw_paper(axes[-1], study)
     if any(row.is_marked for row in rows):
         figure.suptitle("Learning rate selected on test images", fontweight="bold")
-    legend_below(figure, axes, columns=3)
+    legend_below(figure, axes)
     return figure
 
 
@@ -442,5 +442,5 @@ def draw_curves(study: Study, scale: ScaleName, curves: Sequence[Mapping[str, st
         panel.set_title(f"{dataset}, {shots_words(shots)} ({scale})")
         panel.set_xlabel("epoch on real images")
     axes[0].set_ylabel("training accuracy (%)")
-    legend_below(figure, axes, columns=3)
+    legend_below(figure, axes)
     return figure
