@@ -1,31 +1,28 @@
 """What we take of a hub's repository, and what its configurations must say."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from synthbridge.data.stable_diffusion import CONFIGS, WEIGHTS, check_configs
+from synthbridge.data.generator_folders import (
+    CLIP_TOKENIZER,
+    FAMILIES,
+    check_configs,
+    pieces,
+)
 
 
 @dataclass(frozen=True)
 class Layout:
     """The files of one kind of model; everything else in a repository stays where it is."""
 
-    configs: tuple[str, ...]  # patterns of small text files, fetched and checked first
-    weights: tuple[str, ...]  # names of safetensors; the variants (fp16) are not for training
+    name: str  # two layouts of one name take the same files of a repository
+    configs: tuple[str, ...]  # names of small text files, fetched and checked first
+    # Names of safetensors, by the folder with the configs; the variants (fp16) are not for training.
+    weights: Callable[[Path], Sequence[str]]
     check: Callable[[Path, str], object]  # (folder with the configs, name): raises ValueError
-
-
-TOKENIZER = (
-    "added_tokens.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-)
 
 
 def check_clip(folder: Path, name: str) -> None:
@@ -81,8 +78,44 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-GENERATOR = Layout((*CONFIGS, *(f"tokenizer/{name}" for name in TOKENIZER)), WEIGHTS, check_configs)
+def _generator_weights(folder: Path) -> list[str]:
+    """List the files that hold a generator's weights, whole or in pieces."""
+    family = check_configs(folder, str(folder))
+    return [piece for weights in family.weights for piece in pieces(folder, weights)]
+
+
+def _weights_beside_unet(folder: Path) -> list[str]:
+    return [name for name in _generator_weights(folder) if not name.startswith("unet/")]
+
+
+def _generator_configs() -> tuple[str, ...]:
+    """Name the small files of all families: which one it is, they say themselves."""
+    names = (
+        name
+        for family in FAMILIES.values()
+        for name in (*family.configs, *family.optional, *family.indices)
+    )
+    return tuple(dict.fromkeys(names))
+
+
+def on_top(file: str) -> Layout:
+    """Return the layout of weights that go on top of a generator: a file, perhaps with its config.
+
+    Args:
+        file: a safetensors of the repository.
+    """
+    config = (Path(file).parent / "config.json").as_posix()
+    return Layout(f"weights {file}", (config,), lambda _: [file], lambda *_: None)
+
+
+GENERATOR = Layout("generator", _generator_configs(), _generator_weights, check_configs)
+# Where a whole UNet of another repository takes the place of the model's own.
+WITHOUT_UNET = replace(GENERATOR, name="generator without UNet", weights=_weights_beside_unet)
+_ONE_FILE = ("model.safetensors",)
 CLIP = Layout(
-    ("config.json", "preprocessor_config.json", *TOKENIZER), ("model.safetensors",), check_clip
+    "clip",
+    ("config.json", "preprocessor_config.json", *CLIP_TOKENIZER),
+    lambda _: _ONE_FILE,
+    check_clip,
 )
-BACKBONE = Layout(("config.json",), ("model.safetensors",), check_backbone)
+BACKBONE = Layout("backbone", ("config.json",), lambda _: _ONE_FILE, check_backbone)
