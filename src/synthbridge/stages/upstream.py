@@ -143,30 +143,31 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
         layouts.on_top(weights.file),
     )
     hub.refuse_unpinned([*wanted.values(), on_top])
-    base = _base(wanted["generator"], on_top, f"{on_top.name}: {weights.file}")
+    base = _base(wanted["generator"], on_top, weights.file)
     # First what goes on top: its configuration says whether it fits.
     return {WEIGHTS: on_top, **wanted, "generator": base}
 
 
-def _base(model: "Wanted", on_top: "Wanted", name: str) -> "Wanted":
+def _base(model: "Wanted", on_top: "Wanted", file: str) -> "Wanted":
     """Return the model that weights go on top of, refused where they do not fit it.
 
     Args:
         model: the generator that params.yaml names.
         on_top: the weights.
-        name: what sentences call these.
+        file: of these.
     """
     from synthbridge.upstream import hub, layouts
     from synthbridge.upstream.on_top import check_configs_fit, check_fit, tell_kind
 
-    shapes = hub.read_shapes(on_top)
+    name = f"{on_top.name}: {file}"
+    shapes = hub.read_shapes(on_top, file)
     if not shapes:
         return model  # the file is not there, as is said when it is asked for
     kind = tell_kind(shapes, name)
     layout = layouts.WITHOUT_UNET if kind == "unet" else layouts.GENERATOR
 
-    def check(folder: Path, of_model: str) -> None:
-        layout.check(folder, of_model)
+    def check(folder: Path, of_model: str) -> Sequence[str]:
+        needed = layout.check(folder, of_model)
         own = folder / "unet" / "config.json"
         if not own.is_file():
             raise ValueError(f"{name} goes on top of a UNet, and {of_model} has none")
@@ -178,6 +179,7 @@ def _base(model: "Wanted", on_top: "Wanted", name: str) -> "Wanted":
             check_configs_fit(told, config, name)
             config = told
         check_fit(shapes, kind, config, name)
+        return needed
 
     return replace(model, layout=replace(layout, check=check))
 
@@ -188,6 +190,7 @@ def _merge(params: UpstreamSettings, model: "Wanted", on_top: "Wanted") -> Path:
 
     assert isinstance(params.generator, HubGenerator) and params.generator.weights
     weights = params.generator.weights
+    model.layout.check(model.path, model.name)  # a model that was there already, for others
     parts = [model.path.name, on_top.path.name]
     inputs = (model.path, on_top.path, weights.file, weights.distilled)
     decides = {"parts": parts, "file": weights.file, "distilled": weights.distilled}

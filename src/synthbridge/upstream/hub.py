@@ -68,7 +68,7 @@ class Wanted:
     @property
     def path(self) -> Path:
         """Where it lies once it is whole; its key holds neither code nor torch's version."""
-        return unit_path("hub", hash_value([self.repository, self.revision, self.layout.name]))
+        return unit_path("hub", hash_value([self.repository, self.revision, list(self.layout.key)]))
 
     @property
     def downloads(self) -> Path:
@@ -194,8 +194,7 @@ def _look_up(model: Wanted) -> list[HubFile]:
     configs = _described(model, files, model.layout.configs)
     model.downloads.mkdir(parents=True, exist_ok=True)
     _download(model, configs)
-    model.layout.check(model.downloads, model.name)
-    weights = model.layout.weights(model.downloads)
+    weights = model.layout.check(model.downloads, model.name)
     _refuse_other_weights(model, weights, [file.name for file in files])
     write_licences(model.downloads, _licences(model, info))
     return configs + _described(model, files, weights)
@@ -257,13 +256,12 @@ def _why_not(others: Sequence[str]) -> str:
     return f" (only {listed}{f': {reason}' if reason else ''})"
 
 
-def read_shapes(model: Wanted) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of a model's one file of weights, by its header alone.
+def read_shapes(model: Wanted, file: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of one of a model's files, by its header alone.
 
     Raises:
         ValueError: a sentence: as `fetch_models`, before anything large is asked for.
     """
-    (file,) = model.layout.weights(model.path)
     if model.path.is_dir():
         with safe_open(model.path / file, framework="numpy") as weights:
             return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}
