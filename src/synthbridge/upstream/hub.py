@@ -264,7 +264,7 @@ def read_shapes(model: Wanted, file: str) -> dict[str, tuple[int, ...]]:
     """
     if model.path.is_dir():
         with safe_open(model.path / file, framework="numpy") as weights:
-            return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}
+            return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
     with _hub_sentences(model.where, model.repository):
         try:
             header = HfApi().parse_safetensors_file_metadata(

@@ -90,7 +90,11 @@ def check_fit(shapes: Shapes, kind: Kind, config: Mapping[str, Any], name: str) 
         return
     told = [
         f"{what} {len(keys)} tensors ({min(keys)})"
-        for what, keys in (("lacks", lacking), ("has besides", more), ("has of another shape", other))
+        for what, keys in (
+            ("lacks", lacking),
+            ("has besides", more),
+            ("has of another shape", other),
+        )
         if keys
     ]
     raise ValueError(
@@ -184,10 +188,11 @@ def _fuse(base: Path, file: Path, folder: Path) -> None:
     Raises:
         ValueError: if the LoRA does not fit.
     """
-    from diffusers.loaders.lora_pipeline import StableDiffusionXLLoraLoaderMixin as loader
+    from diffusers.loaders.lora_pipeline import StableDiffusionXLLoraLoaderMixin
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from safetensors.torch import load_file
 
+    loader: Any = StableDiffusionXLLoraLoaderMixin  # of Stable Diffusion 1.x and 2.x as well
     unet = UNet2DConditionModel.from_pretrained(base, local_files_only=True, use_safetensors=True)
     try:
         # It also turns the names of other programs into diffusers'.

@@ -42,9 +42,7 @@ class StableDiffusionXL(StableDiffusion):
         distillation: Distillation | None = None,
     ):
         """Take the parts of a folder."""
-        super().__init__(
-            tokenizers[0], text_encoders[0], unet, vae, scheduler_config, distillation
-        )
+        super().__init__(tokenizers[0], text_encoders[0], unet, vae, scheduler_config, distillation)
         self.empty_is_zeros = empty_is_zeros
         self.text_encoders: tuple[Any, ...] = text_encoders
         # Of both encoders, or the learned word says nothing (diffusers pull request 9010).
@@ -84,11 +82,14 @@ class StableDiffusionXL(StableDiffusion):
         rows = torch.arange(len(ids), device=text.device)
         return self.text_encoders[1].text_projection(text[rows, send(end, text.device)])
 
-    def _added(self, condition: Condition, num_rows: int) -> dict[str, torch.Tensor]:
-        """Return what the UNet takes besides the sequence."""
+    def _added(self, condition: Condition) -> dict[str, torch.Tensor] | None:
+        """Return what the UNet takes besides the sequence: the pooled text, and sizes."""
         assert condition.pooled is not None
-        time_ids = send(self.time_ids, condition.pooled.device).expand(num_rows, -1)
-        return {"text_embeds": condition.pooled, "time_ids": time_ids}
+        time_ids = send(self.time_ids, condition.pooled.device)
+        return {
+            "text_embeds": condition.pooled,
+            "time_ids": time_ids.expand(len(condition.pooled), -1),
+        }
 
 
 def _tokenize(tokenizers: "Sequence[CLIPTokenizer]", prompts: Sequence[str]) -> Tokens:
