@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
+from synthbridge.forecast.memory import check_memory
 from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
@@ -57,13 +58,22 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
 
     Args:
         stage: its name.
-        missing: `accelerator`, and what the function of the stage in COUNTS takes.
+        missing: `accelerator`, `generator` (a folder) where one draws, and what the function of
+            the stage in COUNTS takes.
+
+    Raises:
+        ValueError: if the generator does not fit the device's memory.
     """
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
+    generator: Path | None = facts.pop("generator", None)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
+    if generator is not None:
+        learns = stage == "invert" and any("inverted_row" in unit for unit in work.rounds[0])
+        batch_size = facts["params"].invert.batch_size if learns else None
+        check_memory(generator, accelerator.device, learns_from=batch_size)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
