@@ -124,6 +124,7 @@ def _qwen_config(tokenizer: Qwen2Tokenizer, num_layers: int) -> Qwen3Config:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=8,
+        tie_word_embeddings=True,
         max_position_embeddings=512,
     )
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from synthbridge.data.generator_folders import check_configs, check_weights
-from synthbridge.diffusion.families import stable_diffusion
+from synthbridge.diffusion.families import flux, flux2, sd3, stable_diffusion, z_image
 from synthbridge.diffusion.generator import Generator, Tokens
 
 # The file of each family, by the class that model_index.json names.
-FAMILIES = {module.PIPELINE: module for module in (stable_diffusion,)}
+FAMILIES = {module.PIPELINE: module for module in (stable_diffusion, sd3, flux, flux2, z_image)}
 
 
 def load_generator(folder: Path) -> Generator:

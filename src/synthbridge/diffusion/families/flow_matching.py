@@ -14,9 +14,13 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.generator import Generator, Tokens
 from synthbridge.diffusion.parts import load_part
+from synthbridge.diffusion.schedule import Step
+from synthbridge.diffusion.settings import Sampler, count_steps
+from synthbridge.diffusion.text import require_whole
 
+QWEN_TOKENS = 512  # that a prompt is padded to, its chat template included
 TEXTS_PER_PASS = 16  # prompts of hundreds of tokens in a language model at once
 
 
@@ -38,11 +42,11 @@ class FlowMatching(Generator):
     def spread(self, num_steps: int) -> Spread:
         """Return how so many steps are laid between noise and image."""
 
-    def flow_sigmas(self, num_steps: int) -> list[float]:
-        """Return sigma at the start of each step, falling from 1, and the 0 that the last ends at.
-
-        As diffusers' scheduler of this configuration has them.
-        """
+    def steps(
+        self, sampler: Sampler, num_steps: int, image_strength: float | None = None
+    ) -> list[Step]:
+        """List Euler's steps, at the sigmas of diffusers' scheduler of this configuration."""
+        assert sampler == "euler"
         from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
             FlowMatchEulerDiscreteScheduler,
         )
@@ -50,7 +54,8 @@ class FlowMatching(Generator):
         scheduler: Any = FlowMatchEulerDiscreteScheduler.from_config(self.scheduler_config)
         spread = self.spread(num_steps)
         scheduler.set_timesteps(num_steps, sigmas=spread.sigmas, mu=spread.mu)
-        return scheduler.sigmas.tolist()
+        steps = flow_steps(scheduler.sigmas.tolist(), scheduler.timesteps.tolist())
+        return steps[num_steps - count_steps(num_steps, image_strength) :]
 
     @property
     def num_tokens(self) -> int:
@@ -68,6 +73,20 @@ class FlowMatching(Generator):
         shift, unit = _unit_of(self.vae)
         latents = (latents / unit + shift).to(self.vae.dtype)
         return self.vae.decode(latents, return_dict=False)[0].float()
+
+
+def flow_steps(sigmas: Sequence[float], timesteps: Sequence[float]) -> list[Step]:
+    """Return Euler's steps down the flow: x_next = x + (sigma_next - sigma) (eps - x_0).
+
+    Args:
+        sigmas: at the start of each step, falling, and the 0 that the last one ends at.
+        timesteps: of each step, as the denoiser takes them.
+    """
+    steps = []
+    for timestep, sigma, next_sigma in zip(timesteps, sigmas, sigmas[1:], strict=False):
+        keep = next_sigma / sigma  # eps - x_0 = (x - x_0) / sigma
+        steps.append(Step(timestep, 1 - sigma, sigma, keep, clean=1 - keep))
+    return steps
 
 
 def _unit_of(vae: Any) -> tuple[float, float]:
