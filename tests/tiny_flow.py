@@ -5,6 +5,8 @@ different widths, a second CLIP that pads with another token, packed latents, th
 statistics of FLUX.2's VAE, chat templates that differ with thinking.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +250,7 @@ def save_flux2(folder: Path, *, is_distilled: bool) -> Path:
 
 
 def save_z_image(folder: Path, **scheduler: Any) -> Path:
-    """Save a Z-Image-Turbo."""
+    """Save a Z-Image-Turbo, or its base with another shift."""
     torch.manual_seed(0)
     tokenizer = qwen_tokenizer()
     transformer = ZImageTransformer2DModel(
@@ -270,6 +272,17 @@ def save_z_image(folder: Path, **scheduler: Any) -> Path:
         transformer=shake(transformer),
     )
     return _save(pipeline, folder)
+
+
+# What each of them is called here, and what saves it below a folder.
+SAVED: dict[str, Callable[[Path], Path]] = {
+    "sd3": save_sd3,
+    "schnell": save_flux,
+    "klein": partial(save_flux2, is_distilled=True),
+    "klein-base": partial(save_flux2, is_distilled=False),
+    "z-image-turbo": save_z_image,
+    "z-image": partial(save_z_image, shift=6.0),
+}
 
 
 def _save(pipeline: Any, folder: Path) -> Path:

@@ -151,8 +151,8 @@ def _check_flow(folder: Path, name: str, channels_per_latent: int = 1) -> None:
     if not isinstance(given, int) or taken != channels_per_latent * given:
         raise ValueError(
             f"{name} draws from {taken} channels and its VAE gives {given}, where it should be "
-            f"{channels_per_latent} for each: it needs more than a prompt (an image, a mask), which "
-            "is not supported; choose a generator that draws from prompts alone"
+            f"{channels_per_latent} for each: it needs more than a prompt (an image, a mask), "
+            "which is not supported; choose a generator that draws from prompts alone"
         )
     schedule = read_config(folder, "scheduler/scheduler_config.json", name)
     kind = schedule.get("_class_name")
@@ -227,7 +227,7 @@ STABLE_DIFFUSION_3 = _flow_family(
 )
 FLUX = _flow_family("FluxPipeline", "FLUX.1", clips=("",), large=("_2",), check=_check_packed)
 FLUX_2_KLEIN = _flow_family("Flux2KleinPipeline", "FLUX.2 klein", large=("",), check=_check_packed)
-Z_IMAGE = _flow_family("ZImagePipeline", "Z-Image-Turbo", large=("",))
+Z_IMAGE = _flow_family("ZImagePipeline", "Z-Image", large=("",))
 
 
 # --- all of them ----------------------------------------------------------------------------------

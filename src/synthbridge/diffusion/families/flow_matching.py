@@ -168,6 +168,13 @@ def chat(tokenizer: Any, prompts: Sequence[str], *, thinks: bool) -> list[str]:
     ]
 
 
+def load_large_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a language model as tokenizer.json has it: no sentencepiece."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
 def load_qwen_reader(folder: Path, *, thinks: bool) -> Callable[[Sequence[str]], Tokens]:
     """Load Qwen's tokenizer: prompts become token ids and which of them count, each (N, 512).
 
@@ -175,9 +182,7 @@ def load_qwen_reader(folder: Path, *, thinks: bool) -> Callable[[Sequence[str]],
         folder: of the tokenizer.
         thinks: leave room for a thought in the answer that the prompt seems to ask for.
     """
-    from transformers import Qwen2TokenizerFast
-
-    tokenizer = Qwen2TokenizerFast.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_large_tokenizer(folder)
 
     def read(prompts: Sequence[str]) -> Tokens:
         texts = chat(tokenizer, prompts, thinks=thinks)

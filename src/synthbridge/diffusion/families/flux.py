@@ -19,6 +19,7 @@ from synthbridge.diffusion.families.flow_matching import (
     in_passes,
     linear_mu,
     load_large,
+    load_large_tokenizer,
     pack,
     unpack,
 )
@@ -121,10 +122,8 @@ def load(folder: Path) -> Flux:
 
 def load_reader(folder: Path) -> Callable[[Sequence[str]], Tokens]:
     """Load what reads prompts and no weights: T5 must read them whole, CLIP cuts them."""
-    from transformers import T5TokenizerFast
-
     clip = load_tokenizer(folder / "tokenizer")
-    t5 = T5TokenizerFast.from_pretrained(folder / "tokenizer_2", local_files_only=True)
+    t5 = load_large_tokenizer(folder / "tokenizer_2")
     is_told_scale = read_config(folder, "transformer/config.json").get("guidance_embeds")
     longest = DEV_TOKENS if is_told_scale else SCHNELL_TOKENS
     return lambda prompts: (tokenize_cut(clip, prompts), tokenize(t5, prompts, longest))

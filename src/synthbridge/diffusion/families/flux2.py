@@ -62,9 +62,10 @@ class Flux2Klein(FlowMatching):
         self.image_size, side = image_side(vae)
         self.latent_shape = (transformer.config["in_channels"], side // 2, side // 2)
         # Kept beside the VAE, which may compute in bfloat16: (C, 1, 1).
-        self.mean = vae.bn.running_mean.float()[:, None, None]
-        variance = vae.bn.running_var.float()[:, None, None]
-        self.std = (variance + vae.config["batch_norm_eps"]).sqrt()
+        mean, variance = vae.bn.running_mean, vae.bn.running_var
+        assert mean is not None and variance is not None
+        self.mean = mean.float()[:, None, None]
+        self.std = (variance.float() + vae.config["batch_norm_eps"]).sqrt()[:, None, None]
 
     @property
     def num_tokens(self) -> int:

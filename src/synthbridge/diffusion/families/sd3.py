@@ -19,6 +19,7 @@ from synthbridge.diffusion.families.flow_matching import (
     in_passes,
     linear_mu,
     load_large,
+    load_large_tokenizer,
 )
 from synthbridge.diffusion.generator import Condition, Tokens
 from synthbridge.diffusion.parts import load_part, load_text_encoder
@@ -64,7 +65,10 @@ class StableDiffusion3(FlowMatching):
 
     def encode(self, tokens: Tokens) -> Condition:
         """Encode prompts: (N, 77 + 256, D), and CLIP's projected texts side by side."""
-        texts = [_encode_clip(clip, ids) for clip, ids in zip(self.text_encoders, tokens[:2])]
+        texts = [
+            _encode_clip(clip, ids)
+            for clip, ids in zip(self.text_encoders[:2], tokens[:2], strict=True)
+        ]
         width = self.denoiser.config["joint_attention_dim"]
         clip = torch.cat([text[0] for text in texts], dim=-1).to(self.dtype)
         clip = pad(clip, (0, width - clip.shape[-1]))
@@ -125,12 +129,10 @@ def load_reader(folder: Path) -> Callable[[Sequence[str]], Tokens]:
 
     T5 must read a prompt whole, and CLIP's two cut it; without T5 they must read it whole.
     """
-    from transformers import T5TokenizerFast
-
     clips = [load_tokenizer(folder / part) for part in ("tokenizer", "tokenizer_2")]
     if not (folder / "tokenizer_3").is_dir():
         return lambda prompts: tuple(tokenize(clip, prompts) for clip in clips)
-    t5 = T5TokenizerFast.from_pretrained(folder / "tokenizer_3", local_files_only=True)
+    t5 = load_large_tokenizer(folder / "tokenizer_3")
 
     def read(prompts: Sequence[str]) -> Tokens:
         whole = tokenize(t5, prompts, T5_TOKENS)

@@ -1,7 +1,8 @@
-"""Z-Image-Turbo: Qwen3, a transformer that takes each image with a text of its own length.
+"""Z-Image: Qwen3, a transformer that takes each image with a text of its own length.
 
-Beside it: diffusers' ZImagePipeline. It draws in 8 steps without guidance. Its denoiser counts time
-from the noise to the image, and says x_0 - eps where the others say eps - x_0.
+Beside it: diffusers' ZImagePipeline. Its denoiser counts time from the noise to the image, and says
+x_0 - eps where the others say eps - x_0. Z-Image-Turbo draws in 8 steps without guidance; its base
+knows classifier-free guidance.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,14 +32,14 @@ if TYPE_CHECKING:  # they take seconds to import: only where a generator is load
     from transformers import Qwen3Model
 
 PIPELINE = "ZImagePipeline"
+TURBO_SHIFT = 3.0  # of its schedule, by which alone its configurations tell it from its base (6.0)
+TURBO_STEPS = (1, 16)  # published: 8; chosen: refuse more than twice that
 
 
-class ZImageTurbo(FlowMatching):
+class ZImage(FlowMatching):
     """The models, and the noise schedule that they were trained with."""
 
-    name = "Z-Image-Turbo"
-    guidance = "none"
-    num_steps = (1, 16)  # published: 8; chosen: refuse more than twice that
+    name = "Z-Image"
 
     def __init__(
         self,
@@ -51,6 +52,10 @@ class ZImageTurbo(FlowMatching):
         """Take the parts of a folder."""
         self.read, self.text_encoders = read, (qwen,)
         self.denoiser, self.vae, self.scheduler_config = transformer, vae, scheduler_config
+        is_turbo = scheduler_config.get("shift") == TURBO_SHIFT
+        self.guidance = "none" if is_turbo else "classifier-free"
+        if is_turbo:
+            self.num_steps = TURBO_STEPS
         self.image_size, side = image_side(vae)
         self.latent_shape = (transformer.config["in_channels"], side, side)
 
@@ -81,18 +86,18 @@ class ZImageTurbo(FlowMatching):
             text[counts] for text, counts in zip(condition.sequence, condition.mask, strict=True)
         ]
         images = list(x.to(self.dtype)[:, :, None].unbind())  # (C, 1, h, w): one frame each
-        time = 1 - timesteps.expand(len(x)) / 1000
+        time = (1000 - timesteps.expand(len(x))) / 1000
         flow = self.denoiser(images, time, texts, return_dict=False)[0]
         return -torch.stack(list(flow)).squeeze(2).float()
 
 
-def load(folder: Path) -> ZImageTurbo:
+def load(folder: Path) -> ZImage:
     """Load a folder in diffusers' layout: CPU, frozen."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
     from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
-    return ZImageTurbo(
+    return ZImage(
         load_reader(folder),
         load_large(Qwen3Model, folder / "text_encoder"),
         load_large(ZImageTransformer2DModel, folder / "transformer"),
