@@ -225,8 +225,6 @@ def save_flux2(folder: Path, *, is_distilled: bool) -> Path:
         guidance_embeds=False,
         axes_dims_rope=(4, 4, 4, 4),
     )
-    with torch.no_grad():  # of 512 tokens few say anything
-        transformer.context_embedder.weight.mul_(5)
     vae = AutoencoderKLFlux2(
         block_out_channels=(8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 3,
