@@ -126,6 +126,54 @@ STABLE_DIFFUSION = Family(
 )
 
 
+LATENT_CONSISTENCY = replace(
+    STABLE_DIFFUSION, pipeline="LatentConsistencyModelPipeline", name="LCM of Stable Diffusion 1.x"
+)
+
+
+# --- Stable Diffusion XL --------------------------------------------------------------------------
+
+
+def _check_sdxl(folder: Path, name: str) -> None:
+    """Refuse what draws from more than a prompt, or was made of other parts than SDXL."""
+    _check_stable_diffusion(folder, name)
+    unet = read_config(folder, "unet/config.json", name)
+    kind = unet.get("addition_embed_type")
+    if kind != "text_time":
+        raise ValueError(
+            f"the UNet of {name} takes {kind or 'nothing'} beside its prompts, and SDXL's is told "
+            "sizes (text_time); choose an SDXL in diffusers' layout"
+        )
+    pooled = read_config(folder, "text_encoder_2/config.json", name).get("projection_dim", 512)
+    expected = 6 * (unet.get("addition_time_embed_dim") or 0) + pooled
+    if unet.get("projection_class_embeddings_input_dim") != expected:
+        raise ValueError(
+            f"the UNet of {name} does not fit its second text encoder and six sizes "
+            f"({unet.get('projection_class_embeddings_input_dim')} numbers, not {expected}): it "
+            "is a refiner or an edit model; choose a base model, such as "
+            "stabilityai/stable-diffusion-xl-base-1.0"
+        )
+    if read_config(folder, "vae/config.json", name).get("latents_mean"):
+        raise ValueError(
+            f"the VAE of {name} shifts its latents (latents_mean), which is not supported; choose "
+            "an SDXL with SDXL's own VAE"
+        )
+
+
+SDXL = Family(
+    pipeline="StableDiffusionXLPipeline",
+    name="Stable Diffusion XL",
+    parts=(
+        *("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"),
+        *("unet", "vae", "scheduler"),
+    ),
+    configs=(*STABLE_DIFFUSION.configs, "text_encoder_2/config.json"),
+    optional=(*STABLE_DIFFUSION.optional, *files_of("tokenizer_2", CLIP_TOKENIZER)),
+    weights=(*STABLE_DIFFUSION.weights, "text_encoder_2/model.safetensors"),
+    check=_check_sdxl,
+)
+
+
 # --- flow matching --------------------------------------------------------------------------------
 
 LARGE_TOKENIZER = (  # of T5 and Qwen, without what sentencepiece reads
@@ -233,7 +281,10 @@ Z_IMAGE = _flow_family("ZImagePipeline", "Z-Image", large=("",))
 
 # --- all of them ----------------------------------------------------------------------------------
 
-KNOWN = (STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX, FLUX_2_KLEIN, Z_IMAGE)
+KNOWN = (
+    *(STABLE_DIFFUSION, LATENT_CONSISTENCY, SDXL),
+    *(STABLE_DIFFUSION_3, FLUX, FLUX_2_KLEIN, Z_IMAGE),
+)
 FAMILIES = {family.pipeline: family for family in KNOWN}
 
 
