@@ -26,7 +26,7 @@ from synthbridge.diffusion.memory import (
     fastest_dtype,
     free_bytes,
 )
-from synthbridge.diffusion.schedule import Prediction
+from synthbridge.diffusion.schedule import Prediction, Step, make_steps
 from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.text import put_behind_table, word_table
 
@@ -166,6 +166,12 @@ class Generator(ABC):
         """Return pixels (B, 3, H, W), about -1..1, float32."""
 
     # --- what all have ----------------------------------------------------------------------------
+
+    def steps(
+        self, sampler: Sampler, num_steps: int, image_strength: float | None = None
+    ) -> list[Step]:
+        """List the steps from noise to an image, or the last ones of them: `make_steps`."""
+        return make_steps(sampler, num_steps, self.scheduler_config, image_strength)
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,7 @@ import torch
 from synthbridge.diffusion.generator import Condition, Generator, join
 from synthbridge.diffusion.image_guidance import ImageGuidance, Start, noise_start
 from synthbridge.diffusion.memory import MAX_PIXELS_DECODED, MAX_PIXELS_DENOISED, at_once
-from synthbridge.diffusion.schedule import Step, find_clean, make_steps
+from synthbridge.diffusion.schedule import Step, find_clean
 from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.to_device import send
 
@@ -55,7 +55,7 @@ def sample_images(
     assert len(prompts) == len(seeds)
     check_sampling(generator, sampler, num_steps, guidance_scale)
     strength = image_guidance.strength if image_guidance else None
-    steps = make_steps(sampler, num_steps, generator.scheduler_config, strength)
+    steps = generator.steps(sampler, num_steps, strength)
     # The empty prompt comes first: it is the condition of the unguided half of each batch.
     distinct = list(dict.fromkeys(["", *prompts]))
     places = {prompt: place for place, prompt in enumerate(distinct)}

@@ -10,7 +10,7 @@ from synthbridge.core.settings import Settings
 PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
-Sampler = Literal["ddpm", "dpm++"]
+Sampler = Literal["ddpm", "dpm++", "euler"]
 PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
