@@ -94,7 +94,7 @@ def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> Mis
 def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
     """Subsets of a set, each with its grid of samples."""
     learned = amounts.learning(
-        params.synthetic, params.invert, params.generate, prepared_size(real)
+        params.synthetic, params.invert, params.tune, params.generate, prepared_size(real)
     )
     return MissingWork([[learned] * num_missing if learned else []], each={"load_generator": 1})
 
