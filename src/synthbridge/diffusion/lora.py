@@ -1,6 +1,6 @@
-"""LoRA (arXiv:2106.09685): each projection of a denoiser's attention, changed by two thin matrices.
+"""LoRA (arXiv:2106.09685): each projection of a denoiser's attention gets two thin matrices.
 
-A projection x W^T becomes x (W + B A)^T with A (r, in) and B (out, r). While it is learned, B A x is
+A projection W x becomes (W + B A) x with A (r, in) and B (out, r). While they are learned, B A x is
 added beside W x; to draw, B A is added to W itself, so that a step costs what it did.
 """
 
@@ -24,6 +24,7 @@ PROJECTIONS = (
     *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
     *("to_qkv_mlp_proj", "to_out"),
 )
+ENDINGS = tuple(f".{name}" for name in PROJECTIONS)
 DOWN, UP = "lora_A.weight", "lora_B.weight"  # what diffusers and peft call A and B
 
 
@@ -38,12 +39,18 @@ class Change:
 Lora = Mapping[str, Change]  # by the projection's name in the denoiser
 
 
+def file_name(label: int | None) -> str:
+    """Return what the file of a class's LoRA is called, or None: of a data set's."""
+    return "lora.safetensors" if label is None else f"lora-{label:04d}.safetensors"
+
+
 def attention_projections(denoiser: Any) -> dict[str, torch.nn.Linear]:
     """Return what a LoRA changes, by name, in the denoiser's order."""
     return {
         name: module
         for name, module in _plain(denoiser).named_modules()
-        if isinstance(module, torch.nn.Linear) and name.endswith(tuple(f".{p}" for p in PROJECTIONS))
+        if isinstance(module, torch.nn.Linear)
+        and name.endswith(tuple(f".{p}" for p in PROJECTIONS))
     }
 
 

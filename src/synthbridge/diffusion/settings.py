@@ -83,8 +83,8 @@ class SyntheticSettings(Settings):
     # a learned word in the place of each class's name (docs/learned-prompts.md); contextual,
     # stylised: composed from the data set's lists; file: a person's own (docs/prompts.md).
     prompts: PromptKind
-    # The generator is tuned on the set's shots (docs/tuned-generator.md): one LoRA for the data set,
-    # or one for each class; null: it is as it came. The prompts stay those of the set.
+    # The generator is tuned on the set's shots (docs/tuned-generator.md): one LoRA for the data
+    # set, or one for each class; null: it is as it came. The prompts stay those of the set.
     tuned: Tuned | None = None
     # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this
     # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
@@ -180,8 +180,8 @@ class SyntheticSettings(Settings):
             )
         if kind and not taken and strength is None and shots is not None:
             raise ValueError(
-                f"a {kind} set sees no real image; write null, 'prompts: dsi', 'tuned: dataset', or "
-                "an image_strength"
+                f"a {kind} set sees no real image; write null, 'prompts: dsi', "
+                "'tuned: dataset', or an image_strength"
             )
         return shots
 

@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +19,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from synthbridge.core.files import hash_value, whole_file
-from synthbridge.core.log import progress
-from synthbridge.diffusion.inversion import Lesson
+from synthbridge.core.log import progress, say
+from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.inversion import Lesson, prediction_error
+from synthbridge.diffusion.latents import ClassBalance, Draw, cache_latents, draw_batch
+from synthbridge.diffusion.learning import Checkpoint
 from synthbridge.diffusion.lora import Change, beside, start_lora
+from synthbridge.diffusion.schedule import training_levels
 from synthbridge.diffusion.settings import TuneSettings
+from synthbridge.diffusion.to_device import send
 
 CAPTION = "a photo of a {}"  # DataDream
 WARM_UP = 100  # steps; DataDream
@@ -36,6 +40,20 @@ def caption(class_name: str) -> str:
     return CAPTION.format(class_name)
 
 
+FEW_STEPS = 16  # of a generator that draws in so many at most, and so was distilled
+
+
+def say_if_distilled(generator: Generator) -> None:
+    """Warn before a generator is tuned that was distilled to few steps, or to draw unguided."""
+    most = generator.num_steps[1]
+    if generator.guidance == "none" or most <= FEW_STEPS:
+        say(
+            f"  {generator.name} was distilled to draw quickly, and tuning undoes some of that: "
+            "look at the pictures of samples, or name the model that it was distilled from below "
+            "upstream.generator"
+        )
+
+
 def rate_at(step: int, num_steps: int, peak: float) -> float:
     """Return the learning rate of a step: a line up to the peak, then a cosine to 0.
 
@@ -44,9 +62,52 @@ def rate_at(step: int, num_steps: int, peak: float) -> float:
     """
     warm_up = min(WARM_UP, num_steps // 4)
     if step < warm_up:
-        return peak * step / warm_up
+        return peak * (step + 1) / warm_up
     done = (step - warm_up) / max(1, num_steps - warm_up)
     return peak * (1 + math.cos(math.pi * done)) / 2
+
+
+class TuningObjective:
+    """The error of what the generator says of noised real images, told their captions."""
+
+    def __init__(self, generator: Generator, settings: TuneSettings, lesson: Lesson):
+        """Encode a caption a class and the images, once: neither changes."""
+        self.generator, self.settings = generator, settings
+        self.balance = ClassBalance(lesson.labels, lesson.class_names)
+        self.cache = cache_latents(generator, lesson.images, flip=lesson.flip)
+        self.levels = training_levels(generator.scheduler_config)
+        tokens = generator.tokenize([caption(name) for name in lesson.class_names])
+        with torch.no_grad():
+            self.condition = generator.encode(tokens)  # a row a class
+        self.key = _hash_task(settings, lesson, [ids.tolist() for ids in tokens])
+
+    def draw(self, step: int) -> Draw:
+        """Draw the batch of a step; that of -1 is for the readings alone."""
+        return draw_batch(
+            cache=self.cache,
+            balance=self.balance,
+            batch_size=self.settings.batch_size,
+            num_timesteps=len(self.levels.timesteps),
+            seed=self.settings.seed,
+            step=step,
+        )
+
+    def loss(self, draw: Draw) -> torch.Tensor:
+        """Return the loss of a batch, a scalar on the device."""
+        rows = self.condition.rows(send(draw.classes, self.generator.device))
+        return prediction_error(self.generator, self.levels, rows, draw)
+
+    @torch.no_grad()
+    def read(self) -> torch.Tensor:
+        """Return the loss of a batch that no step learns from, the same at every call."""
+        return self.loss(self.draw(-1))
+
+
+def _hash_task(settings: TuneSettings, lesson: Lesson, ids: list[list[list[int]]]) -> str:
+    """Name a task by all that goes into it, so that it resumes from its own checkpoint only."""
+    pixels = hashlib.sha256(np.ascontiguousarray(lesson.images).data).hexdigest()
+    labels = np.asarray(lesson.labels).tolist()
+    return hash_value([settings.model_dump(), pixels, labels, ids, lesson.flip])
 
 
 @dataclass
@@ -171,3 +232,28 @@ def _load_run(run: Run, path: Path, key: str) -> None:
             "exp_avg": tensors[f"{place}.exp_avg"],
             "exp_avg_sq": tensors[f"{place}.exp_avg_sq"],
         }
+
+
+def tune_classes(
+    generator: Generator,
+    settings: TuneSettings,
+    lesson: Lesson,
+    checkpoints: Sequence[Checkpoint],
+) -> list[LearnedLora]:
+    """Learn a LoRA for each class from its own images, one after another; all else as `tune`.
+
+    Args:
+        generator: the frozen model.
+        settings: section `tune`.
+        lesson: the images of all classes.
+        checkpoints: one a class; a class that is done costs a killed run nothing again.
+    """
+    labels = np.asarray(lesson.labels)
+    learned = []
+    for label, (name, saved) in enumerate(zip(lesson.class_names, checkpoints, strict=True)):
+        own = lesson.images[labels == label]
+        if not len(own):
+            raise ValueError(f"class '{name}' has no real image; give it one or leave it out")
+        of_class = Lesson(own, [0] * len(own), [name], lesson.flip)
+        learned.append(tune(generator, settings, of_class, saved))
+    return learned
