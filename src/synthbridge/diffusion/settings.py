@@ -178,7 +178,8 @@ class SyntheticSettings(Settings):
                 f"it should be the real images a class that {taken}; write a number above 0, or "
                 "full"
             )
-        if kind and not taken and strength is None and shots is not None:
+        is_known = kind is not None and "tuned" in info.data  # else they are refused already
+        if is_known and not taken and strength is None and shots is not None:
             raise ValueError(
                 f"a {kind} set sees no real image; write null, 'prompts: dsi', "
                 "'tuned: dataset', or an image_strength"
