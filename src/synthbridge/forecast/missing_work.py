@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from synthbridge.stages.select import SelectParams, Trial
 
 
+THROUGH_DENOISER = ("dsi", "class_tokens")  # the words of `oracle` are learned from texts alone
+
+
 @dataclass(frozen=True)
 class MissingWork:
     """What a stage has still to do."""
@@ -71,9 +74,8 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     if not any(work.rounds):
         return None
     if generator is not None:
-        learns = stage == "invert" and any("inverted_row" in unit for unit in work.rounds[0])
-        batch_size = facts["params"].invert.batch_size if learns else None
-        check_memory(generator, accelerator.device, learns_from=batch_size)
+        learns_from = _learns_from(facts["params"]) if stage == "invert" else None
+        check_memory(generator, accelerator.device, learns_from=learns_from)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
@@ -92,6 +94,13 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     return Forecast(amounts.total(work.each, seconds) + took, speeds.origin)
 
 
+def _learns_from(params: "InvertParams") -> int | None:
+    """Return the images of a step that learns through the denoiser; None: none does."""
+    if params.synthetic.tuned is not None:
+        return params.tune.batch_size
+    return params.invert.batch_size if params.synthetic.prompts in THROUGH_DENOISER else None
+
+
 def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> MissingWork:
     """The miniature's models that are missing, by name, in their two rounds."""
     models = amounts.miniature_models(params)
@@ -104,7 +113,7 @@ def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> Mis
 def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
     """Subsets of a set, each with its grid of samples."""
     learned = amounts.learning(
-        params.synthetic, params.invert, params.generate, prepared_size(real)
+        params.synthetic, params.invert, params.tune, params.generate, prepared_size(real)
     )
     return MissingWork([[learned] * num_missing if learned else []], each={"load_generator": 1})
 
