@@ -7,8 +7,7 @@ Letters as in `schedule`: x_t = alpha_t x_0 + sigma_t eps.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
