@@ -20,7 +20,7 @@ from typing import TypeVar
 from synthbridge.commands.pin import pin
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
-from synthbridge.editing import load, with_copy, with_items, with_value, without
+from synthbridge.editing import load, with_copy, with_items, with_only, with_value, without
 from synthbridge.forecast.budget import Scale, card_speeds, find_card, fit_hours, scaled_settings
 from synthbridge.forecast.estimates import count_work
 from synthbridge.forecast.sizes import read_sizes
@@ -100,8 +100,7 @@ def compose(
         metrics = {name: FACTS[name].metric for name in datasets}
         text = with_value(text, "report.measure", _shared("report.measure", metrics))
         text = with_items(text, "datasets", datasets)
-        for other in [name for name in load(text)["data"] if name not in datasets]:
-            text = without(text, f"data.{other}")
+        text = with_only(text, "data", datasets)
     if table5:
         if not datasets:
             raise ValueError("--table5 is of the ten data sets; name one")

@@ -31,7 +31,7 @@ from synthbridge.core.files import write_text
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.editing import load, with_copy, with_items, with_value, without
+from synthbridge.editing import load, with_copy, with_items, with_only, with_value
 from synthbridge.forecast.budget import SCALES, card_speeds, find_card, fit_hours, scale_of
 from synthbridge.forecast.estimates import count_work, predict
 from synthbridge.forecast.sizes import DatasetSize
@@ -238,7 +238,7 @@ def compose(
     """
     text = PROFILE.read_text(encoding="utf-8")
     if name != PLACEHOLDER:
-        text = without(with_copy(text, f"data.{PLACEHOLDER}", name), f"data.{PLACEHOLDER}")
+        text = with_only(with_copy(text, f"data.{PLACEHOLDER}", name), "data", [name])
         text = with_items(text, "datasets", [name])
     for key, value in group.model_dump(exclude_defaults=True).items():
         text = with_value(text, f"data.{name}.{key}", value)
