@@ -1,7 +1,7 @@
 """Stages `invert`, `plan` and `generate` on an untrained miniature: who sees which real image."""
 
+import copy
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.shards import encode_png, index_shard, index_shards, read_image, write_shard
-from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
@@ -23,6 +23,7 @@ from synthbridge.prompts.templates import template_prompts
 from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
 from synthbridge.stages.plan import PlanInputs, PlanParams, plan
+from synthbridge.training.images import load_samples
 from synthbridge.upstream import generator as miniature
 from synthbridge.upstream.clip import make_clip, save_clip
 from synthbridge.upstream.pool import write_caption
@@ -190,6 +191,22 @@ def test_all_real_images_are_not_copied(folder: Path, tmp_path: Path, work: Path
     assert (style / "all.safetensors").is_file() and not (style / "all.tar").exists()
 
 
+def test_images_of_mixed_classes_say_how_much_of_each_they_are(
+    folder: Path, tmp_path: Path, work: Path
+):
+    drawn = _draw(folder, tmp_path, {**GUIDED, "mix_gamma": 0.8})
+    of = {"0": 0, "2": 0, "1": 1, "3": 1}
+    of_prompt = 0.5**0.8
+    for sample in drawn["s0"]:
+        record = sample.record
+        start = of[record["start_image"]]
+        assert start != sample.label and NAMES[sample.label] in record["prompt"]
+        assert record["soft_label"] == {str(start): 1 - of_prompt, str(sample.label): of_prompt}
+        assert record["num_classes"] == 2
+    labels = load_samples(drawn["s0"], 16, torch.device("cpu")).labels
+    assert labels.shape == (6, 2) and labels.sum(1).tolist() == pytest.approx([1] * 6)
+
+
 @pytest.mark.parametrize("tuned", ["dataset", "class"])
 def test_a_tuned_generator_draws_with_its_subsets_loras(
     folder: Path, tmp_path: Path, work: Path, tuned: str
@@ -250,11 +267,13 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[CompiledUNet]:
     """Every compiled UNet, without a compiler."""
     made: list[CompiledUNet] = []
 
-    def compile_unet(model: TextToImage) -> TextToImage:
-        made.append(CompiledUNet(model.unet))
-        return replace(model, unet=made[-1])
+    def compile_unet(model: Generator) -> Generator:
+        fast = copy.copy(model)
+        made.append(CompiledUNet(model.denoiser))
+        fast.denoiser = made[-1]
+        return fast
 
-    monkeypatch.setattr(TextToImage, "compiled", compile_unet)
+    monkeypatch.setattr(Generator, "compiled", compile_unet)
     return made
 
 
