@@ -398,12 +398,6 @@ NOT_TRACKED = {
     ("invert", r"generate\.(classes_per_shard|compile|images_per_block|jpeg_quality)"): (
         "its samples are a grid, no shards"
     ),
-    ("invert", r"synthetic\.\w+\.(cap|images_per_class|keep_fraction)"): (
-        "how many images are drawn and kept of what it learns is decided later"
-    ),
-    ("invert", r"synthetic\.\w+\.(class_names|image_strength|prompt_file|superclass)"): (
-        "the words and the start of the set's prompts are decided by plan"
-    ),
     ("generate", r"generate\.images_per_block"): "plan has cut the blocks",
     ("examine", r"generated_sets"): IN_WHICH_GROUP,
     ("examine", r"upstream\.clip\.\w+"): "its name is written down; its folder is a dep",
