@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from synthbridge.core.settings import Settings
 
@@ -25,7 +25,7 @@ class InversionSettings(Settings):
     num_steps: PositiveInt  # paper: 20,000
     batch_size: PositiveInt  # images a step, each of a class drawn at random
     # AdamW, constant. Chosen: 5e-4 x batch_size (diffusers' textual inversion).
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
     samples_per_class: PositiveInt  # images of each class in the grid of samples
     compile: bool = False  # as of `generate`, while it learns
     seed: Seed
@@ -48,7 +48,7 @@ class SamplingSettings(Settings):
     num_steps: PositiveInt  # denoising steps an image; chosen: 50 with ddpm, 20-25 with dpm++
     # Of the steps, from the first on, that are guided (each costs two passes through the UNet):
     # 1 = all, as in the paper. With 0.6 an image of 20 steps takes a fifth less time.
-    guided_fraction: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    guided_fraction: Annotated[float, Field(ge=0, le=1)]
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     # torch's compiler fuses the UNet's operations: faster once it has compiled, and rounded
     # otherwise (docs/benchmarks.md).
@@ -68,7 +68,7 @@ class SyntheticSettings(Settings):
     # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this
     # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
     # 0.20 / 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
-    image_strength: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    image_strength: Annotated[float, Field(gt=0, le=1)] | None = None
     # What prompts call a class: its plain name, or, of the senses that the data set's lists give
     # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
     class_names: Literal["plain", "disambiguated"] = "plain"
@@ -79,10 +79,10 @@ class SyntheticSettings(Settings):
     # from them, or its class names are chosen by them. A number, 'full' (not to start from), or
     # null (the set sees none).
     shots: int | Literal["full"] | None
-    guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
+    guidance_scale: Annotated[float, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
     # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
-    keep_fraction: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    keep_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     cap: PositiveInt | None = None  # and at most so many of each class, as a retrieved set
 
     @field_validator("class_names", "superclass")
