@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthbridge.core.settings import Settings
 
@@ -81,9 +81,15 @@ class SyntheticSettings(Settings):
     shots: int | Literal["full"] | None
     guidance_scale: Annotated[float, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
-    # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
+    # Of each class, the fraction that trains; 1 = all.
     keep_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     cap: PositiveInt | None = None  # and at most so many of each class, as a retrieved set
+    # Which ones: those that CLIP finds most like their class; those of which a classifier is least
+    # sure (arXiv:2502.15588); or a random choice, the control of both.
+    select: Literal["clip", "entropy", "random"] = "clip"
+    # With entropy: the group below stage_one as which that classifier trains, on as many images as
+    # are kept, chosen at random from what is drawn.
+    scored_by: str | None = None
 
     @field_validator("class_names", "superclass")
     @classmethod
@@ -139,6 +145,22 @@ class SyntheticSettings(Settings):
                 f"a {kind} set sees no real image; write null, 'prompts: dsi', or an image_strength"
             )
         return shots
+
+    @model_validator(mode="after")
+    def _selects_from_more(self) -> "SyntheticSettings":
+        """Ask for what a selection needs, where there is one."""
+        if self.select != "clip" and self.keep_fraction == 1 and self.cap is None:
+            raise ValueError(
+                f"select is {self.select}, which says what of each class trains, but keep_fraction "
+                "is 1 and cap null, so that all does; lower keep_fraction, or give a cap"
+            )
+        if (self.select == "entropy") != (self.scored_by is not None):
+            raise ValueError(
+                "with 'select: entropy', and only there, scored_by names the group below stage_one "
+                "as which the classifier trains; "
+                + ("leave it out" if self.scored_by else "write scored_by: plain, say")
+            )
+        return self
 
 
 def count_steps(num_steps: int, image_strength: float | None) -> int:
