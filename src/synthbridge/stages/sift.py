@@ -20,6 +20,7 @@ from synthbridge.core.files import hash_folder, hash_value, read_json, write_jso
 from synthbridge.core.keys import unit_key
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.settings import Sections
+from synthbridge.core.shares import end_share
 from synthbridge.core.units import unit_path
 from synthbridge.data.keeping import keep_best
 from synthbridge.data.real import PreparedDataset, read_dataset
@@ -62,6 +63,8 @@ def sift(
         out: the file.
     """
     settings = params.synthetic
+    if settings is None or settings.scored_by is None:
+        end_share()  # no unit to share: the run without a share decides
     if settings is None or settings.select == "clip":
         write_json(out, {"keys": None})
         say("sift: nothing to decide for this set")
