@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthbridge.core.settings import Settings
 
@@ -26,7 +26,7 @@ class InversionSettings(Settings):
     num_steps: PositiveInt  # paper: 20,000
     batch_size: PositiveInt  # images a step, each of a class drawn at random
     # AdamW, constant. Chosen: 5e-4 x batch_size (diffusers' textual inversion).
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
     samples_per_class: PositiveInt  # images of each class in the grid of samples
     compile: bool = False  # as of `generate`, while it learns
     seed: Seed
@@ -66,7 +66,7 @@ class SamplingSettings(Settings):
     num_steps: PositiveInt  # denoising steps an image; chosen: 50 with ddpm, 20-25 with dpm++
     # Of the steps, from the first on, that are guided (each costs two passes through the UNet):
     # 1 = all, as in the paper. With 0.6 an image of 20 steps takes a fifth less time.
-    guided_fraction: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    guided_fraction: Annotated[float, Field(ge=0, le=1)]
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     # torch's compiler fuses the UNet's operations: faster once it has compiled, and rounded
     # otherwise (docs/benchmarks.md).
@@ -89,7 +89,7 @@ class SyntheticSettings(Settings):
     # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this
     # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
     # 0.20 / 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
-    image_strength: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    image_strength: Annotated[float, Field(gt=0, le=1)] | None = None
     # What prompts call a class: its plain name, or, of the senses that the data set's lists give
     # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
     class_names: Literal["plain", "disambiguated"] = "plain"
@@ -100,11 +100,17 @@ class SyntheticSettings(Settings):
     # tuned on them, its images start from them, or its class names are chosen by them. A number,
     # 'full' (not to start from), or null (the set sees none).
     shots: int | Literal["full"] | None
-    guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
+    guidance_scale: Annotated[float, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
-    # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
-    keep_fraction: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    # Of each class, the fraction that trains; 1 = all.
+    keep_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     cap: PositiveInt | None = None  # and at most so many of each class, as a retrieved set
+    # Which ones: those that CLIP finds most like their class; those of which a classifier is least
+    # sure (arXiv:2502.15588); or a random choice, the control of both.
+    select: Literal["clip", "entropy", "random"] = "clip"
+    # With entropy: the group below stage_one as which that classifier trains, on as many images as
+    # are kept, chosen at random from what is drawn.
+    scored_by: str | None = None
 
     @field_validator("tuned")
     @classmethod
@@ -185,6 +191,22 @@ class SyntheticSettings(Settings):
                 "'tuned: dataset', or an image_strength"
             )
         return shots
+
+    @model_validator(mode="after")
+    def _selects_from_more(self) -> "SyntheticSettings":
+        """Ask for what a selection needs, where there is one."""
+        if self.select != "clip" and self.keep_fraction == 1 and self.cap is None:
+            raise ValueError(
+                f"select is {self.select}, which says what of each class trains, but keep_fraction "
+                "is 1 and cap null, so that all does; lower keep_fraction, or give a cap"
+            )
+        if (self.select == "entropy") != (self.scored_by is not None):
+            raise ValueError(
+                "with 'select: entropy', and only there, scored_by names the group below stage_one "
+                "as which the classifier trains; "
+                + ("leave it out" if self.scored_by else "write scored_by: plain, say")
+            )
+        return self
 
 
 def count_steps(num_steps: int, image_strength: float | None) -> int:
