@@ -1,26 +1,91 @@
 """Noise schedules: how much noise each timestep holds, and what a sampler does at each step.
 
-Letters as in DPM-Solver++ (arXiv:2211.01095): x_t = alpha_t x_0 + sigma_t eps, with
-alpha_t^2 + sigma_t^2 = 1, and lambda_t = log(alpha_t / sigma_t).
+Letters as in DPM-Solver++ (arXiv:2211.01095): x_t = alpha_t x_0 + sigma_t eps, and lambda_t =
+log(alpha_t / sigma_t). Models that predict the noise or v have alpha_t^2 + sigma_t^2 = 1, those
+that predict the flow alpha_t + sigma_t = 1.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from synthbridge.diffusion.settings import Sampler, count_steps
 
+# What a denoiser says of x_t: the noise eps (arXiv:2006.11239), v = alpha eps - sigma x_0
+# (arXiv:2202.00512, section 4), or the flow eps - x_0 (arXiv:2209.03003, arXiv:2403.03206).
+Prediction = Literal["noise", "v", "flow"]
+
+
+def prediction_kind(scheduler_config: dict[str, Any]) -> Prediction:
+    """Return what a generator with this schedule predicts.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if scheduler_config.get("_class_name") == "FlowMatchEulerDiscreteScheduler":
+        return "flow"
+    name = scheduler_config.get("prediction_type", "epsilon")
+    kinds: dict[str, Prediction] = {
+        "epsilon": "noise",
+        "v_prediction": "v",
+        "flow_prediction": "flow",
+    }
+    if name not in kinds:
+        raise ValueError(f"the generator predicts {name}; we know {', '.join(kinds)}")
+    return kinds[name]
+
+
+def find_clean(
+    kind: Prediction, predicted: torch.Tensor, x: torch.Tensor, alpha: float, sigma: float
+) -> torch.Tensor:
+    """Return x_0 of x = alpha x_0 + sigma eps, by what the denoiser says of x."""
+    if kind == "noise":
+        return torch.sub(x, predicted, alpha=sigma).div_(alpha)
+    if kind == "v":  # alpha x - sigma v = (alpha^2 + sigma^2) x_0
+        return torch.mul(x, alpha).sub_(predicted, alpha=sigma)
+    return torch.sub(x, predicted, alpha=sigma)  # x - sigma (eps - x_0) = (alpha + sigma) x_0
+
+
+def training_target(
+    kind: Prediction,
+    clean: torch.Tensor,
+    noise: torch.Tensor,
+    alpha: torch.Tensor,
+    sigma: torch.Tensor,
+) -> torch.Tensor:
+    """Return what the denoiser should say of alpha clean + sigma noise; all broadcast."""
+    if kind == "noise":
+        return noise
+    if kind == "v":
+        return alpha * noise - sigma * clean
+    return noise - clean
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How much of the image and of the noise each training timestep holds."""
+
+    timesteps: torch.Tensor  # (T,), as the denoiser takes them
+    alphas: torch.Tensor  # (T,) float32
+    sigmas: torch.Tensor  # (T,) float32
+
+
+def training_levels(scheduler_config: dict[str, Any]) -> Levels:
+    """Return the levels that a generator was trained at, which are drawn from uniformly."""
+    levels = noise_levels(scheduler_config)
+    return Levels(torch.arange(len(levels)), levels.sqrt(), (1 - levels).sqrt())
+
 
 @dataclass(frozen=True)
 class Step:
-    """One denoising step, as plain numbers: both samplers are linear in what they combine.
+    """One denoising step, as plain numbers: all samplers are linear in what they combine.
 
     x_next = keep x + clean x_0 + before x_0(of the step before) + noise z,  z ~ N(0, 1)
     """
 
-    timestep: int
+    timestep: int | float  # as the denoiser takes it
     alpha: float
     sigma: float
     keep: float

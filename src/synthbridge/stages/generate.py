@@ -31,7 +31,7 @@ from synthbridge.diffusion.settings import SamplingSettings
 if TYPE_CHECKING:
     import torch
 
-    from synthbridge.diffusion.loading import TextToImage
+    from synthbridge.diffusion.generator import Generator
 
 # Images denoised at once, a whole shard where they are small: of 16 pixels a side an image takes a
 # quarter less time among 300 than among 64. Of 512 the sampler takes fewer. Part of the key, as
@@ -151,9 +151,9 @@ def _draw(
     block: Block, shards: Sequence[PlannedShard], device: "torch.device"
 ) -> Iterator[tuple[ImagePlan, np.ndarray]]:
     """Draw the images of all shards in order: the plan of each, and (H, W, 3) uint8."""
-    from synthbridge.diffusion.loading import load_text_to_image
+    from synthbridge.diffusion.loading import load_generator
 
-    model = load_text_to_image(block.generator).to_fastest(device)
+    model = load_generator(block.generator).to_fastest(device)
     if block.sampling.compile:
         model = model.compiled()
     for shard in shards:
@@ -161,7 +161,7 @@ def _draw(
 
 
 def _draw_shard(
-    block: Block, shard: PlannedShard, model: "TextToImage"
+    block: Block, shard: PlannedShard, model: "Generator"
 ) -> Iterator[tuple[ImagePlan, np.ndarray]]:
     """Draw the images of one shard, with its subset's words and from its subset's real images."""
     from synthbridge.diffusion.image_guidance import guide_by
@@ -171,7 +171,7 @@ def _draw_shard(
     plan, sampling = block.plan, block.sampling
     if plan.styles[shard.subset]:
         words = load_words(block.style / f"{shard.subset}.safetensors")
-        put_words(model.tokenizer, model.text_encoder, words)
+        put_words(model, words)
     starts = guidance = None
     if plan.image_strength is not None:
         starts = read_start_images(block.style / f"{shard.subset}.tar")

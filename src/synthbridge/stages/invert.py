@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from synthbridge.core.files import hash_file, hash_folder, whole_file, write_json
+from synthbridge.core.files import hash_file, hash_folder, hash_value, whole_file, write_json
 from synthbridge.core.keys import unit_key
 from synthbridge.core.log import StageLog
 from synthbridge.core.settings import Sections
@@ -76,15 +76,15 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
         }
         missing = [path for path in paths.values() if not path.is_dir()]
         log.expect(accelerator=accelerator, params=params, real=real, num_missing=len(missing))
-        load = cache(partial(_load, generator, params.invert.placeholder, accelerator.device))
+        placeholder = params.invert.placeholder if is_learned else None
+        load = cache(partial(_load, generator, placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
             _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
         if accelerator.is_main_process:
             for subset, path in paths.items():
-                copy_unit(path, lambda file, subset=subset: out / f"{subset}{file.suffix}")
+                copy_unit(path, lambda file, subset=subset: out / _name_in_out(subset, file))
             styles = {
-                subset: hash_file(path / STYLE) if is_learned else None
-                for subset, path in paths.items()
+                subset: _hash_words(path) if is_learned else None for subset, path in paths.items()
             }
             write_json(out / "index.json", styles)
     log.done(f"{len(subsets)} subset(s)", out)
@@ -106,13 +106,27 @@ def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
     )
 
 
-def _load(generator: Path, placeholder: str, device):
-    """Load the generator; refuse a placeholder that is one of its words."""
-    from synthbridge.diffusion.loading import load_text_to_image
-    from synthbridge.diffusion.style_token import check_placeholder
+def _name_in_out(subset: str, file: Path) -> str:
+    """Return what a unit's file is called in the out: all.safetensors, all_2.safetensors, ..."""
+    second = "_2" if file.stem.endswith("_2") else ""  # of the generator's second vocabulary
+    return f"{subset}{second}{file.suffix}"
 
-    model = load_text_to_image(generator).to_fastest(device)
-    check_placeholder(model.tokenizer, placeholder)
+
+def _hash_words(unit: Path) -> str:
+    """Return one hash of all files of learned words."""
+    hashes = [hash_file(file) for file in sorted(unit.glob("*.safetensors"))]
+    return hashes[0] if len(hashes) == 1 else hash_value(hashes)
+
+
+def _load(generator: Path, placeholder: str | None, device):
+    """Load the generator; refuse one that cannot learn `placeholder`, if a word is to be learned."""
+    from synthbridge.diffusion.loading import load_generator
+    from synthbridge.diffusion.style_token import check_placeholder, require_words
+
+    model = load_generator(generator).to_fastest(device)
+    if placeholder is not None:
+        require_words(model)
+        check_placeholder(model, placeholder)
     return model
 
 
@@ -192,9 +206,9 @@ def _write_words(
     kind, names = params.synthetic.prompts, dataset.class_names
     words = placeholders(kind, params.invert.placeholder, len(names))
     tokens = dict(zip(words, learned.vectors, strict=True))
-    save_words(unit / STYLE, tokens)
+    save_words(unit / STYLE, tokens, [vocabulary.width for vocabulary in model.vocabularies])
     _write_curve(unit / CURVE, learned.losses, learned.fixed_noise_losses)
-    put_words(model.tokenizer, model.text_encoder, tokens)
+    put_words(model, tokens)
     grid = _draw_samples(params, model, learned_prompts(kind, names, words))
     (unit / SAMPLES).write_bytes(encode_png(grid))
 

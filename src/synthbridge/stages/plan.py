@@ -223,11 +223,11 @@ class PromptWriter:
         )
         if is_usual and self.settings.class_names == "plain":
             return
-        from synthbridge.diffusion.text import load_tokenizer, tokenize
+        from synthbridge.diffusion.loading import load_reader
 
-        tokenizer = load_tokenizer(self.inputs.generator)
+        read = load_reader(self.inputs.generator)
         for per_class in prompts:
-            tokenize(tokenizer, [prompt for candidates in per_class for prompt in candidates])
+            read([prompt for candidates in per_class for prompt in candidates])
 
 
 def main(arguments: list[str] | None = None) -> None:

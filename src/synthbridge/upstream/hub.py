@@ -66,8 +66,7 @@ class Wanted:
     @property
     def path(self) -> Path:
         """Where it lies once it is whole; its key holds neither code nor torch's version."""
-        names = [self.layout.configs, self.layout.weights]
-        return unit_path("hub", hash_value([self.repository, self.revision, names]))
+        return unit_path("hub", hash_value([self.repository, self.revision, list(self.layout.key)]))
 
     @property
     def downloads(self) -> Path:
@@ -191,23 +190,28 @@ def _look_up(model: Wanted) -> list[HubFile]:
         for file in info.siblings or []
     ]
     configs = [file for file in files if file.name in model.layout.configs]
-    kept = configs + [file for file in files if file.name in model.layout.weights]
-    for file in kept:
+    _require_checksums(model, configs)
+    model.downloads.mkdir(parents=True, exist_ok=True)
+    _download(model, configs)
+    needed = model.layout.check(model.downloads, model.name)
+    _refuse_other_weights(model, needed, [file.name for file in files])
+    weights = [file for file in files if file.name in needed]
+    _require_checksums(model, weights)
+    return configs + weights
+
+
+def _require_checksums(model: Wanted, files: Sequence[HubFile]) -> None:
+    for file in files:
         if not file.sha256 and not file.blob:
             raise ValueError(
                 f"{model.name}: the hub names no checksum for {file.name}; unset HF_ENDPOINT if "
                 "it is a mirror that leaves them out"
             )
-    model.downloads.mkdir(parents=True, exist_ok=True)
-    _download(model, configs)
-    model.layout.check(model.downloads, model.name)
-    _refuse_other_weights(model, [file.name for file in files])
-    return kept
 
 
-def _refuse_other_weights(model: Wanted, names: Sequence[str]) -> None:
+def _refuse_other_weights(model: Wanted, needed: Sequence[str], names: Sequence[str]) -> None:
     """Refuse a repository that lacks weights, and say what it has in their place."""
-    for weights in model.layout.weights:
+    for weights in needed:
         if weights not in names:
             folder = weights.rpartition("/")[0]
             beside = [name for name in names if name.rpartition("/")[0] == folder]

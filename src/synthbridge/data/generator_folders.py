@@ -1,0 +1,193 @@
+"""Which text-to-image folders we can draw with, told by their configurations alone.
+
+Asked twice: before a hub's gigabytes are downloaded (upstream), and before any folder is loaded
+(diffusion). Neither of the two may import the other.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+INDEX = ".index.json"  # beside weights in pieces: which piece holds which tensor
+
+
+@dataclass(frozen=True)
+class Family:
+    """The folder of one family, as diffusers saves it."""
+
+    pipeline: str  # what model_index.json calls it
+    name: str  # what people call it
+    parts: tuple[str, ...]  # folders
+    # Small text files, of which those called *.json at the top of a part must be there.
+    configs: tuple[str, ...]
+    optional: tuple[str, ...]  # small files that a release may leave out: of its tokenizers
+    weights: tuple[str, ...]  # each whole, or in pieces with an index beside them
+    check: Callable[[Path, str], None]  # (folder with the configs, name): raises ValueError
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """The files that name the pieces, where weights come in pieces."""
+        return tuple(weights + INDEX for weights in self.weights)
+
+
+CLIP_TOKENIZER = (
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+
+
+def files_of(part: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of a part's files."""
+    return tuple(f"{part}/{name}" for name in names)
+
+
+def read_config(folder: Path, config: str, name: str | None = None) -> dict[str, Any]:
+    """Read one of a folder's configurations.
+
+    Args:
+        folder: where it lies.
+        config: its path in there.
+        name: what the user calls the folder, for the error.
+
+    Raises:
+        ValueError: if it is no JSON of keys and values.
+    """
+    try:
+        values = json.loads((folder / config).read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no text: a pointer of git lfs, say
+        values = None
+    if not isinstance(values, dict):
+        raise ValueError(f"{config} of {name or folder} is damaged; fetch it again") from None
+    return values
+
+
+# --- Stable Diffusion 1.x and 2.x -----------------------------------------------------------------
+
+
+def _check_stable_diffusion(folder: Path, name: str) -> None:
+    """Refuse what draws from more than a prompt."""
+    taken = read_config(folder, "unet/config.json", name).get("in_channels", 4)
+    given = read_config(folder, "vae/config.json", name).get("latent_channels", 4)
+    if taken != given:
+        raise ValueError(
+            f"{name} draws from {taken} channels and its VAE gives {given}: it needs more than a "
+            "prompt (an image, a mask, a depth map), which is not supported; choose a generator "
+            "that draws from prompts alone"
+        )
+    schedule = read_config(folder, "scheduler/scheduler_config.json", name)
+    prediction = schedule.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction", "flow_prediction"):
+        raise ValueError(
+            f"{name} predicts {prediction}, which is not supported; choose one that predicts the "
+            "noise (epsilon), v_prediction or flow_prediction"
+        )
+
+
+STABLE_DIFFUSION = Family(
+    pipeline="StableDiffusionPipeline",
+    name="Stable Diffusion 1.x and 2.x",
+    parts=("tokenizer", "text_encoder", "unet", "vae", "scheduler"),
+    configs=(
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "unet/config.json",
+        "vae/config.json",
+    ),
+    optional=files_of("tokenizer", CLIP_TOKENIZER),
+    weights=(
+        "text_encoder/model.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ),
+    check=_check_stable_diffusion,
+)
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+FAMILIES = {family.pipeline: family for family in (STABLE_DIFFUSION,)}
+
+
+def check_configs(folder: Path, name: str) -> Family:
+    """Refuse what is of no family that we read, in diffusers' layout.
+
+    Args:
+        folder: holds the configurations of all parts; weights need not be there yet.
+        name: what the user calls it, for the errors.
+
+    Returns:
+        The family that it is of.
+
+    Raises:
+        ValueError: a sentence that names what it is instead.
+    """
+    if not (folder / "model_index.json").is_file():
+        raise ValueError(
+            f"{name} is no generator in diffusers' layout: it has no model_index.json; name the "
+            f"folder or the repository that holds it and {', '.join(STABLE_DIFFUSION.parts)}"
+        )
+    kind = read_config(folder, "model_index.json", name).get("_class_name")
+    family = FAMILIES.get(str(kind))
+    if family is None:
+        known = ", ".join(family.name for family in FAMILIES.values())
+        why = (
+            "which diffusers has and we do not" if _diffusers_has(kind) else "which we do not know"
+        )
+        raise ValueError(f"{name} is a {kind}, {why}; choose a generator of these: {known}")
+    missing = [part for part in family.parts if not (folder / part).is_dir()]
+    missing = missing or [config for config in family.configs if not (folder / config).is_file()]
+    if missing:
+        raise ValueError(
+            f"{name} is no whole {family.pipeline} in diffusers' layout: it has no "
+            f"{', '.join(missing)}; name the folder that holds {', '.join(family.parts)}"
+        )
+    family.check(folder, name)
+    return family
+
+
+def _diffusers_has(kind: object) -> bool:
+    """Say whether the installed diffusers names a class `kind`, without importing it."""
+    spec = find_spec("diffusers")
+    if spec is None or spec.origin is None:
+        return False
+    return f'"{kind}"' in Path(spec.origin).read_text(encoding="utf-8")
+
+
+def pieces(folder: Path, weights: str) -> list[str]:
+    """Return the files that hold `weights`: itself, or the pieces that the index beside it names.
+
+    Raises:
+        ValueError: if the index is damaged.
+    """
+    if not (folder / (weights + INDEX)).is_file():
+        return [weights]
+    part = weights.rpartition("/")[0]
+    names = read_config(folder, weights + INDEX).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"{weights}{INDEX} of {folder} is damaged; fetch it again")
+    return sorted({f"{part}/{name}" for name in names.values()})
+
+
+def check_weights(folder: Path, family: Family) -> None:
+    """Refuse a folder without safetensors.
+
+    Raises:
+        ValueError: which file it lacks.
+    """
+    for weights in family.weights:
+        for piece in pieces(folder, weights):
+            if not (folder / piece).is_file():
+                part, name = piece.rsplit("/", 1)
+                raise ValueError(
+                    f"{folder / part} has no {name}, and other weights can run code when read; "
+                    "take a release with safetensors, or convert it once with diffusers' "
+                    "save_pretrained"
+                )

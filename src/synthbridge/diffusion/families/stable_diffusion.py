@@ -1,0 +1,97 @@
+"""Stable Diffusion 1.x and 2.x (arXiv:2112.10752): one CLIP, a UNet, a VAE.
+
+Beside it: diffusers' StableDiffusionPipeline.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from synthbridge.data.generator_folders import read_config
+from synthbridge.diffusion.generator import Condition, Generator, Tokens, Vocabulary
+from synthbridge.diffusion.parts import load_part, load_text_encoder
+from synthbridge.diffusion.schedule import prediction_kind
+from synthbridge.diffusion.text import encode, load_tokenizer, tokenize
+
+if TYPE_CHECKING:  # they take seconds to import: only where a generator is loaded
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+PIPELINE = "StableDiffusionPipeline"
+
+
+class StableDiffusion(Generator):
+    """The models, and the noise schedule that they were trained with."""
+
+    name = "Stable Diffusion"
+    guidance = "classifier-free"
+    samplers = ("dpm++", "ddpm")
+
+    def __init__(
+        self,
+        tokenizer: "CLIPTokenizer",
+        text_encoder: "CLIPTextModel",
+        unet: "UNet2DConditionModel",
+        vae: "AutoencoderKL",
+        scheduler_config: dict[str, Any],
+    ):
+        """Take the parts of a folder."""
+        self.denoiser, self.vae, self.text_encoders = unet, vae, (text_encoder,)
+        self.vocabularies = (Vocabulary(tokenizer, text_encoder, place=0),)
+        self.scheduler_config = scheduler_config
+        self.prediction = prediction_kind(scheduler_config)
+        side = unet.config["sample_size"]
+        self.latent_shape = (unet.config["in_channels"], side, side)
+        # Every block of the VAE but the last halves.
+        self.image_size = side * 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+    def tokenize(self, prompts: Sequence[str]) -> Tokens:
+        """Return the ids of prompts, or refuse one that is too long."""
+        return (tokenize(self.vocabularies[0].tokenizer, prompts),)
+
+    def encode(self, tokens: Tokens) -> Condition:
+        """Encode prompts by CLIP's last layer."""
+        return Condition(encode(self.text_encoders[0], tokens[0]).to(self.dtype))
+
+    def predict(
+        self, x: torch.Tensor, timesteps: torch.Tensor, condition: Condition, scale: float
+    ) -> torch.Tensor:
+        """Return what the UNet says of x."""
+        rows = condition.sequence
+        return self.denoiser(x.to(self.dtype), timesteps, rows, return_dict=False)[0].float()
+
+    def encode_images(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and deviation of the VAE's posterior, in units of variance about one."""
+        posterior = self.vae.encode(pixels.to(self.vae.dtype), return_dict=False)[0]
+        unit = self.vae.config["scaling_factor"]
+        return posterior.mean.float() * unit, posterior.std.float() * unit
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return pixels."""
+        latents = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
+        return self.vae.decode(latents, return_dict=False)[0].float()
+
+
+def load(folder: Path) -> StableDiffusion:
+    """Load a folder in diffusers' layout: float32, CPU, frozen."""
+    # From their own modules: the packages' front doors import more.
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    return StableDiffusion(
+        load_tokenizer(folder / "tokenizer"),
+        load_text_encoder(CLIPTextModel, folder / "text_encoder"),
+        load_part(UNet2DConditionModel, folder / "unet"),
+        load_part(AutoencoderKL, folder / "vae"),
+        read_config(folder, "scheduler/scheduler_config.json"),
+    )
+
+
+def load_reader(folder: Path) -> Callable[[Sequence[str]], Tokens]:
+    """Load what reads prompts and no weights: a function that does what `tokenize` does."""
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    return lambda prompts: (tokenize(tokenizer, prompts),)
