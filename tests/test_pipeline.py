@@ -557,3 +557,10 @@ def test_what_people_read_stays_in_git():
         for kind in ("metrics", "plots", *(["outs"] if name == "report" else [])):
             for entry in stage.get(kind, []):
                 assert [*entry.values()][0]["cache"] is False
+
+
+def test_a_pool_is_searched_before_anything_is_learned_or_drawn():
+    """DVC runs stages in the file's order: a pool without the classes stops a run at once."""
+    order = list(read_yaml(ROOT / "dvc.yaml")["stages"])
+    assert order.index("prepare") < order.index("retrieve") < order.index("invert")
+    assert order.index("invert") < order.index("generate")

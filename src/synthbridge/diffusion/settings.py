@@ -55,7 +55,7 @@ class TuneSettings(Settings):
     steps_per_class: PositiveInt
     batch_size: PositiveInt  # images a step; published: 8
     # The peak: a warm-up of 100 steps, then a cosine to 0. Published: 1e-4, with that schedule.
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
     seed: Seed
 
 

@@ -71,13 +71,13 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     """
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
-    generator: Path | None = facts.pop("generator", None)
+    folder: Path | None = facts.pop("generator", None)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
-    if generator is not None:
+    if folder is not None:
         learns_from = _learns_from(facts["params"]) if stage == "invert" else None
-        check_memory(generator, accelerator.device, learns_from=learns_from)
+        check_memory(folder, accelerator.device, learns_from=learns_from)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
