@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, Finetuning
     from synthbridge.stages.invert import InvertParams
     from synthbridge.stages.select import SelectParams, Trial
+    from synthbridge.stages.sift import SiftParams
+    from synthbridge.training.uncertainty import Scoring
 
 
 THROUGH_DENOISER = ("dsi", "class_tokens")  # the words of `oracle` are learned from texts alone
@@ -69,13 +71,13 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     """
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
-    generator: Path | None = facts.pop("generator", None)
+    folder: Path | None = facts.pop("generator", None)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
-    if generator is not None:
+    if folder is not None:
         learns_from = _learns_from(facts["params"]) if stage == "invert" else None
-        check_memory(generator, accelerator.device, learns_from=learns_from)
+        check_memory(folder, accelerator.device, learns_from=learns_from)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
@@ -137,6 +139,17 @@ def _select(trainings: "Sequence[Trial]", params: "SelectParams", real: Path) ->
     return _trainings(counts.trial(trial.shots) for trial in trainings)
 
 
+def _sift(trainings: "Sequence[Scoring]", params: "SiftParams") -> MissingWork:
+    """Classifiers that choose images, each asked about all of its subset."""
+    batch_size = params.training.batch_size
+    return _trainings(
+        amounts.choosing(
+            len(scoring.learned), len(scoring.judged), scoring.leg.num_steps, batch_size
+        )
+        for scoring in trainings
+    )
+
+
 def _bridge(
     trainings: "Sequence[StageOneRun]", params: "BridgeParams", num_images: Mapping[int, int]
 ) -> MissingWork:
@@ -171,6 +184,7 @@ COUNTS: dict[str, Callable[..., MissingWork]] = {
     "upstream": _upstream,
     "invert": _invert,
     "generate": _generate,
+    "sift": _sift,
     "select": _select,
     "bridge": _bridge,
     "finetune": _finetune,
