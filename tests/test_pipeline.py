@@ -189,6 +189,7 @@ def test_blocks_are_named_everywhere(known_to_dvc, num_blocks):
     of_sets = {
         "plan@digits-dsi_1": ("outs", "data/plan/digits/dsi_1/{}.json"),
         "retrieve@digits-retrieved": ("outs", "data/sets/digits/retrieved/{}"),
+        "sift@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
         "examine@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
         "bridge@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
         "finetune_mixed@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
@@ -399,6 +400,7 @@ NOT_TRACKED = {
         "its samples are a grid, no shards"
     ),
     ("generate", r"generate\.images_per_block"): "plan has cut the blocks",
+    ("sift", r"generated_sets"): IN_WHICH_GROUP,
     ("examine", r"generated_sets"): IN_WHICH_GROUP,
     ("examine", r"upstream\.clip\.\w+"): "its name is written down; its folder is a dep",
     ("finetune", r"retrieved_sets"): IN_WHICH_GROUP,
@@ -555,3 +557,10 @@ def test_what_people_read_stays_in_git():
         for kind in ("metrics", "plots", *(["outs"] if name == "report" else [])):
             for entry in stage.get(kind, []):
                 assert [*entry.values()][0]["cache"] is False
+
+
+def test_a_pool_is_searched_before_anything_is_learned_or_drawn():
+    """DVC runs stages in the file's order: a pool without the classes stops a run at once."""
+    order = list(read_yaml(ROOT / "dvc.yaml")["stages"])
+    assert order.index("prepare") < order.index("retrieve") < order.index("invert")
+    assert order.index("invert") < order.index("generate")

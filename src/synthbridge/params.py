@@ -163,6 +163,11 @@ class Params(Settings):
             count_steps(self.generate.num_steps, settings.image_strength)
         except ValueError as error:
             yield f"{where}: {error}"
+        if settings.scored_by is not None and settings.scored_by not in self.stage_one:
+            yield (
+                f"{where}.scored_by is '{settings.scored_by}', which is no group below stage_one; "
+                f"choose from {_list(self.stage_one)}"
+            )
         if name in ("real", f"real_{shots}"):
             yield f"{where} has the name of runs on real images alone in the report; rename it"
         elif shots is not None and not name.endswith(f"_{shots}"):

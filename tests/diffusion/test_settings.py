@@ -62,6 +62,8 @@ TEMPLATE = {**DSI, "prompts": "template", "shots": None}
         (SyntheticSettings, {**TEMPLATE, "shots": "full", "tuned": "dataset"}),
         (SyntheticSettings, {**DSI, "image_strength": 0.7, "mix_gamma": 0.8}),
         (TuneSettings, TUNE),
+        (SyntheticSettings, {**DSI, "keep_fraction": 0.5, "select": "random"}),
+        (SyntheticSettings, {**DSI, "cap": 9, "select": "entropy", "scored_by": "plain"}),
     ],
 )
 def test_what_fits_is_taken(cls: Any, values: dict):
@@ -90,7 +92,8 @@ def test_what_fits_is_taken(cls: Any, values: dict):
         (
             SamplingSettings,
             {**GENERATE, "sampler": "ddim"},
-            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'",
+            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'euler', "
+            "'euler_ancestral' or 'lcm'",
         ),
         (
             SamplingSettings,
@@ -221,3 +224,19 @@ def test_steps_from_a_real_image_are_whole_and_one_at_least():
     assert [count_steps(50, s) for s in (0.15, 0.20, 0.35, 0.40, 0.50)] == [7, 10, 17, 20, 25]
     with pytest.raises(ValueError, match=r"image_strength 0.15 of 5 denoising steps leaves none"):
         count_steps(5, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"select": "entropy", "scored_by": "plain"}, "select is entropy, .* keep_fraction is 1"),
+        ({"select": "random"}, "select is random, .* lower keep_fraction, or give a cap"),
+        ({"select": "entropy", "cap": 9}, "scored_by names the group .* write scored_by: plain"),
+        ({"select": "random", "cap": 9, "scored_by": "plain"}, "only there, .* leave it out"),
+        ({"scored_by": "plain"}, "only there, .* leave it out"),
+        ({"select": "hard"}, "select is 'hard'; it should be 'clip', 'entropy' or 'random'"),
+    ],
+)
+def test_a_selection_has_what_it_needs(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_settings(SyntheticSettings, {**DSI, **values}, "here")

@@ -3,14 +3,14 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthbridge.core.settings import Settings
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
-Sampler = Literal["ddpm", "dpm++"]
+Sampler = Literal["ddpm", "dpm++", "euler", "euler_ancestral", "lcm"]
 PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
 Tuned = Literal["dataset", "class"]  # the images that one LoRA learns from
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
@@ -26,7 +26,7 @@ class InversionSettings(Settings):
     num_steps: PositiveInt  # paper: 20,000
     batch_size: PositiveInt  # images a step, each of a class drawn at random
     # AdamW, constant. Chosen: 5e-4 x batch_size (diffusers' textual inversion).
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
     samples_per_class: PositiveInt  # images of each class in the grid of samples
     compile: bool = False  # as of `generate`, while it learns
     seed: Seed
@@ -55,18 +55,20 @@ class TuneSettings(Settings):
     steps_per_class: PositiveInt
     batch_size: PositiveInt  # images a step; published: 8
     # The peak: a warm-up of 100 steps, then a cosine to 0. Published: 1e-4, with that schedule.
-    learning_rate: Annotated[FiniteFloat, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
     seed: Seed
 
 
 class SamplingSettings(Settings):
     """`generate` in params.yaml: how every synthetic set is drawn and cut into shards."""
 
-    sampler: Sampler  # ddpm: the paper's; dpm++: DPM-Solver++(2M), as good in fewer steps
+    # ddpm: the paper's; dpm++: DPM-Solver++(2M), as good in fewer steps; euler, euler_ancestral and
+    # lcm: what few-step models and flows are drawn with.
+    sampler: Sampler
     num_steps: PositiveInt  # denoising steps an image; chosen: 50 with ddpm, 20-25 with dpm++
     # Of the steps, from the first on, that are guided (each costs two passes through the UNet):
     # 1 = all, as in the paper. With 0.6 an image of 20 steps takes a fifth less time.
-    guided_fraction: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    guided_fraction: Annotated[float, Field(ge=0, le=1)]
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     # torch's compiler fuses the UNet's operations: faster once it has compiled, and rounded
     # otherwise (docs/benchmarks.md).
@@ -89,11 +91,11 @@ class SyntheticSettings(Settings):
     # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this
     # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
     # 0.20 / 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
-    image_strength: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    image_strength: Annotated[float, Field(gt=0, le=1)] | None = None
     # Diff-Mix (arXiv:2403.19600): images start from shots of other classes, and their soft labels
     # say 1 - s^gamma of the start's class and s^gamma of the prompt's, s the image_strength. Null:
     # from their own class. Published: gamma 0.8, s 0.7 (its authors' code).
-    mix_gamma: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    mix_gamma: Annotated[float, Field(gt=0)] | None = None
     # What prompts call a class: its plain name, or, of the senses that the data set's lists give
     # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
     class_names: Literal["plain", "disambiguated"] = "plain"
@@ -104,11 +106,17 @@ class SyntheticSettings(Settings):
     # tuned on them, its images start from them, or its class names are chosen by them. A number,
     # 'full' (not to start from), or null (the set sees none).
     shots: int | Literal["full"] | None
-    guidance_scale: Annotated[FiniteFloat, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
+    guidance_scale: Annotated[float, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
-    # Of each class, the fraction that trains: the images that CLIP finds most like it; 1 = all.
-    keep_fraction: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    # Of each class, the fraction that trains; 1 = all.
+    keep_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     cap: PositiveInt | None = None  # and at most so many of each class, as a retrieved set
+    # Which ones: those that CLIP finds most like their class; those of which a classifier is least
+    # sure (arXiv:2502.15588); or a random choice, the control of both.
+    select: Literal["clip", "entropy", "random"] = "clip"
+    # With entropy: the group below stage_one as which that classifier trains, on as many images as
+    # are kept, chosen at random from what is drawn.
+    scored_by: str | None = None
 
     @field_validator("tuned")
     @classmethod
@@ -200,6 +208,22 @@ class SyntheticSettings(Settings):
                 "'tuned: dataset', or an image_strength"
             )
         return shots
+
+    @model_validator(mode="after")
+    def _selects_from_more(self) -> "SyntheticSettings":
+        """Ask for what a selection needs, where there is one."""
+        if self.select != "clip" and self.keep_fraction == 1 and self.cap is None:
+            raise ValueError(
+                f"select is {self.select}, which says what of each class trains, but keep_fraction "
+                "is 1 and cap null, so that all does; lower keep_fraction, or give a cap"
+            )
+        if (self.select == "entropy") != (self.scored_by is not None):
+            raise ValueError(
+                "with 'select: entropy', and only there, scored_by names the group below stage_one "
+                "as which the classifier trains; "
+                + ("leave it out" if self.scored_by else "write scored_by: plain, say")
+            )
+        return self
 
 
 def count_steps(num_steps: int, image_strength: float | None) -> int:

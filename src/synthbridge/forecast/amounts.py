@@ -121,6 +121,13 @@ def first_leg(num_images: int, num_steps: int, batch_size: int, num_models: int)
     return add(fixed, leg(num_images, num_steps, batch_size))
 
 
+def choosing(num_learned: int, num_judged: int, num_steps: int, batch_size: int) -> Amounts:
+    """One classifier that chooses images: trained on some, asked about all."""
+    read = num_learned + num_judged
+    fixed: Amounts = {"training": 1, "read_image": read, "predicted_row": num_judged}
+    return add(fixed, leg(num_learned, num_steps, batch_size))
+
+
 def total(amounts: Amounts, each: Mapping[str, float]) -> float:
     """Return what all amounts take together: seconds of one process, or bytes."""
     return sum(amount * each[kind] for kind, amount in amounts.items())

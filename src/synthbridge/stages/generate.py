@@ -105,6 +105,7 @@ def generate(
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
         log.expect(
             accelerator=accelerator,
+            generator=generator,
             shards=missing,
             sampling=params,
             guidance_scale=of_block.guidance_scale,
@@ -167,7 +168,7 @@ def _draw(
     """Draw the images of all shards in order: the plan of each, and (H, W, 3) uint8."""
     from synthbridge.diffusion.loading import load_generator
 
-    model = load_generator(block.generator).to_fastest(device)
+    model = load_generator(block.generator).to_fastest(device, draws_only=True)
     if block.sampling.compile:
         model = model.compiled()
     for shard in shards:

@@ -81,7 +81,13 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             for subset, seed in subsets.items()
         }
         missing = [path for path in paths.values() if not path.is_dir()]
-        log.expect(accelerator=accelerator, params=params, real=real, num_missing=len(missing))
+        log.expect(
+            accelerator=accelerator,
+            generator=generator,
+            params=params,
+            real=real,
+            num_missing=len(missing),
+        )
         placeholder = params.invert.placeholder if has_words else None
         load = cache(partial(_load, generator, placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
