@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from synthbridge.data.distillation import Distillation
 from synthbridge.diffusion.generator import Generator, Tokens
 from synthbridge.diffusion.parts import load_part
 from synthbridge.diffusion.schedule import Step
@@ -56,6 +57,12 @@ class FlowMatching(Generator):
         scheduler.set_timesteps(num_steps, sigmas=spread.sigmas, mu=spread.mu)
         steps = flow_steps(scheduler.sigmas.tolist(), scheduler.timesteps.tolist())
         return steps[num_steps - count_steps(num_steps, image_strength) :]
+
+    def become(self, distillation: Distillation | None) -> None:
+        """Take the name, the guidance and the steps of a distilled model, if it is one."""
+        if distillation:
+            self.name, self.guidance = distillation.name, distillation.guidance
+            self.num_steps = distillation.num_steps
 
     @property
     def num_tokens(self) -> int:
