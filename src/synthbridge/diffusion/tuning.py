@@ -77,7 +77,7 @@ class TuningObjective:
         self.cache = cache_latents(generator, lesson.images, flip=lesson.flip)
         self.levels = training_levels(generator.scheduler_config)
         tokens = generator.tokenize([caption(name) for name in lesson.class_names])
-        with torch.no_grad():
+        with torch.no_grad(), generator.encoding():
             self.condition = generator.encode(tokens)  # a row a class
         self.key = _hash_task(settings, lesson, [ids.tolist() for ids in tokens])
 
