@@ -92,7 +92,8 @@ def test_what_fits_is_taken(cls: Any, values: dict):
         (
             SamplingSettings,
             {**GENERATE, "sampler": "ddim"},
-            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'",
+            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'euler', "
+            "'euler_ancestral' or 'lcm'",
         ),
         (
             SamplingSettings,
