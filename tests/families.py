@@ -5,6 +5,7 @@ python tests/families.py FOLDER OUT     the job of every family below FOLDER, as
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from accelerate import Accelerator
 from diffusion.conftest import make_variant, write_stable_diffusion
 from diffusion.tiny_sdxl import write_sdxl
 from tiny_flow import SAVED
@@ -134,18 +137,18 @@ def run_stages(folder: Path, name: str, out: Path, images_per_class: int = 4) ->
     settings = synthetic(family, images_per_class)
     params = InvertParams(INVERT, TUNE, sampling(family), settings, [0])
     invert(params, real=real, generator=model, clip=folder / "clip", out=out / "style")
-    plan(
-        PlanParams(
-            dataset="animals",
-            source="folder",
-            synthetic=settings,
-            placeholder=INVERT.placeholder,
-            images_per_block=2,
-        ),
-        PlanInputs(real, out / "style", folder / "clip", model, folder / "prompts"),
-        out=out / "plan",
-        num_blocks=2,
+    planning = PlanParams(
+        dataset="animals",
+        source="folder",
+        synthetic=settings,
+        placeholder=INVERT.placeholder,
+        images_per_block=2,
     )
+    inputs = PlanInputs(real, out / "style", folder / "clip", model, folder / "prompts")
+    if os.environ.get("RANK", "0") == "0":  # a stage of one process
+        plan(planning, inputs, out=out / "plan", num_blocks=2)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
     for block in ("b0", "b1"):
         generate(
             sampling(family),
@@ -158,10 +161,13 @@ def run_stages(folder: Path, name: str, out: Path, images_per_class: int = 4) ->
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the stages of all families."""
+    """Run the stages of all families, in one group of processes."""
+    end_training = Accelerator.end_training
+    Accelerator.end_training = lambda self: None  # the next stage has the same group
     folder, out = map(Path, arguments)
     for name in FAMILIES:
         run_stages(folder, name, out / name)
+    end_training(Accelerator(cpu=True))
 
 
 if __name__ == "__main__":
