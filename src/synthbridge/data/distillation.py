@@ -7,6 +7,11 @@ the guidance that its teacher showed it. The publishers' own words, read from th
     Lightning  SDXL-Lightning: the number of steps in the file's name, Euler, `trailing`, off
     LCM        with an embedded scale (LCM_Dreamshaper_v7, lcm-sdxl): 1-8 steps, LCM's sampler
     LCM-LoRA   without one: as LCM, guidance off or up to 2
+    schnell    FLUX.1-schnell: 1-4 steps, Euler, guidance off
+    klein      FLUX.2-klein (`is_distilled`): 4 steps, Euler, guidance off
+    Z-Image    Z-Image-Turbo: 8 steps, Euler, guidance off
+
+Where a publisher names fewer than 8 steps, up to 8 are taken; of Z-Image-Turbo up to 16.
 """
 
 import re
@@ -68,6 +73,8 @@ def _lcm(embeds_scale: bool) -> Distillation:
 def read_distillation(folder: Path) -> Distillation | None:
     """Say how the generator in `folder` was distilled, by its configurations; None: it was not."""
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    if scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler":
+        return _of_flow(folder, scheduler.get("shift"))
     embeds_scale = bool(_read(folder / "unet" / "config.json").get("time_cond_proj_dim"))
     record = _read(folder / RECORD)
     if method := record.get("method"):
@@ -82,6 +89,21 @@ def read_distillation(folder: Path) -> Distillation | None:
         others = ("euler", "euler_ancestral")
         samplers = others if kind == "EulerDiscreteScheduler" else others[::-1]
         return Distillation("Turbo", samplers, (1, 8), "none", 1.0)
+    return None
+
+
+def _of_flow(folder: Path, shift: float | None) -> Distillation | None:
+    """Say how a flow-matching generator was distilled, whose schedule is shifted by `shift`."""
+    index = _read(folder / "model_index.json")
+    kind = index.get("_class_name")
+    is_told_scale = _read(folder / "transformer" / "config.json").get("guidance_embeds")
+    if kind == "FluxPipeline" and not is_told_scale:  # FLUX.1-dev is told
+        return Distillation("FLUX.1-schnell", ("euler",), (1, 8), "none", 1.0)
+    if kind == "Flux2KleinPipeline" and index.get("is_distilled"):
+        return Distillation("FLUX.2-klein", ("euler",), (1, 8), "none", 1.0)
+    # Nothing else in its configurations tells Turbo from its base, which is shifted by 6.
+    if kind == "ZImagePipeline" and shift == 3.0:
+        return Distillation("Z-Image-Turbo", ("euler",), (1, 16), "none", 1.0)
     return None
 
 
