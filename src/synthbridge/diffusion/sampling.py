@@ -90,8 +90,8 @@ def check_sampling(
     """
     if sampler not in generator.samplers:
         raise ValueError(
-            f"generate.sampler is {sampler}, which this generator ({generator.name}) does not take; "
-            f"choose {' or '.join(generator.samplers)}"
+            f"generate.sampler is {sampler}, which this generator ({generator.name}) does not "
+            f"take; choose {' or '.join(generator.samplers)}"
         )
     fewest, most = generator.num_steps
     if not fewest <= num_steps <= most:
@@ -148,6 +148,8 @@ def denoise(
     device, shape = generator.device, generator.latent_shape
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     x = draw_noise(draws, shape, device)
+    if start is None and steps[0].start != 1:
+        x *= steps[0].start
     if start is not None:
         x = noise_start(start, x, draw_noise(draws, shape, device), steps[0])
     x_0_before = x
