@@ -16,6 +16,7 @@ from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
+    TuneSettings,
     count_steps,
 )
 from synthbridge.evidence.settings import CONTROL, ExamineSettings, ReportSettings
@@ -75,6 +76,7 @@ class Params(Settings):
     synthetic: dict[Name, SyntheticSettings]
     retrieved: dict[Name, RetrievedSettings]
     invert: InversionSettings
+    tune: TuneSettings
     generate: SamplingSettings
     examine: ExamineSettings
     training: TrainingSettings

@@ -12,6 +12,7 @@ Seed = Annotated[int, Field(ge=0)]
 
 Sampler = Literal["ddpm", "dpm++", "euler", "euler_ancestral", "lcm"]
 PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
+Tuned = Literal["dataset", "class"]  # the images that one LoRA learns from
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
 
@@ -41,6 +42,23 @@ class InversionSettings(Settings):
         return placeholder
 
 
+class TuneSettings(Settings):
+    """`tune` in params.yaml: how the generator learns a LoRA from real images.
+
+    Published: DataDream (arXiv:2407.10910), as its authors' code runs it with 16 shots.
+    """
+
+    rank: PositiveInt  # of each change of a projection; published: 16
+    alpha: PositiveInt  # a change counts alpha / rank; published: the rank
+    # Steps for each class: so many for a class's own LoRA, and C times as many for that of a data
+    # set of C classes. Published: 400 (200 epochs).
+    steps_per_class: PositiveInt
+    batch_size: PositiveInt  # images a step; published: 8
+    # The peak: a warm-up of 100 steps, then a cosine to 0. Published: 1e-4, with that schedule.
+    learning_rate: Annotated[float, Field(gt=0)]
+    seed: Seed
+
+
 class SamplingSettings(Settings):
     """`generate` in params.yaml: how every synthetic set is drawn and cut into shards."""
 
@@ -67,6 +85,9 @@ class SyntheticSettings(Settings):
     # a learned word in the place of each class's name (docs/learned-prompts.md); contextual,
     # stylised: composed from the data set's lists; file: a person's own (docs/prompts.md).
     prompts: PromptKind
+    # The generator is tuned on the set's shots (docs/tuned-generator.md): one LoRA for the data
+    # set, or one for each class; null: it is as it came. The prompts stay those of the set.
+    tuned: Tuned | None = None
     # Real Guidance (He et al., arXiv:2210.07574): images start from the set's shots with this
     # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
     # 0.20 / 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
@@ -77,9 +98,9 @@ class SyntheticSettings(Settings):
     superclass: Annotated[str, Field(min_length=1)] | None = None  # pet: "a cat, a type of pet"
     # In data/prompts, for `prompts: file`; {dataset} stands for the data set's name.
     prompt_file: str | None = Field(default=None, validate_default=True)
-    # Real images a class that the set may see: its words are learned from them, its images start
-    # from them, or its class names are chosen by them. A number, 'full' (not to start from), or
-    # null (the set sees none).
+    # Real images a class that the set may see: its words are learned from them, the generator is
+    # tuned on them, its images start from them, or its class names are chosen by them. A number,
+    # 'full' (not to start from), or null (the set sees none).
     shots: int | Literal["full"] | None
     guidance_scale: Annotated[float, Field(ge=1)]  # w of eq. 1; 1 = no guidance; paper: 3.5
     images_per_class: PositiveInt  # paper: 1,000
@@ -92,6 +113,28 @@ class SyntheticSettings(Settings):
     # With entropy: the group below stage_one as which that classifier trains, on as many images as
     # are kept, chosen at random from what is drawn.
     scored_by: str | None = None
+
+    @field_validator("tuned")
+    @classmethod
+    def _tune_alone(cls, tuned: Tuned | None, info: ValidationInfo) -> Tuned | None:
+        """Keep to one thing that a set learns."""
+        kind = info.data.get("prompts")
+        if tuned is not None and kind in LEARNED:
+            raise ValueError(
+                f"{kind} prompts hold words that are learned for the generator as it came; leave "
+                f"one of the two out, or choose prompts from {', '.join(WORDED)}, file"
+            )
+        return tuned
+
+    @field_validator("image_strength")
+    @classmethod
+    def _start_from_noise(cls, strength: float | None, info: ValidationInfo) -> float | None:
+        """Keep a tuned generator to images that start from noise."""
+        if strength is not None and info.data.get("tuned") is not None:
+            raise ValueError(
+                "a tuned generator draws from noise alone; leave out image_strength, or tuned"
+            )
+        return strength
 
     @field_validator("class_names", "superclass")
     @classmethod
@@ -136,15 +179,18 @@ class SyntheticSettings(Settings):
                 "write a number above 0, or leave image_strength out"
             )
         learns = "the set's words are learned from" if kind in LEARNED else None
-        taken = learns or ("class names are disambiguated by" if chooses else None)
+        tunes = "the generator is tuned on" if info.data.get("tuned") is not None else None
+        taken = learns or tunes or ("class names are disambiguated by" if chooses else None)
         if taken and not is_count and shots != "full":
             raise ValueError(
                 f"it should be the real images a class that {taken}; write a number above 0, or "
                 "full"
             )
-        if kind and not taken and strength is None and shots is not None:
+        is_known = kind is not None and "tuned" in info.data  # else they are refused already
+        if is_known and not taken and strength is None and shots is not None:
             raise ValueError(
-                f"a {kind} set sees no real image; write null, 'prompts: dsi', or an image_strength"
+                f"a {kind} set sees no real image; write null, 'prompts: dsi', "
+                "'tuned: dataset', or an image_strength"
             )
         return shots
 

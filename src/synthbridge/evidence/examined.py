@@ -3,14 +3,17 @@
 A set's findings are a folder of leakage.json, pairs.png and gap.json.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from synthbridge.evidence.cells import cut
 from synthbridge.evidence.comparisons import DASH
 from synthbridge.evidence.gap import mean_gap
+from synthbridge.evidence.pictures import png_as_jpeg
 from synthbridge.evidence.results import WAY_OUT, read_whole_json
 
 DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
@@ -106,6 +109,15 @@ def class_gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:
     return rows
 
 
+def class_gap_table(examined: Sequence[Examined]) -> pd.DataFrame:
+    """Return the rows of `class_gap_rows` with their measures in columns."""
+    rows = [
+        {**row, **dict(zip(DIGITS, row["cells"], strict=True))} for row in class_gap_rows(examined)
+    ]
+    table = pd.DataFrame(rows, columns=pd.Index(["set", "class", *DIGITS]))
+    return table.replace(DASH, None)
+
+
 def _cells(mean: dict[str, float]) -> list[str]:
     return [_number(mean.get(name), digits) for name, digits in DIGITS.items()]
 
@@ -158,10 +170,7 @@ def examined_section(examined: Sequence[Examined]) -> dict[str, Any]:
         "threshold": f"{examined[0].leakage['threshold']:g}",
         "leakage": leakage_rows(examined),
         "gap": gap_rows(examined),
-        "class_gap": class_gap_rows(examined),
+        "class_gap": cut(class_gap_rows(examined)),
         "holes": gap_holes(examined),
-        "pictures": [
-            (item.set, "data:image/png;base64," + base64.b64encode(item.pairs).decode())
-            for item in examined
-        ],
+        "pictures": [(item.set, png_as_jpeg(item.pairs)) for item in examined],
     }

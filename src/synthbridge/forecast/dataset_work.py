@@ -77,11 +77,17 @@ class DatasetWork:
         settings, sampling = self.params.synthetic[set_], self.params.generate
         subsets = list(subset_names(settings.shots, self.params.seeds))
         light, draws = {"light_start": 1}, {"light_start": 1, "load_generator": 1}
-        learned = amounts.learning(settings, self.params.invert, sampling, self.size)
+        learned = amounts.learning(
+            settings, self.params.invert, self.params.tune, sampling, self.size
+        )
         if settings.shots is None:
             yield StageWork(self._name("invert", set_), each=light, most_processes=1)
         else:
-            yield StageWork(self._name("invert", set_), (learned,) * len(subsets), draws)
+            kept: Amounts = {}
+            if settings.tuned is not None:
+                num_loras = self.size.num_classes if settings.tuned == "class" else 1
+                kept = {"lora_rank": len(subsets) * num_loras * self.params.tune.rank}
+            yield StageWork(self._name("invert", set_), (learned,) * len(subsets), draws, kept)
         yield StageWork(self._name("plan", set_), each=light, most_processes=1)
         volume = sampling.images_per_block
         shards = plan_shards(subsets, self.size.num_classes, sampling.classes_per_shard, 0, volume)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
+from synthbridge.forecast.memory import check_memory
 from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from synthbridge.training.uncertainty import Scoring
 
 
+THROUGH_DENOISER = ("dsi", "class_tokens")  # the words of `oracle` are learned from texts alone
+
+
 @dataclass(frozen=True)
 class MissingWork:
     """What a stage has still to do."""
@@ -59,13 +63,21 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
 
     Args:
         stage: its name.
-        missing: `accelerator`, and what the function of the stage in COUNTS takes.
+        missing: `accelerator`, `generator` (a folder) where one draws, and what the function of
+            the stage in COUNTS takes.
+
+    Raises:
+        ValueError: if the generator does not fit the device's memory.
     """
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
+    folder: Path | None = facts.pop("generator", None)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
+    if folder is not None:
+        learns_from = _learns_from(facts["params"]) if stage == "invert" else None
+        check_memory(folder, accelerator.device, learns_from=learns_from)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
@@ -84,6 +96,13 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     return Forecast(amounts.total(work.each, seconds) + took, speeds.origin)
 
 
+def _learns_from(params: "InvertParams") -> int | None:
+    """Return the images of a step that learns through the denoiser; None: none does."""
+    if params.synthetic.tuned is not None:
+        return params.tune.batch_size
+    return params.invert.batch_size if params.synthetic.prompts in THROUGH_DENOISER else None
+
+
 def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> MissingWork:
     """The miniature's models that are missing, by name, in their two rounds."""
     models = amounts.miniature_models(params)
@@ -96,7 +115,7 @@ def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> Mis
 def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
     """Subsets of a set, each with its grid of samples."""
     learned = amounts.learning(
-        params.synthetic, params.invert, params.generate, prepared_size(real)
+        params.synthetic, params.invert, params.tune, params.generate, prepared_size(real)
     )
     return MissingWork([[learned] * num_missing if learned else []], each={"load_generator": 1})
 
