@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +113,23 @@ GENERATOR = Layout(
 _CLIP = ("config.json", "preprocessor_config.json", *folders.CLIP_TOKENIZER)
 CLIP = Layout(_CLIP, check_clip, key=(_CLIP, WEIGHTS))
 BACKBONE = Layout(("config.json",), check_backbone, key=(("config.json",), WEIGHTS))
+
+
+def _check_beside_unet(folder: Path, name: str) -> Sequence[str]:
+    return [weights for weights in check_generator(folder, name) if not weights.startswith("unet/")]
+
+
+# Where a whole UNet of another repository takes the place of the model's own.
+WITHOUT_UNET = replace(
+    GENERATOR, check=_check_beside_unet, key=(GENERATOR.key[0], GENERATOR.key[1][::2])
+)
+
+
+def on_top(file: str) -> Layout:
+    """Return the layout of weights that go on top of a generator: a file, perhaps with its config.
+
+    Args:
+        file: a safetensors of the repository.
+    """
+    config = (Path(file).parent / "config.json").as_posix()
+    return Layout((config,), lambda *_: [file], key=((config,), (file,)))
