@@ -197,7 +197,7 @@ def test_differences_of_two_seeds_have_marks_and_no_intervals(runs, settings):
 
 def test_convergence_has_a_panel_a_shot_count_and_set(runs):
     plot = convergence_plot(convergence_table(runs, None))
-    assert titles_of(plot) == dict.fromkeys(SHOTS, ["dsi images", "template images"])
+    assert titles_of(plot) == {key: ["dsi images", "template images"] for key in SHOTS}
     arms = {"vanilla", "vanilla_equal_steps", "bridged"}
     assert set(named(axes_of(plot, "1 shot", "dsi images"))) == arms
 
@@ -205,7 +205,7 @@ def test_convergence_has_a_panel_a_shot_count_and_set(runs):
 def test_convergence_of_real_arms_alone_has_a_panel_a_shot_count(runs):
     real = [run for run in runs if run.method == "real"]
     plot = convergence_plot(convergence_table(real, None))
-    assert titles_of(plot) == dict.fromkeys(SHOTS, [""])
+    assert titles_of(plot) == {key: [""] for key in SHOTS}
 
 
 def test_style_loss_has_a_panel_a_set(tmp_path):
