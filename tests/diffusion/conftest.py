@@ -14,7 +14,8 @@ from diffusers import (
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.prompts.templates import TEMPLATES
 
 torch.set_num_threads(1)  # on a busy machine the threads of tiny models wait for one another
@@ -71,9 +72,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def generator(folder: Path) -> TextToImage:
+def generator(folder: Path) -> StableDiffusion:
     """The generator, loaded afresh: a test may add a style token to it."""
-    return load_text_to_image(folder)
+    generator = load_generator(folder)
+    assert isinstance(generator, StableDiffusion)
+    return generator
 
 
 def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

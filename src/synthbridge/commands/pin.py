@@ -18,7 +18,7 @@ from synthbridge.core.settings import is_commit, one_message
 from synthbridge.editing import with_value
 from synthbridge.params import PARAMS, Params, read_params
 from synthbridge.sources.hub_datasets import HUB_FILE, read_hub_file
-from synthbridge.upstream.settings import HubBackbone, HubModel
+from synthbridge.upstream.settings import HubBackbone, HubGenerator, HubModel
 
 RAW = Path("data/raw")
 
@@ -80,6 +80,10 @@ def _models(params: Params) -> Iterator[Unpinned]:
 
                 repository = hub_repository(repository)
             yield Unpinned(PARAMS, f"upstream.{name}", repository, model.revision, "model")
+        weights = model.weights if isinstance(model, HubGenerator) else None
+        if weights and not is_commit(weights.revision):
+            group = f"upstream.{name}.weights"
+            yield Unpinned(PARAMS, group, weights.hub, weights.revision, "model")
 
 
 def _datasets(params: Params) -> Iterator[Unpinned]:

@@ -14,23 +14,27 @@ from collections.abc import Sequence
 
 import torch
 
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import DenoisingObjective, Lesson, invert
 from synthbridge.diffusion.learning import Checkpoint, LearnedWords
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import class_prompt
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import word_table
+from synthbridge.diffusion.style_token import require_words
+from synthbridge.diffusion.text import word_table
 
 
-def name_vectors(generator: TextToImage, class_names: Sequence[str]) -> torch.Tensor:
-    """Return the mean embedding of each name's tokens (C, D), float32."""
-    table = word_table(generator.text_encoder).detach()
-    ids = generator.tokenizer(list(class_names), add_special_tokens=False)["input_ids"]
-    return torch.stack([table[tokens].float().mean(0) for tokens in ids])
+def name_vectors(generator: Generator, class_names: Sequence[str]) -> torch.Tensor:
+    """Return the mean embedding of each name's tokens (C, D1 + D2 + ...), float32."""
+    means = []
+    for vocabulary in generator.vocabularies:
+        table = word_table(vocabulary.text_encoder).detach()
+        ids = vocabulary.tokenizer(list(class_names), add_special_tokens=False)["input_ids"]
+        means.append(torch.stack([table[tokens].float().mean(0) for tokens in ids]))
+    return torch.cat(means, dim=-1)
 
 
 def invert_classes(
-    generator: TextToImage,
+    generator: Generator,
     settings: InversionSettings,
     lesson: Lesson,
     checkpoint: Checkpoint | None = None,
@@ -40,6 +44,7 @@ def invert_classes(
     Returns:
         A vector a class.
     """
+    require_words(generator)
     word = settings.initial_word  # holds the learned word's place in the token ids, no more
     prompts = [class_prompt(word)] * len(lesson.class_names)
     objective = DenoisingObjective(generator, prompts, word)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.latents import cache_latents
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.schedule import Step
 from synthbridge.diffusion.to_device import send
 
@@ -22,8 +22,8 @@ from synthbridge.diffusion.to_device import send
 class Start:
     """What the VAE says of the real image that each row of a batch starts from, on the CPU."""
 
-    mean: torch.Tensor  # (B, 4, h, w), unit variance
-    std: torch.Tensor  # (B, 4, h, w)
+    mean: torch.Tensor  # (B, C, h, w), unit variance
+    std: torch.Tensor  # (B, C, h, w)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ImageGuidance:
     """The real images that the images of a shard start from."""
 
     strength: float  # 0 < s <= 1, fraction of the denoising steps
-    starts: Start  # of each distinct real image (S, 4, h, w)
+    starts: Start  # of each distinct real image (S, C, h, w)
     choice: torch.Tensor  # (N,) which of them each image starts from
 
     def start(self, images: slice) -> Start:
@@ -41,7 +41,7 @@ class ImageGuidance:
 
 
 def guide_by(
-    generator: TextToImage,
+    generator: Generator,
     starts: Sequence[str],
     read: Callable[[str], np.ndarray],
     strength: float,
@@ -64,7 +64,7 @@ def guide_by(
 
 
 def noise_start(start: Start, z: torch.Tensor, noise: torch.Tensor, step: Step) -> torch.Tensor:
-    """Return x_t of the first `step`, float32 (B, 4, h, w): alpha (mean + std z) + sigma noise.
+    """Return x_t of the first `step`, float32 (B, C, h, w): alpha (mean + std z) + sigma noise.
 
     Args:
         start: real images.

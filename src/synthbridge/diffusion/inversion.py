@@ -3,6 +3,8 @@
 Only the word's vector S* is a parameter. Of eq. 2, min over S* of E |eps - eps_theta(x_t, t, c)|^2
 with c the text `A {class} photo in the style of S*`, each step takes a batch: per element a class,
 one of its images, a timestep and a noise. Optimiser, rate and start are chosen, see the settings.
+A generator that predicts v or the flow is trained against these in the place of eps; one with two
+text encoders gets a vector for each.
 """
 
 import hashlib
@@ -11,17 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import mse_loss, one_hot
+from torch.nn.functional import mse_loss
 
 from synthbridge.core.files import hash_value
+from synthbridge.diffusion.generator import Condition, Generator
 from synthbridge.diffusion.latents import ClassBalance, Draw, cache_latents, draw_batch
 from synthbridge.diffusion.learning import Checkpoint, LearnedWords, Task, learn_words
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import style_prompt
-from synthbridge.diffusion.schedule import noise_levels
+from synthbridge.diffusion.schedule import Levels, training_levels, training_target
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import find_initial_token, word_table
-from synthbridge.diffusion.text import encode_with_style, find_word, tokenize
+from synthbridge.diffusion.style_token import find_initial_tokens, find_words, require_words
+from synthbridge.diffusion.text import word_table
 from synthbridge.diffusion.to_device import send
 
 
@@ -36,44 +38,50 @@ class Lesson:
 
 
 class DenoisingObjective:
-    """Eq. 2 for one batch: the noise prediction's error as a function of the learned words."""
+    """Eq. 2 for one batch: the prediction's error as a function of the learned words."""
 
-    def __init__(self, generator: TextToImage, prompts: Sequence[str], word: str):
+    def __init__(self, generator: Generator, prompts: Sequence[str], word: str):
         """Tokenise a prompt a class, with `word` where the learned word will stand."""
         self.generator = generator
-        self.ids = tokenize(generator.tokenizer, prompts)  # (C, L)
-        self.place = find_word(self.ids, find_initial_token(generator.tokenizer, word))
-        self.levels = noise_levels(generator.scheduler_config)  # (T,) alpha_t^2
+        self.tokens = generator.tokenize(prompts)  # each (C, L)
+        self.places = find_words(generator, self.tokens, word)
+        self.levels = training_levels(generator.scheduler_config)
 
     def loss(self, vectors: Sequence[torch.Tensor], draw: Draw) -> torch.Tensor:
-        """Return the mean squared error of the predicted noise, a scalar on the device.
+        """Return the mean squared error of the prediction, a scalar on the device.
 
         Args:
-            vectors: one for all classes, or one a class; each (D,).
+            vectors: one for all classes, or one a class; each (D1 + D2 + ...).
             draw: the batch.
         """
-        unet, device, dtype = self.generator.unet, self.generator.device, self.generator.dtype
+        generator = self.generator
         classes, index = draw.classes.unique(return_inverse=True)  # each prompt encoded once
-        text = encode_with_style(
-            self.generator.text_encoder,
-            self.ids[classes],
-            self.place[classes],
-            of_classes(vectors, classes),
-        ).to(dtype)
-        level = self.levels[draw.timesteps][:, None, None, None]
-        noisy = level.sqrt() * draw.latents + (1 - level).sqrt() * draw.noise
-        x_t, timesteps = send(noisy, device).to(dtype), send(draw.timesteps, device)
-        predicted = unet(x_t, timesteps, repeat(text, send(index, device)), return_dict=False)[0]
-        return mse_loss(predicted.float(), send(draw.noise, device))
+        places = [place[classes] for place in self.places]
+        with generator.learned_words(places, of_classes(vectors, classes)):
+            condition = generator.encode(tuple(ids[classes] for ids in self.tokens))
+        rows = condition.repeated(send(index, generator.device))
+        return prediction_error(generator, self.levels, rows, draw)
 
 
-def repeat(prompts: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Return `prompts[index]`, (P, ...) to (B, ...), by a product with zeros and ones.
+def prediction_error(
+    generator: Generator, levels: Levels, condition: Condition, draw: Draw
+) -> torch.Tensor:
+    """Return the mean squared error of what the denoiser says of a batch, on the device.
 
-    Plain indexing is quicker forward, but its gradient adds in an order that threads decide.
+    Args:
+        generator: its kind of prediction says what it should be.
+        levels: of `draw.timesteps`.
+        condition: a row an image.
+        draw: the batch.
     """
-    choice = one_hot(index, len(prompts)).to(prompts.dtype)
-    return (choice @ prompts.flatten(1)).unflatten(1, prompts.shape[1:])
+    device = generator.device
+    alpha = levels.alphas[draw.timesteps][:, None, None, None]
+    sigma = levels.sigmas[draw.timesteps][:, None, None, None]
+    noisy = alpha * draw.latents + sigma * draw.noise
+    target = training_target(generator.prediction, draw.latents, draw.noise, alpha, sigma)
+    timesteps = send(levels.timesteps[draw.timesteps], device)
+    predicted = generator.predict(send(noisy, device), timesteps, condition, scale=1.0)
+    return mse_loss(predicted, send(target, device))
 
 
 def of_classes(vectors: Sequence[torch.Tensor], classes: torch.Tensor) -> torch.Tensor:
@@ -84,21 +92,22 @@ def of_classes(vectors: Sequence[torch.Tensor], classes: torch.Tensor) -> torch.
 
 
 def style_objective(
-    generator: TextToImage, class_names: Sequence[str], initial_word: str
+    generator: Generator, class_names: Sequence[str], initial_word: str
 ) -> DenoisingObjective:
     """Make the objective of dataset style inversion: the style prompt of every class."""
     prompts = [style_prompt(name, initial_word) for name in class_names]
     return DenoisingObjective(generator, prompts, initial_word)
 
 
-def initial_vector(generator: TextToImage, initial_word: str) -> torch.Tensor:
-    """Return the initial word's embedding (D,), a float32 copy."""
-    token_id = find_initial_token(generator.tokenizer, initial_word)
-    return word_table(generator.text_encoder)[token_id].detach().clone().float()
+def initial_vector(generator: Generator, initial_word: str) -> torch.Tensor:
+    """Return the initial word's embedding (D1 + D2 + ...), a float32 copy."""
+    ids = find_initial_tokens(generator, initial_word)
+    rows = [word_table(v.text_encoder)[i] for v, i in zip(generator.vocabularies, ids, strict=True)]
+    return torch.cat([row.detach().float() for row in rows])
 
 
 def invert_style(
-    generator: TextToImage,
+    generator: Generator,
     settings: InversionSettings,
     lesson: Lesson,
     checkpoint: Checkpoint | None = None,
@@ -115,9 +124,10 @@ def invert_style(
         One vector.
 
     Raises:
-        ValueError: if the initial word is no single token, a class without images, the images of
-            another size, or the checkpoint of another task.
+        ValueError: if the generator can learn no word, the initial word is no single token, a class
+            without images, the images of another size, or the checkpoint of another task.
     """
+    require_words(generator)
     objective = style_objective(generator, lesson.class_names, settings.initial_word)
     start = initial_vector(generator, settings.initial_word)[None]
     return invert(objective, start, settings, lesson, checkpoint)
@@ -139,7 +149,7 @@ def invert(
             cache=cache,
             balance=balance,
             batch_size=settings.batch_size,
-            num_timesteps=len(objective.levels),
+            num_timesteps=len(objective.levels.timesteps),
             seed=settings.seed,
             step=step,
         )
@@ -156,5 +166,6 @@ def invert(
 def _hash_task(objective: DenoisingObjective, settings: InversionSettings, lesson: Lesson) -> str:
     """Name a task by all that goes into it, so that it resumes from its own checkpoint only."""
     pixels = hashlib.sha256(np.ascontiguousarray(lesson.images).data).hexdigest()
-    labels, ids = np.asarray(lesson.labels).tolist(), objective.ids.tolist()
+    labels = np.asarray(lesson.labels).tolist()
+    ids = [tokens.tolist() for tokens in objective.tokens]
     return hash_value([settings.model_dump(), pixels, labels, ids, lesson.flip])

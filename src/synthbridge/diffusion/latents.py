@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.memory import MAX_PIXELS_ENCODED, at_once
 from synthbridge.diffusion.prompts import step_seed
 
-IMAGES_PER_ENCODING = 16  # images in the VAE at once; 16 of 512 x 512 fit where training fits
+IMAGES_PER_ENCODING = 16  # images in the VAE at once
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class LatentCache:
     In CPU memory: float32 for SD 1.5 takes 128 KiB an image, and as much for its mirror image.
     """
 
-    mean: torch.Tensor  # (V, N, 4, h, w), V = 1, or 2 with the mirror images; unit variance
-    std: torch.Tensor  # (V, N, 4, h, w)
+    mean: torch.Tensor  # (V, N, C, h, w), V = 1, or 2 with the mirror images; unit variance
+    std: torch.Tensor  # (V, N, C, h, w)
 
 
 @dataclass(frozen=True)
@@ -28,35 +29,34 @@ class Draw:
     """All that is random in one batch, drawn on the CPU: the same on every device."""
 
     classes: torch.Tensor  # (B,) class indices, uniform
-    latents: torch.Tensor  # (B, 4, h, w) a sample of the posterior of an image of each class
-    noise: torch.Tensor  # (B, 4, h, w) standard normal
-    timesteps: torch.Tensor  # (B,) uniform over the noise schedule
+    latents: torch.Tensor  # (B, C, h, w) a sample of the posterior of an image of each class
+    noise: torch.Tensor  # (B, C, h, w) standard normal
+    timesteps: torch.Tensor  # (B,) uniform over the training levels, as indices
 
 
 @torch.inference_mode()
-def cache_latents(generator: TextToImage, images: np.ndarray, *, flip: bool) -> LatentCache:
+def cache_latents(generator: Generator, images: np.ndarray, *, flip: bool) -> LatentCache:
     """Encode `images`, uint8 (N, H, W, 3), and with `flip` their mirror images.
 
     Raises:
         ValueError: if the images are not of the size that the generator draws.
     """
-    vae, size = generator.vae, generator.image_size
+    size = generator.image_size
     if images.shape[1:] != (size, size, 3):
         raise ValueError(
             f"the real images have shape {images.shape[1:]} and the generator draws "
             f"{(size, size, 3)}; resize them to it"
         )
     means, stds = [], []
-    for start in range(0, len(images), IMAGES_PER_ENCODING):
-        pixels = torch.from_numpy(images[start : start + IMAGES_PER_ENCODING])
-        pixels = pixels.to(vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1  # [-1, 1]
-        pixels = pixels.to(vae.dtype)
+    count = min(IMAGES_PER_ENCODING, at_once(MAX_PIXELS_ENCODED, size))
+    for start in range(0, len(images), count):
+        pixels = torch.from_numpy(images[start : start + count])
+        pixels = pixels.to(generator.device).permute(0, 3, 1, 2).float() / 127.5 - 1  # [-1, 1]
         views = [pixels, pixels.flip(-1)] if flip else [pixels]
-        posteriors = [vae.encode(view, return_dict=False)[0] for view in views]
-        means.append(torch.stack([posterior.mean.float().cpu() for posterior in posteriors]))
-        stds.append(torch.stack([posterior.std.float().cpu() for posterior in posteriors]))
-    unit = vae.config["scaling_factor"]
-    return LatentCache(torch.cat(means, 1).mul_(unit), torch.cat(stds, 1).mul_(unit))
+        posteriors = [generator.encode_images(view) for view in views]
+        means.append(torch.stack([mean.cpu() for mean, _ in posteriors]))
+        stds.append(torch.stack([std.cpu() for _, std in posteriors]))
+    return LatentCache(torch.cat(means, 1), torch.cat(stds, 1))
 
 
 class ClassBalance:

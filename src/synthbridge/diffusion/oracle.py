@@ -15,13 +15,13 @@ from torch.nn.functional import normalize
 
 from synthbridge.core.files import hash_value
 from synthbridge.diffusion.class_tokens import name_vectors
+from synthbridge.diffusion.generator import Generator, Vocabulary
 from synthbridge.diffusion.inversion import of_classes
 from synthbridge.diffusion.learning import Checkpoint, LearnedWords, Task, learn_words
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import class_prompt
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import find_initial_token
-from synthbridge.diffusion.text import encode, encode_with_style, find_word, tokenize
+from synthbridge.diffusion.style_token import find_words, require_words
+from synthbridge.diffusion.text import encode, tokenize
 from synthbridge.diffusion.to_device import send
 
 LEAST_COSINE = 0.99  # of one text in CLIP and in the generator; weights in half precision reach it
@@ -31,7 +31,7 @@ class OracleObjective:
     """1 - cosine of the prompts of some classes to the means of their images."""
 
     def __init__(
-        self, generator: TextToImage, projection: torch.Tensor, targets: torch.Tensor, word: str
+        self, generator: Generator, projection: torch.Tensor, targets: torch.Tensor, word: str
     ):
         """Tokenise the prompt once a class, with `word` where the learned word will stand.
 
@@ -44,27 +44,44 @@ class OracleObjective:
         self.generator = generator
         self.projection = projection.to(generator.device)
         self.targets = targets.to(generator.device)
-        self.ids = tokenize(generator.tokenizer, [class_prompt(word)] * len(targets))  # (C, L)
-        self.place = find_word(self.ids, find_initial_token(generator.tokenizer, word))
+        self.vocabulary = only_vocabulary(generator)
+        tokens = generator.tokenize([class_prompt(word)] * len(targets))
+        (self.place,) = find_words(generator, tokens, word)
+        self.ids = tokens[self.vocabulary.place]  # (C, L)
 
     def loss(self, vectors: Sequence[torch.Tensor], classes: torch.Tensor) -> torch.Tensor:
         """Return the mean over `classes` (B,) of 1 - cosine, a scalar on the device."""
         ids = self.ids[classes]
-        text = encode_with_style(
-            self.generator.text_encoder, ids, self.place[classes], of_classes(vectors, classes)
-        )
-        embedded = _pool(self.generator, text, ids, self.projection)
+        with self.generator.learned_words([self.place[classes]], of_classes(vectors, classes)):
+            text = encode(self.vocabulary.text_encoder, ids)
+        embedded = _pool(self.vocabulary, text, ids, self.projection)
         return 1 - (embedded * self.targets[send(classes, embedded.device)]).sum(-1).mean()
 
 
+def only_vocabulary(generator: Generator) -> Vocabulary:
+    """Return what the generator reads prompts with.
+
+    Raises:
+        ValueError: if nothing can be learned there, or if it reads them with several.
+    """
+    require_words(generator)
+    if len(generator.vocabularies) != 1:
+        raise ValueError(
+            f"oracle prompts are learned in one CLIP, and this generator ({generator.name}) reads "
+            f"prompts with {len(generator.vocabularies)}; choose dsi or class_tokens prompts, or a "
+            "Stable Diffusion 1.x"
+        )
+    return generator.vocabularies[0]
+
+
 def _pool(
-    generator: TextToImage, text: torch.Tensor, ids: torch.Tensor, projection: torch.Tensor
+    vocabulary: Vocabulary, text: torch.Tensor, ids: torch.Tensor, projection: torch.Tensor
 ) -> torch.Tensor:
     """Embed encoded prompts (N, L, D) in CLIP's space: unit vectors (N, P).
 
     CLIP reads a text at its end: the first end-of-text token, which also pads.
     """
-    end_of_text = generator.tokenizer.eos_token_id
+    end_of_text = vocabulary.tokenizer.eos_token_id
     assert isinstance(end_of_text, int)
     end = torch.eq(ids, end_of_text).int().argmax(1)
     return normalize(text[torch.arange(len(ids)), end] @ projection.T, dim=-1)
@@ -81,7 +98,7 @@ def mean_directions(
 
 @torch.inference_mode()
 def check_tower(
-    generator: TextToImage, projection: torch.Tensor, texts: Sequence[str], embedded: np.ndarray
+    generator: Generator, projection: torch.Tensor, texts: Sequence[str], embedded: np.ndarray
 ) -> None:
     """Refuse a CLIP whose text tower is not the generator's text encoder.
 
@@ -98,16 +115,16 @@ def check_tower(
         "oracle prompts need the CLIP that the generator reads prompts with; name it below "
         "upstream.clip (for Stable Diffusion 1.5 openai/clip-vit-large-patch14)"
     )
-    width = generator.text_encoder.config.hidden_size
+    vocabulary = only_vocabulary(generator)
+    width = vocabulary.text_encoder.config.hidden_size
     if projection.shape[1] != width:
         raise ValueError(
             f"the generator's text encoder has {width} numbers a word, and the text tower of CLIP "
             f"{projection.shape[1]}; {way_out}"
         )
-    ids = tokenize(generator.tokenizer, texts)
-    own = _pool(
-        generator, encode(generator.text_encoder, ids), ids, projection.to(generator.device)
-    )
+    ids = tokenize(vocabulary.tokenizer, texts)
+    text = encode(vocabulary.text_encoder, ids)
+    own = _pool(vocabulary, text, ids, projection.to(generator.device))
     cosine = (own.float().cpu().numpy() * embedded).sum(1).min()
     if cosine < LEAST_COSINE:
         raise ValueError(
@@ -117,7 +134,7 @@ def check_tower(
 
 
 def invert_means(
-    generator: TextToImage,
+    generator: Generator,
     settings: InversionSettings,
     projection: torch.Tensor,
     targets: torch.Tensor,

@@ -5,22 +5,18 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from synthbridge.diffusion.generator import Condition, Generator, join
 from synthbridge.diffusion.image_guidance import ImageGuidance, Start, noise_start
-from synthbridge.diffusion.loading import TextToImage
-from synthbridge.diffusion.schedule import Step, make_steps
+from synthbridge.diffusion.memory import MAX_PIXELS_DECODED, MAX_PIXELS_DENOISED, at_once
+from synthbridge.diffusion.schedule import Step, find_clean
 from synthbridge.diffusion.settings import Sampler
-from synthbridge.diffusion.text import encode, tokenize
 from synthbridge.diffusion.to_device import send
 
-# Denoised at once: 32 images of 512 x 512, 64 rows with guidance, take about 8 GB in bfloat16.
-MAX_PIXELS_DENOISED = 32 * 512 * 512
-# Decoded at once: 16 images of 512 x 512 take about 6 GB in bfloat16, whatever the batch size.
-MAX_PIXELS_DECODED = 16 * 512 * 512
 PROMPTS_PER_ENCODING = 256  # prompts that pass through the text encoder at once
 
 
 def sample_images(
-    generator: TextToImage,
+    generator: Generator,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -40,7 +36,7 @@ def sample_images(
         generator: the model, on the device to use.
         prompts: one an image; each distinct one is encoded once.
         seeds: one an image, from `prompts.image_seed`.
-        sampler: `ddpm` or `dpm++`.
+        sampler: one of the generator's.
         num_steps: denoising steps; from a real image the fraction of them that its strength says.
         guidance_scale: w of Bridged's eq. 1; 1 = no guidance, at half the work.
         guided_fraction: of the steps, from the first on; the others take the prompt's prediction
@@ -54,22 +50,23 @@ def sample_images(
         `check_images` to refuse.
 
     Raises:
-        ValueError: if a prompt is too long, or the schedule too short for `num_steps`.
+        ValueError: if a prompt is too long, or the generator does not take the settings.
     """
     assert len(prompts) == len(seeds)
+    check_sampling(generator, sampler, num_steps, guidance_scale)
     strength = image_guidance.strength if image_guidance else None
-    steps = make_steps(sampler, num_steps, generator.scheduler_config, strength)
+    steps = generator.steps(sampler, num_steps, strength)
     # The empty prompt comes first: it is the condition of the unguided half of each batch.
     distinct = list(dict.fromkeys(["", *prompts]))
     places = {prompt: place for place, prompt in enumerate(distinct)}
-    text = encode_prompts(generator, distinct)
-    batch_size = min(batch_size, max(1, MAX_PIXELS_DENOISED // generator.image_size**2))
+    condition = encode_prompts(generator, distinct)
+    batch_size = min(batch_size, at_once(MAX_PIXELS_DENOISED, generator.image_size))
     for start in range(0, len(prompts), batch_size):
         batch = slice(start, start + batch_size)
         index = torch.tensor([places[prompt] for prompt in prompts[batch]])
         latents = denoise(
             generator,
-            text,
+            condition,
             index,
             seeds[batch],
             steps=steps,
@@ -80,18 +77,51 @@ def sample_images(
         yield decode(generator, latents).cpu().numpy()
 
 
+def check_sampling(
+    generator: Generator, sampler: Sampler, num_steps: int, guidance_scale: float
+) -> None:
+    """Refuse settings that make no sense for the generator.
+
+    Raises:
+        ValueError: which one, and what it may be.
+    """
+    if sampler not in generator.samplers:
+        raise ValueError(
+            f"generate.sampler is {sampler}, which this generator ({generator.name}) does not "
+            f"take; choose {' or '.join(generator.samplers)}"
+        )
+    fewest, most = generator.num_steps
+    if not fewest <= num_steps <= most:
+        raise ValueError(
+            f"generate.num_steps is {num_steps}, and this generator ({generator.name}) draws in "
+            f"{fewest} to {most} steps; choose one of these"
+        )
+    if generator.guidance == "none" and guidance_scale != 1:
+        raise ValueError(
+            f"guidance_scale is {guidance_scale}, and this generator ({generator.name}) is made to "
+            "draw without guidance; set it to 1"
+        )
+
+
 @torch.inference_mode()
-def encode_prompts(generator: TextToImage, prompts: Sequence[str]) -> torch.Tensor:
-    """Encode prompts: (P, L, D) on the generator's device, as its UNet takes them."""
-    ids = tokenize(generator.tokenizer, prompts)
-    parts = [encode(generator.text_encoder, part) for part in ids.split(PROMPTS_PER_ENCODING)]
-    return torch.cat(parts).to(generator.dtype)
+def encode_prompts(generator: Generator, prompts: Sequence[str]) -> Condition:
+    """Encode prompts, of which the empty one becomes what the generator's guidance pulls from."""
+    tokens = generator.tokenize(prompts)
+    parts = zip(*(ids.split(PROMPTS_PER_ENCODING) for ids in tokens), strict=True)
+    with generator.encoding():
+        condition = join([generator.encode(part) for part in parts])
+    if generator.empty_is_zeros:
+        empty = [row for row, prompt in enumerate(prompts) if not prompt]
+        condition.sequence[empty] = 0
+        if condition.pooled is not None:
+            condition.pooled[empty] = 0
+    return condition
 
 
 @torch.inference_mode()
 def denoise(
-    generator: TextToImage,
-    text: torch.Tensor,
+    generator: Generator,
+    condition: Condition,
     index: torch.Tensor,
     seeds: Sequence[int],
     *,
@@ -100,23 +130,24 @@ def denoise(
     guided_fraction: float = 1.0,
     start: Start | None = None,
 ) -> torch.Tensor:
-    """Turn noise into latents (B, 4, h, w), float32, for the prompts `text[index]`.
+    """Turn noise into latents (B, C, h, w), float32, for the prompts `index` of `condition`.
 
     Args:
         generator: the model.
-        text: distinct prompts, encoded (P, L, D), the empty one first.
+        condition: distinct prompts, the empty one first.
         index: the prompt of each image (B,).
-        seeds: one an image: it draws its first noise and then, with DDPM, each step's.
+        seeds: one an image: it draws its first noise and then each step's, where there is any.
         steps: what `make_steps` lists.
         guidance_scale: w of eq. 1.
         guided_fraction: of the steps, from the first on, in 0..1.
         start: real images (B,) to begin with in the place of noise, where `steps` are the last of
             a schedule; the seeds then draw a sample of the VAE's posterior before all else.
     """
-    unet, device = generator.unet, generator.device
+    device, shape = generator.device, generator.latent_shape
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shape = (unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
     x = draw_noise(draws, shape, device)
+    if start is None and steps[0].start != 1:
+        x *= steps[0].start
     if start is not None:
         x = noise_start(start, x, draw_noise(draws, shape, device), steps[0])
     x_0_before = x
@@ -125,10 +156,9 @@ def denoise(
     for scale, part in ((guidance_scale, slice(num_guided)), (1.0, slice(num_guided, None))):
         if not steps[part]:
             continue
-        predict_noise = _noise_prediction(generator, text, index, scale)
+        predict = _prediction(generator, condition, index, scale)
         for step, timestep in zip(steps[part], timesteps[part], strict=True):
-            eps = predict_noise(x, timestep)
-            x_0 = torch.sub(x, eps, alpha=step.sigma).div_(step.alpha)
+            x_0 = find_clean(generator.prediction, predict(x, timestep), x, step.alpha, step.sigma)
             x = (step.keep * x).add_(x_0, alpha=step.clean)
             if step.before:
                 x.add_(x_0_before, alpha=step.before)
@@ -138,21 +168,21 @@ def denoise(
     return x
 
 
-def _noise_prediction(
-    generator: TextToImage, text: torch.Tensor, index: torch.Tensor, guidance_scale: float
+def _prediction(
+    generator: Generator, condition: Condition, index: torch.Tensor, guidance_scale: float
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return eps(x, timestep), guided by eq. 1, for the prompts `text[index]`; all as `denoise`."""
-    unet, is_guided = generator.unet, guidance_scale != 1
+    """Return what the denoiser says of x and a timestep, guided by eq. 1; all as `denoise`."""
+    is_guided = generator.guidance == "classifier-free" and guidance_scale != 1
     rows = torch.cat([torch.zeros_like(index), index]) if is_guided else index
-    text = text[send(rows, generator.device)]
+    condition = condition.rows(send(rows, generator.device))
 
     def predict(x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         x_in = torch.cat([x, x]) if is_guided else x
-        eps = unet(x_in.to(generator.dtype), timestep, text, return_dict=False)[0].float()
+        predicted = generator.predict(x_in, timestep, condition, guidance_scale)
         if not is_guided:
-            return eps
-        eps_empty, eps_prompt = eps.chunk(2)
-        return torch.lerp(eps_empty, eps_prompt, guidance_scale)  # w eps(c) + (1 - w) eps
+            return predicted
+        of_empty, of_prompt = predicted.chunk(2)
+        return torch.lerp(of_empty, of_prompt, guidance_scale)  # w of_prompt + (1 - w) of_empty
 
     return predict
 
@@ -168,17 +198,10 @@ def draw_noise(
 
 
 @torch.inference_mode()
-def decode(generator: TextToImage, latents: torch.Tensor) -> torch.Tensor:
-    """Decode latents (B, 4, h, w) to uint8 images (B, H, W, 3), on the device."""
-    vae = generator.vae
-    pixels = latents.shape[-1] * latents.shape[-2] * generator.pixels_per_latent**2
-    parts = (latents / vae.config["scaling_factor"]).to(vae.dtype)
-    return torch.cat(
-        [
-            _to_uint8(vae.decode(part, return_dict=False)[0].float())
-            for part in parts.split(max(1, MAX_PIXELS_DECODED // pixels))
-        ]
-    )
+def decode(generator: Generator, latents: torch.Tensor) -> torch.Tensor:
+    """Decode latents (B, C, h, w) to uint8 images (B, H, W, 3), on the device."""
+    parts = latents.split(at_once(MAX_PIXELS_DECODED, generator.image_size))
+    return torch.cat([_to_uint8(generator.decode_latents(part)) for part in parts])
 
 
 def _to_uint8(images: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,10 @@
-"""Learned words, the style token above all: new in a generator's vocabulary, and their file."""
+"""Learned words, the style token above all: new in a generator's vocabularies, and their files.
 
-from collections.abc import Mapping
+A word is one vector (D1 + D2 + ...): what each vocabulary of the generator has for it, one after
+another. On disk each vocabulary has a file of its own.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,16 +13,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from synthbridge.core.files import whole_file
+from synthbridge.diffusion.generator import Generator, Tokens, Vocabulary
+from synthbridge.diffusion.text import find_word, word_table
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTokenizer
 
 
-def word_table(text_encoder: "CLIPTextModel") -> torch.Tensor:
-    """Return the embedding of every word (V, D), itself and no copy."""
-    words = text_encoder.get_input_embeddings()
-    assert isinstance(words, torch.nn.Embedding)
-    return words.weight
+def require_words(generator: Generator) -> None:
+    """Refuse a generator in which no word can be learned.
+
+    Raises:
+        ValueError: what it is, and what to do.
+    """
+    if not generator.vocabularies:
+        raise ValueError(
+            f"the generator is of the family {generator.name}, in which no word can be learned; "
+            "draw with template or contextual prompts, with a file of your own (docs/prompts.md), "
+            "or tune the generator itself"
+        )
 
 
 def find_initial_token(tokenizer: "CLIPTokenizer", initial_word: str) -> int:
@@ -38,6 +51,20 @@ def find_initial_token(tokenizer: "CLIPTokenizer", initial_word: str) -> int:
     return ids[0]
 
 
+def find_initial_tokens(generator: Generator, initial_word: str) -> list[int]:
+    """Return the id of `initial_word` in each vocabulary; errors as `find_initial_token`."""
+    return [find_initial_token(v.tokenizer, initial_word) for v in generator.vocabularies]
+
+
+def find_words(generator: Generator, tokens: Tokens, word: str) -> list[torch.Tensor]:
+    """Return where `word`, one token, stands last in each prompt: bool (N, L), one a vocabulary."""
+    ids = find_initial_tokens(generator, word)
+    return [
+        find_word(tokens[vocabulary.place], token_id)
+        for vocabulary, token_id in zip(generator.vocabularies, ids, strict=True)
+    ]
+
+
 def check_placeholder(tokenizer: "CLIPTokenizer", placeholder: str) -> None:
     """Refuse a placeholder that the generator knows already.
 
@@ -51,87 +78,101 @@ def check_placeholder(tokenizer: "CLIPTokenizer", placeholder: str) -> None:
         )
 
 
-def add_style_token(
-    tokenizer: "CLIPTokenizer",
-    text_encoder: "CLIPTextModel",
-    placeholder: str,
-    vector: torch.Tensor,
-) -> int:
-    """Add `placeholder` to the vocabulary, with the embedding `vector` (D,); return its id.
+def put_words(generator: Generator, words: Mapping[str, torch.Tensor]) -> list[list[int]]:
+    """Add each placeholder with its vector, or set it anew where it was added before.
 
-    Every other row of the embedding stays bit-equal.
-
-    Raises:
-        ValueError: if the generator knows the placeholder, or the vector is of another length.
-    """
-    check_placeholder(tokenizer, placeholder)
-    return put_words(tokenizer, text_encoder, {placeholder: vector})[0]
-
-
-def put_words(
-    tokenizer: "CLIPTokenizer", text_encoder: "CLIPTextModel", words: Mapping[str, torch.Tensor]
-) -> list[int]:
-    """Add each placeholder with its vector (D,), or set it anew where it was added before.
-
-    Every other row of the embedding stays bit-equal.
+    Every other row of the embeddings stays bit-equal.
 
     Returns:
-        The words' ids.
+        The words' ids, a list a vocabulary.
 
     Raises:
         ValueError: if one is a word that the generator came with, or a vector of another length.
     """
-    added = tokenizer.get_added_vocab()
-    known = [word for word in words if word in added and word not in tokenizer.all_special_tokens]
-    vocabulary = tokenizer.get_vocab()
+    require_words(generator)
+    widths = [vocabulary.width for vocabulary in generator.vocabularies]
     for word, vector in words.items():
-        _check_width(text_encoder, vector)
-        if word in vocabulary and word not in known:
-            check_placeholder(tokenizer, word)
-    tokenizer.add_tokens([word for word in words if word not in known])
-    vocabulary = tokenizer.get_vocab()
-    ids = [vocabulary[word] for word in words]
+        if vector.shape != (sum(widths),):
+            raise ValueError(
+                f"the learned word {word} has shape {tuple(vector.shape)}, and this generator's "
+                f"words have {' + '.join(map(str, widths))} numbers; learn it with this generator "
+                "('dvc repro')"
+            )
+        for vocabulary in generator.vocabularies:
+            _check_own_words(vocabulary.tokenizer, word)
+    parts = [vector.split(widths) for vector in words.values()]
+    return [
+        add_words(vocabulary, dict(zip(words, vectors, strict=True)))
+        for vocabulary, vectors in zip(
+            generator.vocabularies, zip(*parts, strict=True), strict=True
+        )
+    ]
+
+
+def _check_own_words(tokenizer: "CLIPTokenizer", word: str) -> None:
+    """Refuse a word that the vocabulary came with; one that was added may be set anew."""
+    if word not in tokenizer.get_added_vocab() or word in tokenizer.all_special_tokens:
+        check_placeholder(tokenizer, word)
+
+
+def add_words(vocabulary: Vocabulary, words: Mapping[str, torch.Tensor]) -> list[int]:
+    """Put words with their vectors (D,) into one vocabulary; return their ids."""
+    tokenizer, text_encoder = vocabulary.tokenizer, vocabulary.text_encoder
+    added = tokenizer.get_added_vocab()
+    tokenizer.add_tokens([word for word in words if word not in added])
+    known = tokenizer.get_vocab()
+    ids = [known[word] for word in words]
     if max(ids) >= len(word_table(text_encoder)):
         text_encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
         text_encoder.requires_grad_(False)  # the table is a new parameter
-    for token_id, vector in zip(ids, words.values(), strict=True):
-        set_style_token(text_encoder, token_id, vector)
+    with torch.no_grad():
+        for token_id, vector in zip(ids, words.values(), strict=True):
+            word_table(text_encoder)[token_id] = vector
     return ids
 
 
-def set_style_token(text_encoder: "CLIPTextModel", token_id: int, vector: torch.Tensor) -> None:
-    """Put `vector` (D,) in the place of the style token's embedding.
+def word_files(path: Path, num_vocabularies: int) -> list[Path]:
+    """Return the files of words: `path`, and beside NAME.safetensors NAME_2.safetensors, ..."""
+    others = range(2, num_vocabularies + 1)
+    return [path, *(path.with_stem(f"{path.stem}_{number}") for number in others)]
 
-    Raises:
-        ValueError: if it is of another length.
+
+def save_words(path: Path, words: Mapping[str, torch.Tensor], widths: Sequence[int]) -> None:
+    """Write {placeholder: vector}, a file a vocabulary.
+
+    diffusers' `load_textual_inversion` reads each that holds one word.
+
+    Args:
+        path: of the first vocabulary's file; `word_files` names the others.
+        words: of each placeholder its vector (D1 + D2 + ...).
+        widths: D1, D2, ...
     """
-    _check_width(text_encoder, vector)
-    with torch.no_grad():
-        word_table(text_encoder)[token_id] = vector
-
-
-def _check_width(text_encoder: "CLIPTextModel", vector: torch.Tensor) -> None:
-    width = word_table(text_encoder).shape[1]
-    if vector.shape != (width,):
-        raise ValueError(
-            f"the style token has shape {tuple(vector.shape)}, and this generator's words have "
-            f"{width} numbers; learn the token with this generator ('dvc repro')"
-        )
-
-
-def save_words(path: Path, words: Mapping[str, torch.Tensor]) -> None:
-    """Write {placeholder: vector (D,)}; diffusers' `load_textual_inversion` reads a file of one."""
-    tensors = {word: vector.detach().float().cpu().clone() for word, vector in words.items()}
-    with whole_file(path) as partial:
-        save_file(tensors, partial)
+    for place, file in enumerate(word_files(path, len(widths))):
+        tensors = {
+            word: vector.detach().float().cpu().split(list(widths))[place].clone()
+            for word, vector in words.items()
+        }
+        with whole_file(file) as partial:
+            save_file(tensors, partial)
 
 
 def load_words(path: Path) -> dict[str, torch.Tensor]:
-    """Read learned words: {placeholder: vector (D,)}, sorted.
+    """Read learned words: {placeholder: vector (D1 + D2 + ...)}, sorted.
+
+    Args:
+        path: of the first vocabulary's file; those beside it that `word_files` names are read too.
 
     Raises:
-        ValueError: if the file holds anything else than vectors of one length.
+        ValueError: if a file holds anything else than vectors of one length, or other words.
     """
+    second = word_files(path, 2)[1]
+    files = [_load_file(file) for file in (path, second) if file == path or file.exists()]
+    if any(tensors.keys() != files[0].keys() for tensors in files):
+        raise ValueError(f"{path} and {second.name} hold other words; run 'dvc repro' for them")
+    return {word: torch.cat([tensors[word] for tensors in files]) for word in sorted(files[0])}
+
+
+def _load_file(path: Path) -> dict[str, torch.Tensor]:
     try:
         tensors = load_file(path)
     except (SafetensorError, FileNotFoundError) as error:
@@ -142,4 +183,4 @@ def load_words(path: Path) -> dict[str, torch.Tensor]:
             f"{path} holds shapes {sorted(shapes)} and not vectors of one length; run 'dvc repro' "
             "for it"
         )
-    return dict(sorted(tensors.items()))
+    return tensors

@@ -17,6 +17,12 @@ from synthbridge.evidence.pictures import png_as_jpeg
 from synthbridge.evidence.results import WAY_OUT, read_whole_json
 
 DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
+# By the set's `select`: which of its images train.
+SELECTED = {
+    "clip": "most like their class",
+    "entropy": "of highest entropy",
+    "random": "at random",
+}
 NAMED = 5  # classes, where more are too small for a measure
 
 
@@ -58,13 +64,21 @@ def leakage_rows(examined: Sequence[Examined]) -> list[dict[str, str]]:
         {
             "set": item.set,
             "images": f"{item.leakage['num_images']:,}",
-            "kept": f"{100 * item.gap['kept_fraction']:.0f} %",
+            "kept": _kept(item.gap),
             "found": f"{item.leakage['num_near_duplicates']:,}",
             "fraction": f"{100 * item.leakage['fraction']:.2f} %",
             "real": f"{100 * item.leakage['real_train']['fraction']:.2f} %",
         }
         for item in examined
     ]
+
+
+def _kept(gap: Mapping[str, Any]) -> str:
+    """Say what of a set trains: of how many drawn images, and which of them."""
+    fraction = f"{100 * gap['kept_fraction']:.0f} %"
+    if "num_drawn" not in gap:
+        return fraction
+    return f"{fraction} of {gap['num_drawn']:,} drawn, {SELECTED[gap['select']]}"
 
 
 def gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:

@@ -20,9 +20,10 @@ from synthbridge.core.log import say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.units import work_folder
 from synthbridge.data.shards import encode_jpeg, index_shard, write_shard
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import cache_latents
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.sampling import sample_images
 from synthbridge.evidence.leep import leep
 from synthbridge.evidence.logme import logme
@@ -84,10 +85,10 @@ load_clip(Path({folder!r}), torch.device({device!r}))
 LOADING_GENERATOR = """
 from pathlib import Path; import torch
 from synthbridge.diffusion import sampling
-from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.stages import generate
 from synthbridge.core import processes
-load_text_to_image(Path({folder!r})).to_fastest(torch.device({device!r}))
+load_generator(Path({folder!r})).to_fastest(torch.device({device!r}))
 """
 NUM_CLASSES, NUM_IMAGES = 10, 512  # of the made-up images that are trained on
 NUM_STEPS, NUM_SMALL = 6, 400  # of the miniature's models
@@ -296,7 +297,7 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
     Returns:
         Seconds of each of `speeds.GENERATOR_KINDS`.
     """
-    model = load_text_to_image(folder).to_fastest(device)
+    model = load_generator(folder).to_fastest(device)
     count = 64 if model.image_size < 256 else 16
     prompts = [f"A photo of a thing {index}" for index in range(count)]
     seeds = list(range(count))
@@ -343,7 +344,7 @@ def _seconds_of_writing(images: np.ndarray, params: Params) -> float:
     return least_seconds(write)
 
 
-def _measure_inversion(params: Params, model: TextToImage, images: np.ndarray) -> dict[str, float]:
+def _measure_inversion(params: Params, model: Generator, images: np.ndarray) -> dict[str, float]:
     lesson = Lesson(
         images=images,
         labels=[index % NUM_CLASSES for index in range(len(images))],
@@ -418,7 +419,8 @@ def _measure_models(
     states, rows = encode_captions(model.text_model, tokenizer, pool.captions)
     captioned = CaptionedLatents(encode_images(vae, images), states.clone(), rows)
     unet = make_unet(states.shape[-1], 0)
-    steps = train_unet(unet, make_scheduler(), captioned, of_generator)
+    scheduler = make_scheduler(of_generator.prediction)
+    steps = train_unet(unet, scheduler, captioned, of_generator)
     found["unet_row"] = _seconds_of_next_step(steps) / of_generator.unet.batch_size
     return found
 

@@ -14,19 +14,20 @@ small models side by side also take a third less time than two threads on one at
 import argparse
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
-from synthbridge.core.files import hash_folder, whole_folder, write_json
+from synthbridge.core.files import hash_folder, read_json, whole_folder, write_json
 from synthbridge.core.keys import unit_key
-from synthbridge.core.log import StageLog
+from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import share_units, start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
+from synthbridge.data.licences import licence_lines
 from synthbridge.upstream.backbone import write_backbone
 from synthbridge.upstream.clip import write_clip
 from synthbridge.upstream.generator import write_generator, write_vae
@@ -38,6 +39,7 @@ from synthbridge.upstream.settings import (
     ClipSettings,
     GeneratorSettings,
     HubBackbone,
+    HubGenerator,
     HubModel,
     PoolSettings,
     UpstreamSettings,
@@ -46,6 +48,7 @@ from synthbridge.upstream.settings import (
 if TYPE_CHECKING:
     from synthbridge.upstream.hub import Wanted
 
+WEIGHTS = "weights"  # the key below upstream.generator
 TRAINED = (ClipSettings, GeneratorSettings, BackboneSettings)
 
 
@@ -80,7 +83,9 @@ def _describe(params: UpstreamSettings) -> Iterator[str]:
         if isinstance(value, PoolSettings):
             yield f"drawing {value.num_images} captioned images"
         elif isinstance(value, HubModel | HubBackbone):
-            yield f"{name} from the hub's {value.hub}"
+            on_top = value.weights if isinstance(value, HubGenerator) else None
+            told = f" with {on_top.file} of {on_top.hub}" if on_top else ""
+            yield f"{name} from the hub's {value.hub}{told}"
         elif isinstance(value, BackboneFile):
             yield f"{name} from {value.file}"
     if trained:
@@ -97,8 +102,14 @@ def _fetch(accelerator: Accelerator, params: UpstreamSettings, out: Path) -> Non
             from synthbridge.upstream.hub import fetch_models
 
             fetch_models(list(wanted.values()), out)
+        on_top = wanted.pop(WEIGHTS, None)
         for name, model in wanted.items():
-            _publish([model.path], out / name)
+            parts = [model.path]
+            if name == "generator" and on_top:
+                parts.append(_merge(params, model, on_top))
+            _publish(parts, out / name)
+            for line in licence_lines(out / name):
+                say(f"  {line}")
         for name, value in params:
             if value is None:  # DVC wants every out to be there
                 with whole_folder(out / name) as folder:
@@ -115,12 +126,79 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
     from synthbridge.upstream import hub, layouts
 
     layout = {"generator": layouts.GENERATOR, "clip": layouts.CLIP, "backbone": layouts.BACKBONE}
-    return {
+    wanted = {
         name: hub.Wanted(
             f"upstream.{name}", hub_repository(value.hub), value.revision, layout[name]
         )
         for name, value in named.items()
     }
+    generator = params.generator
+    if not isinstance(generator, HubGenerator) or not generator.weights:
+        return wanted
+    weights = generator.weights
+    on_top = hub.Wanted(
+        f"upstream.generator.{WEIGHTS}",
+        weights.hub,
+        weights.revision,
+        layouts.on_top(weights.file),
+    )
+    hub.refuse_unpinned([*wanted.values(), on_top])
+    base = _base(wanted["generator"], on_top, weights.file)
+    # First what goes on top: its configuration says whether it fits.
+    return {WEIGHTS: on_top, **wanted, "generator": base}
+
+
+def _base(model: "Wanted", on_top: "Wanted", file: str) -> "Wanted":
+    """Return the model that weights go on top of, refused where they do not fit it.
+
+    Args:
+        model: the generator that params.yaml names.
+        on_top: the weights.
+        file: of these.
+    """
+    from synthbridge.upstream import hub, layouts
+    from synthbridge.upstream.on_top import check_configs_fit, check_fit, tell_kind
+
+    name = f"{on_top.name}: {file}"
+    shapes = hub.read_shapes(on_top, file)
+    if not shapes:
+        return model  # the file is not there, as is said when it is asked for
+    kind = tell_kind(shapes, name)
+    layout = layouts.WITHOUT_UNET if kind == "unet" else layouts.GENERATOR
+
+    def check(folder: Path, of_model: str) -> Sequence[str]:
+        needed = layout.check(folder, of_model)
+        own = folder / "unet" / "config.json"
+        if not own.is_file():
+            raise ValueError(f"{name} goes on top of a UNet, and {of_model} has none")
+        config = read_json(own)
+        place = on_top.path if on_top.path.is_dir() else on_top.downloads
+        (beside,) = on_top.layout.configs
+        if kind == "unet" and (place / beside).is_file():
+            told = read_json(place / beside)
+            check_configs_fit(told, config, name)
+            config = told
+        check_fit(shapes, kind, config, name)
+        return needed
+
+    return replace(model, layout=replace(layout, check=check))
+
+
+def _merge(params: UpstreamSettings, model: "Wanted", on_top: "Wanted") -> Path:
+    """Make of the model and the weights on top of it what replaces files of the model."""
+    from synthbridge.upstream.on_top import merge
+
+    assert isinstance(params.generator, HubGenerator) and params.generator.weights
+    weights = params.generator.weights
+    model.layout.check(model.path, model.name)  # a model that was there already, for others
+    parts = [model.path.name, on_top.path.name]
+    inputs = (model.path, on_top.path, weights.file, weights.distilled)
+    decides = {"parts": parts, "file": weights.file, "distilled": weights.distilled}
+    unit = _unit(merge, *inputs, decides=decides)
+    if not unit.path.is_dir():
+        with whole_unit(unit.path) as folder:
+            unit.make(folder)
+    return unit.path
 
 
 def _make_pool(accelerator: Accelerator, params: PoolSettings, out: Path) -> None:
@@ -186,9 +264,11 @@ def _make(accelerator: Accelerator, units: Sequence[Unit]) -> None:
 
 
 def _publish(paths: Sequence[Path], out: Path) -> None:
-    """Copy finished units out of the work folder."""
+    """Copy finished units out of the work folder; a later one's UNet replaces an earlier one's."""
     with whole_folder(out) as folder:
         for path in paths:
+            if (path / "unet").is_dir():
+                shutil.rmtree(folder / "unet", ignore_errors=True)
             shutil.copytree(path, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, errors, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, constants, errors, snapshot_download
 from huggingface_hub.utils import disable_progress_bars
 from safetensors import SafetensorError, safe_open
 
@@ -24,9 +24,11 @@ from synthbridge.core.files import existing_folder, hash_file, hash_value, requi
 from synthbridge.core.log import say
 from synthbridge.core.settings import is_commit
 from synthbridge.core.units import unit_path, work_folder
+from synthbridge.data.licences import Licence, write_licences
 from synthbridge.upstream.layouts import Layout
 
 WEIGHT_FILE = re.compile(r"\.(bin|ckpt|h5|msgpack|onnx|pt|pth|safetensors)$")
+VARIANT = re.compile(r"\.(fp16|bf16|fp8\w*)[.-]")  # of weights in less than their full precision
 
 # Every release derives its HTTP error from the base error of the HTTP library that it uses: so
 # this also holds refused connections, broken proxies and time-outs. RuntimeError is xet's.
@@ -66,8 +68,7 @@ class Wanted:
     @property
     def path(self) -> Path:
         """Where it lies once it is whole; its key holds neither code nor torch's version."""
-        names = [self.layout.configs, self.layout.weights]
-        return unit_path("hub", hash_value([self.repository, self.revision, names]))
+        return unit_path("hub", hash_value([self.repository, self.revision, list(self.layout.key)]))
 
     @property
     def downloads(self) -> Path:
@@ -111,7 +112,7 @@ def fetch_models(wanted: Sequence[Wanted], out: Path) -> None:
         ValueError: a sentence: no commit, no such model, gated, offline, pickles only, another
             kind, no room, wrong bytes.
     """
-    _refuse_unpinned(wanted)
+    refuse_unpinned(wanted)
     with _alone():
         wanted = [model for model in wanted if not model.path.is_dir()]
         listings = [_look_up(model) for model in wanted]
@@ -158,7 +159,7 @@ def find_commit(where: str, repository: str, revision: str | None, kind: str) ->
     return str(found.sha)
 
 
-def _refuse_unpinned(wanted: Sequence[Wanted]) -> None:
+def refuse_unpinned(wanted: Sequence[Wanted]) -> None:
     """Refuse models without a commit, all in one sentence."""
     faults = [
         f"{model.where}.revision is "
@@ -190,35 +191,94 @@ def _look_up(model: Wanted) -> list[HubFile]:
         HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None, file.blob_id)
         for file in info.siblings or []
     ]
-    configs = [file for file in files if file.name in model.layout.configs]
-    kept = configs + [file for file in files if file.name in model.layout.weights]
-    for file in kept:
+    configs = _described(model, files, model.layout.configs)
+    model.downloads.mkdir(parents=True, exist_ok=True)
+    _download(model, configs)
+    weights = model.layout.check(model.downloads, model.name)
+    _refuse_other_weights(model, weights, [file.name for file in files])
+    write_licences(model.downloads, _licences(model, info))
+    return configs + _described(model, files, weights)
+
+
+def _described(model: Wanted, files: Sequence[HubFile], names: Sequence[str]) -> list[HubFile]:
+    """Return those of `files` that are called so; the hub must say what their bytes are."""
+    found = [file for file in files if file.name in names]
+    for file in found:
         if not file.sha256 and not file.blob:
             raise ValueError(
                 f"{model.name}: the hub names no checksum for {file.name}; unset HF_ENDPOINT if "
                 "it is a mirror that leaves them out"
             )
-    model.downloads.mkdir(parents=True, exist_ok=True)
-    _download(model, configs)
-    model.layout.check(model.downloads, model.name)
-    _refuse_other_weights(model, [file.name for file in files])
-    return kept
+    return found
 
 
-def _refuse_other_weights(model: Wanted, names: Sequence[str]) -> None:
+def _licences(model: Wanted, info: ModelInfo) -> list[Licence]:
+    """Return what the repository's card says of its licence; nothing if it says nothing."""
+    card = info.card_data.to_dict() if info.card_data else {}
+    tagged = [tag.removeprefix("license:") for tag in info.tags or [] if "license:" in tag]
+    said = [_one_line(card.get(key)) for key in ("license", "license_name", "license_link")]
+    said[0] = said[0] or next(iter(tagged), None)
+    if not any(said):
+        return []
+    return [Licence(model.repository, str(model.revision), *said)]
+
+
+def _one_line(value: object) -> str | None:
+    """Return what a card says, several values (it may list licences) in one line."""
+    values = value if isinstance(value, list) else [value]
+    return ", ".join(" ".join(str(each).split()) for each in values if each) or None
+
+
+def _refuse_other_weights(model: Wanted, wanted: Sequence[str], names: Sequence[str]) -> None:
     """Refuse a repository that lacks weights, and say what it has in their place."""
-    for weights in model.layout.weights:
+    for weights in wanted:
         if weights not in names:
             folder = weights.rpartition("/")[0]
             beside = [name for name in names if name.rpartition("/")[0] == folder]
-            others = [name for name in beside if WEIGHT_FILE.search(name)][:3]
-            why = ": ".join([", ".join(others), "pickles can run code when read"]) if others else ""
+            others = [name for name in beside if WEIGHT_FILE.search(name)]
             raise ValueError(
-                f"{model.name} has no {weights}"
-                f"{f' (only {why})' if why else ''}; choose a repository or a commit with it, or "
-                "convert the model once (load it where you trust it, save_pretrained) and name "
-                "the repository that you upload it to"
+                f"{model.name} has no {weights}{_why_not(others)}; choose a repository or a commit "
+                "with it, or convert the model once (load it where you trust it, save_pretrained) "
+                "and name the repository that you upload it to"
             )
+
+
+def _why_not(others: Sequence[str]) -> str:
+    """Say what weights lie there instead, and why they do not do."""
+    if not others:
+        return ""
+    tensors = [name for name in others if name.endswith(".safetensors")]
+    reason = "pickles can run code when read"
+    if tensors:
+        halves = [name for name in tensors if VARIANT.search(name)]
+        reason = "a half-precision variant, which is not enough to train on" if halves else ""
+    listed = ", ".join((tensors or others)[:4])
+    return f" (only {listed}{f': {reason}' if reason else ''})"
+
+
+def read_shapes(model: Wanted, file: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of one of a model's files, by its header alone.
+
+    Raises:
+        ValueError: a sentence: as `fetch_models`, before anything large is asked for.
+    """
+    if model.path.is_dir():
+        with safe_open(model.path / file, framework="numpy") as weights:
+            return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    with _hub_sentences(model.where, model.repository):
+        try:
+            header = HfApi().parse_safetensors_file_metadata(
+                model.repository, file, revision=model.revision
+            )
+        except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
+            if isinstance(error, errors.LocalEntryNotFoundError):
+                raise
+            return {}  # fetch_models says what there is instead
+        except errors.SafetensorsParsingError:
+            raise ValueError(
+                f"{model.name}: {file} is no safetensors file; choose another file"
+            ) from None
+    return {name: tuple(tensor.shape) for name, tensor in header.tensors.items()}
 
 
 def _check_space(

@@ -1,12 +1,12 @@
 """What we take of a hub's repository, and what its configurations must say."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from synthbridge.data.stable_diffusion import CONFIGS, WEIGHTS, check_configs
+from synthbridge.data import generator_folders as folders
 
 
 @dataclass(frozen=True)
@@ -14,22 +14,20 @@ class Layout:
     """The files of one kind of model; everything else in a repository stays where it is."""
 
     configs: tuple[str, ...]  # patterns of small text files, fetched and checked first
-    weights: tuple[str, ...]  # names of safetensors; the variants (fp16) are not for training
-    check: Callable[[Path, str], object]  # (folder with the configs, name): raises ValueError
+    # (folder with the configs, name) -> the names of the safetensors, of which the variants (fp16)
+    # are not for training; raises ValueError if it is another kind of model.
+    check: Callable[[Path, str], Sequence[str]]
+    key: tuple[tuple[str, ...], tuple[str, ...]]  # goes into the name of the folder in `hub`
 
 
-TOKENIZER = (
-    "added_tokens.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-)
+WEIGHTS = ("model.safetensors",)  # of a CLIP and of a backbone
 
 
-def check_clip(folder: Path, name: str) -> None:
+def check_clip(folder: Path, name: str) -> Sequence[str]:
     """Refuse what is no CLIP of transformers, with its tokenizer and its image processor.
+
+    Returns:
+        The names of its weights.
 
     Raises:
         ValueError: what it is instead, or lacks.
@@ -44,10 +42,14 @@ def check_clip(folder: Path, name: str) -> None:
     if not tokenizer or not (folder / "preprocessor_config.json").is_file():
         lacks = "preprocessor_config.json" if tokenizer else "tokenizer"
         raise ValueError(f"{name} has no {lacks}; choose a CLIP that has one")
+    return WEIGHTS
 
 
-def check_backbone(folder: Path, name: str) -> None:
+def check_backbone(folder: Path, name: str) -> Sequence[str]:
     """Refuse what is no image classifier that timm knows, with its pixels' mean and deviation.
+
+    Returns:
+        The names of its weights.
 
     Raises:
         ValueError: what it is instead, or lacks.
@@ -72,6 +74,20 @@ def check_backbone(folder: Path, name: str) -> None:
             f"{name} does not say the mean and deviation of its pixels (pretrained_cfg in its "
             "config.json); load it and save it once with timm.models.save_for_hf"
         )
+    return WEIGHTS
+
+
+def check_generator(folder: Path, name: str) -> Sequence[str]:
+    """Refuse what is of no family that we draw with.
+
+    Returns:
+        The names of its weights, in pieces where they come so.
+
+    Raises:
+        ValueError: what it is instead, or lacks.
+    """
+    family = folders.check_configs(folder, name)
+    return [piece for weights in family.weights for piece in folders.pieces(folder, weights)]
 
 
 def _read_config(folder: Path, name: str) -> dict[str, Any]:
@@ -81,8 +97,39 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-GENERATOR = Layout((*CONFIGS, *(f"tokenizer/{name}" for name in TOKENIZER)), WEIGHTS, check_configs)
-CLIP = Layout(
-    ("config.json", "preprocessor_config.json", *TOKENIZER), ("model.safetensors",), check_clip
+def _generator_configs() -> tuple[str, ...]:
+    """List the small files of every family: which it is, its model_index.json says."""
+    families = folders.FAMILIES.values()
+    names = [name for f in families for name in (*f.configs, *f.optional, *f.indices)]
+    return tuple(dict.fromkeys(names))
+
+
+# The keys are of the first family: a model that lies in the work folder stays what it is as
+# others are added. Change them if another file is taken of a family.
+_FIRST = folders.STABLE_DIFFUSION
+GENERATOR = Layout(
+    _generator_configs(), check_generator, key=(_FIRST.configs + _FIRST.optional, _FIRST.weights)
 )
-BACKBONE = Layout(("config.json",), ("model.safetensors",), check_backbone)
+_CLIP = ("config.json", "preprocessor_config.json", *folders.CLIP_TOKENIZER)
+CLIP = Layout(_CLIP, check_clip, key=(_CLIP, WEIGHTS))
+BACKBONE = Layout(("config.json",), check_backbone, key=(("config.json",), WEIGHTS))
+
+
+def _check_beside_unet(folder: Path, name: str) -> Sequence[str]:
+    return [weights for weights in check_generator(folder, name) if not weights.startswith("unet/")]
+
+
+# Where a whole UNet of another repository takes the place of the model's own.
+WITHOUT_UNET = replace(
+    GENERATOR, check=_check_beside_unet, key=(GENERATOR.key[0], GENERATOR.key[1][::2])
+)
+
+
+def on_top(file: str) -> Layout:
+    """Return the layout of weights that go on top of a generator: a file, perhaps with its config.
+
+    Args:
+        file: a safetensors of the repository.
+    """
+    config = (Path(file).parent / "config.json").as_posix()
+    return Layout((config,), lambda *_: [file], key=((config,), (file,)))

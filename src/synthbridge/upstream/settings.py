@@ -1,7 +1,7 @@
 """What params.yaml says of the upstream, the miniature or a hub's: section `upstream`."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -40,6 +40,9 @@ class GeneratorSettings(Settings):
     vae: MiniatureTraining
     unet: MiniatureTraining
     caption_dropout: float = Field(ge=0, lt=1)  # fraction of captions emptied, for guidance
+    # What the UNet learns to say of a noised latent: the noise, as Stable Diffusion 1.5; v, as 2.1;
+    # or the flow, as newer models. All train equally long, from the same draws.
+    prediction: Literal["noise", "v", "flow"] = "noise"
     seed: int = Field(ge=0)
 
 
@@ -77,6 +80,32 @@ class HubModel(Settings):
     revision: str | None = None
 
 
+def _weights_file(text: str) -> str:
+    if not re.fullmatch(r"[\w./-]+\.safetensors", text) or ".." in text:
+        raise ValueError(
+            "name one .safetensors of the repository, as its list of files does: other weights can "
+            "run code when read"
+        )
+    return text
+
+
+class HubWeights(Settings):
+    """`upstream.generator.weights`: a UNet or a LoRA of another repository, on top of the model."""
+
+    hub: Annotated[str, AfterValidator(_repository)]
+    revision: str | None = None  # as of HubModel
+    file: Annotated[str, AfterValidator(_weights_file)]
+    # How they were distilled, which decides the sampler: lcm (LCM, LCM-LoRA), lightning
+    # (SDXL-Lightning), or null: not at all, as of a fine-tune in a style.
+    distilled: Literal["lcm", "lightning"] | None
+
+
+class HubGenerator(HubModel):
+    """`upstream.generator` from the hub: as `HubModel`, perhaps with weights on top of it."""
+
+    weights: HubWeights | None = None
+
+
 class HubBackbone(Settings):
     """`upstream.backbone` from the hub: as `HubModel`, or a timm name with its weights' tag."""
 
@@ -99,7 +128,7 @@ class BackboneFile(Settings):
 
 
 def _generator(values: Any) -> type[Settings]:
-    return HubModel if isinstance(values, dict) and "hub" in values else GeneratorSettings
+    return HubGenerator if isinstance(values, dict) and "hub" in values else GeneratorSettings
 
 
 def _clip(values: Any) -> type[Settings]:
@@ -120,7 +149,7 @@ class UpstreamSettings(Settings):
     pool: PoolSettings | None  # null: not drawn
     clip: Annotated[ClipSettings | HubModel, ChosenBy(_clip)] | None  # null: not there
     # null: real images alone, with no synthetic set
-    generator: Annotated[GeneratorSettings | HubModel, ChosenBy(_generator)] | None
+    generator: Annotated[GeneratorSettings | HubGenerator, ChosenBy(_generator)] | None
     backbone: Annotated[BackboneSettings | HubBackbone | BackboneFile, ChosenBy(_backbone)]
 
     @model_validator(mode="after")

@@ -1,0 +1,146 @@
+"""Few-step models: what a generator's folder says of how it was distilled, and what that forbids.
+
+A distilled model draws in one to eight steps, with guidance built in: it knows only the steps and
+the guidance that its teacher showed it. The publishers' own words, read from the models' pages:
+
+    Turbo      SDXL-Turbo, SD-Turbo: 1-4 steps, Euler (ancestral), `trailing`, guidance off
+    Lightning  SDXL-Lightning: the number of steps in the file's name, Euler, `trailing`, off
+    LCM        with an embedded scale (LCM_Dreamshaper_v7, lcm-sdxl): 1-8 steps, LCM's sampler
+    LCM-LoRA   without one: as LCM, guidance off or up to 2
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from synthbridge.core.files import read_json
+
+Guidance = Literal["classifier-free", "embedded", "none"]
+Method = Literal["lcm", "lightning"]  # of weights that stand alone: their scheduler
+
+RECORD = "distilled.json"  # beside model_index.json where weights were put on top of a base
+EULER = ("EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler")
+MAX_EMBEDDED = 15.0  # LCM learns scales of 3 to 15, as diffusers counts them (arXiv:2310.04378)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a generator was distilled, and which settings it then takes."""
+
+    name: str  # what people call it
+    samplers: tuple[str, ...]  # the publisher's first
+    num_steps: tuple[int, int]  # the fewest and the most
+    guidance: Guidance
+    max_scale: float  # of guidance; 1 = off
+
+
+def of_method(method: Method, file: str, *, embeds_scale: bool = False) -> Distillation:
+    """Return what weights of a file are, by the method that params.yaml names.
+
+    Args:
+        method: how they were distilled.
+        file: its name says the number of steps (sdxl_lightning_4step_unet.safetensors).
+        embeds_scale: whether the UNet is told the guidance scale.
+
+    Raises:
+        ValueError: if they predict the image itself, as Lightning's one-step UNet does.
+    """
+    if method == "lcm":
+        return _lcm(embeds_scale)
+    named = re.search(r"(\d+)[-_ ]?step", file)
+    steps = int(named[1]) if named else None
+    if steps == 1 or "_x0" in file:
+        raise ValueError(
+            f"{file} predicts the image itself, which is not supported; choose the weights for 2, "
+            "4 or 8 steps (sdxl_lightning_4step_unet.safetensors)"
+        )
+    return Distillation("Lightning", ("euler",), (steps, steps) if steps else (1, 8), "none", 1.0)
+
+
+def _lcm(embeds_scale: bool) -> Distillation:
+    if embeds_scale:
+        return Distillation("LCM", ("lcm",), (1, 8), "embedded", MAX_EMBEDDED)
+    return Distillation("LCM", ("lcm",), (1, 8), "classifier-free", 2.0)
+
+
+def read_distillation(folder: Path) -> Distillation | None:
+    """Say how the generator in `folder` was distilled, by its configurations; None: it was not."""
+    scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    embeds_scale = bool(_read(folder / "unet" / "config.json").get("time_cond_proj_dim"))
+    record = _read(folder / RECORD)
+    if method := record.get("method"):
+        return of_method(method, record["file"], embeds_scale=embeds_scale)
+    kind = scheduler.get("_class_name")
+    if kind == "LCMScheduler" or embeds_scale:
+        return _lcm(embeds_scale)
+    # Schedules with zero terminal SNR are `trailing` too, in models that are not distilled.
+    is_trailing = scheduler.get("timestep_spacing") == "trailing"
+    is_plain = scheduler.get("prediction_type", "epsilon") == "epsilon"
+    if kind in EULER and is_trailing and is_plain and not scheduler.get("rescale_betas_zero_snr"):
+        others = ("euler", "euler_ancestral")
+        samplers = others if kind == "EulerDiscreteScheduler" else others[::-1]
+        return Distillation("Turbo", samplers, (1, 8), "none", 1.0)
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def sampling_faults(
+    distillation: Distillation | None, sampler: str, num_steps: int
+) -> Iterator[str]:
+    """Say what section `generate` asks of a distilled generator in vain, a sentence each."""
+    if distillation is None:
+        if sampler == "lcm":
+            yield (
+                "generate.sampler is lcm, which only LCM models take, and the generator is none; "
+                "choose dpm++ or ddpm"
+            )
+        return
+    what = f"the generator is a {distillation.name} model"
+    fewest, most = distillation.num_steps
+    if sampler not in distillation.samplers:
+        yield (
+            f"generate.sampler is {sampler}, but {what}, which takes "
+            f"{' or '.join(distillation.samplers)}; choose {distillation.samplers[0]}"
+        )
+    if not fewest <= num_steps <= most:
+        steps = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        yield (
+            f"generate.num_steps is {num_steps}, but {what}, distilled to {steps} steps; choose "
+            f"{min(most, 4) if fewest < most else most}"
+        )
+
+
+def set_faults(
+    distillation: Distillation | None, where: str, scale: float, *, learned: str | None
+) -> Iterator[str]:
+    """Say what a set asks of a distilled generator in vain, a sentence each.
+
+    Args:
+        distillation: the generator's.
+        where: the set's key ("synthetic.dsi_4").
+        scale: its guidance.
+        learned: the kind of its prompts, if they hold words that are learned; else None.
+    """
+    if distillation is None:
+        return
+    what = f"the generator is a {distillation.name} model"
+    if scale > distillation.max_scale:
+        rule = (
+            "which draws without guidance; write 1"
+            if distillation.max_scale == 1
+            else f"which takes guidance up to {distillation.max_scale:g}; write 1"
+        )
+        if distillation.guidance == "embedded":
+            rule = f"told the scale up to {distillation.max_scale:g}; write 8"
+        yield f"{where}.guidance_scale is {scale:g}, but {what}, {rule}"
+    if learned:
+        yield (
+            f"{where} learns words ({learned}), but {what}: it no longer predicts at every noise "
+            "level, and a word learned there says little; choose prompts: template, contextual or "
+            "a file, or draw with the model that it was distilled from"
+        )
