@@ -162,10 +162,8 @@ def next_steps(known: Known, dataset: str) -> list[dict[str, Any]]:
         more = f"{primary.method}_more" + name.removeprefix(primary.method)
         command = None if volumes else f"python src sets add {more} --like {name}"
         steps.append({"heading": "Draw more?", "sentences": [sentence], "command": command})
-    if primary is not None:
-        labels = label_steps(known.runs, known.settings, primary.arm, primary.method)
-        sentences = label_sentences(labels, primary)
-        steps.append({"heading": "Label more?", "sentences": sentences, "command": None})
+    sentences = label_sentences(label_steps(known.runs, known.settings), primary)
+    steps.append({"heading": "Label more?", "sentences": sentences, "command": None})
     return steps
 
 
@@ -193,9 +191,6 @@ def _use(known: Known, dataset: str) -> list[str]:
 
 def label_rows(known: Known) -> list[dict[str, str]]:
     """Return a row a pair of neighbouring numbers of shots."""
-    primary = known.settings.primary
-    if primary is None:
-        return []
     return [
         {
             "step": f"{shots_words(step.shots)} to {shots_words(step.more)}",
@@ -205,7 +200,7 @@ def label_rows(known: Known) -> list[dict[str, str]]:
             "drawn": DASH if step.drawn is None else interval_words(step.drawn),
             "instead": DASH if step.instead is None else interval_words(step.instead),
         }
-        for step in label_steps(known.runs, known.settings, primary.arm, primary.method)
+        for step in label_steps(known.runs, known.settings)
     ]
 
 

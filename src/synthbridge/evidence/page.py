@@ -163,8 +163,8 @@ def _top(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
     name = known.primary_set()
     return {
         "answer": answer(known) if evidence.methods() else None,
-        "next_steps": next_steps(known, evidence.dataset) if evidence.methods() else [],
-        "label_steps": label_rows(known),
+        "next_steps": next_steps(known, evidence.dataset),
+        "label_steps": label_rows(known) if known.primary_set() else [],
         "side_by_side": side_by_side(pictures, name),
         "classes": changed_classes(known, evidence.pairs, evidence.changes, pictures),
         "costs": cost_rows(costs),
