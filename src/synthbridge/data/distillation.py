@@ -18,6 +18,7 @@ from typing import Any, Literal
 from synthbridge.core.files import read_json
 
 Guidance = Literal["classifier-free", "embedded", "none"]
+Sampler = Literal["euler", "euler_ancestral", "lcm"]
 Method = Literal["lcm", "lightning"]  # of weights that stand alone: their scheduler
 
 RECORD = "distilled.json"  # beside model_index.json where weights were put on top of a base
@@ -30,7 +31,7 @@ class Distillation:
     """How a generator was distilled, and which settings it then takes."""
 
     name: str  # what people call it
-    samplers: tuple[str, ...]  # the publisher's first
+    samplers: tuple[Sampler, ...]  # the publisher's first
     num_steps: tuple[int, int]  # the fewest and the most
     guidance: Guidance
     max_scale: float  # of guidance; 1 = off
@@ -79,8 +80,9 @@ def read_distillation(folder: Path) -> Distillation | None:
     is_trailing = scheduler.get("timestep_spacing") == "trailing"
     is_plain = scheduler.get("prediction_type", "epsilon") == "epsilon"
     if kind in EULER and is_trailing and is_plain and not scheduler.get("rescale_betas_zero_snr"):
-        others = ("euler", "euler_ancestral")
-        samplers = others if kind == "EulerDiscreteScheduler" else others[::-1]
+        samplers: tuple[Sampler, ...] = ("euler", "euler_ancestral")
+        if kind == "EulerAncestralDiscreteScheduler":
+            samplers = ("euler_ancestral", "euler")
         return Distillation("Turbo", samplers, (1, 8), "none", 1.0)
     return None
 
