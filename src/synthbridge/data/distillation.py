@@ -130,15 +130,13 @@ def set_faults(
     """
     if distillation is None:
         return
-    what = f"the generator is a {distillation.name} model"
-    if scale > distillation.max_scale:
-        rule = (
-            "which draws without guidance; write 1"
-            if distillation.max_scale == 1
-            else f"which takes guidance up to {distillation.max_scale:g}; write 1"
-        )
-        if distillation.guidance == "embedded":
-            rule = f"told the scale up to {distillation.max_scale:g}; write 8"
+    what, most = f"the generator is a {distillation.name} model", distillation.max_scale
+    if scale > most:
+        rule = {
+            "none": "which draws without guidance; write 1",
+            "classifier-free": f"which takes guidance up to {most:g}; write 1",
+            "embedded": f"which is told a scale up to {most:g}; write 8",
+        }[distillation.guidance]
         yield f"{where}.guidance_scale is {scale:g}, but {what}, {rule}"
     if learned:
         yield (
