@@ -48,9 +48,10 @@ def set_origin(
         )
     shots = group["shots"]
     seen = "no real image" if shots is None else f"{shots} real images a class"
+    generator = generator_origin(upstream, licences)
     return (
         f"Set `{name}`: {count}, drawn with prompts of kind `{group['prompts']}` at guidance "
-        f"scale {group['guidance_scale']:g}, made from {seen}. {generator_origin(upstream, licences)}"
+        f"scale {group['guidance_scale']:g}, made from {seen}. {generator}"
     )
 
 
