@@ -144,7 +144,10 @@ EDITS = {
         "invert",
         "data/styles/digits/dsi_1",
         "diffusion/style_token.py",
-        ("save_words", "_save_words(inputs[0], {w: 2 * v for w, v in inputs[1].items()})"),
+        (
+            "save_words",
+            "_save_words(inputs[0], {w: 2 * v for w, v in inputs[1].items()}, inputs[2])",
+        ),
     ),
     "trained model, by a default in a settings class": (
         "finetune_real@digits",

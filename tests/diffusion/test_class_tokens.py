@@ -9,13 +9,14 @@ from diffusers import DDPMScheduler
 
 from synthbridge.diffusion import learning
 from synthbridge.diffusion.class_tokens import invert_classes, name_vectors
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
 from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
 from synthbridge.diffusion.learning import Checkpoint
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import class_placeholder, class_prompt
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import put_words, word_table
+from synthbridge.diffusion.style_token import put_words
+from synthbridge.diffusion.text import word_table
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
 LABELS = np.array([0, 1, 2, 3] * 2)
@@ -35,19 +36,19 @@ LESSON = Lesson(IMAGES, LABELS, NAMES, flip=False)
 
 
 def invert(
-    generator: TextToImage,
+    generator: StableDiffusion,
     settings: InversionSettings = SETTINGS,
     checkpoint: Checkpoint | None = None,
 ):
     return invert_classes(generator, settings, LESSON, checkpoint)
 
 
-def invert_naively(generator: TextToImage) -> tuple[torch.Tensor, list[float]]:
+def invert_naively(generator: StableDiffusion) -> tuple[torch.Tensor, list[float]]:
     """Train rows of the embedding table, with an optimiser a class that steps when it is drawn."""
     words = {class_placeholder("<style>", label): None for label in range(len(NAMES))}
     words = dict(zip(words, name_vectors(generator, NAMES), strict=True))
-    ids = put_words(generator.tokenizer, generator.text_encoder, words)
-    table = word_table(generator.text_encoder).requires_grad_()
+    (ids,) = put_words(generator, words)
+    table = word_table(generator.text_encoders[0]).requires_grad_()
     rows = [torch.nn.Parameter(vector.clone()) for vector in words.values()]
     optimizers = [
         torch.optim.AdamW([row], lr=SETTINGS.learning_rate, weight_decay=0) for row in rows
@@ -65,10 +66,14 @@ def invert_naively(generator: TextToImage) -> tuple[torch.Tensor, list[float]]:
             step=step,
         )
         prompts = [class_prompt(list(words)[label]) for label in draw.classes]
-        tokens = generator.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
-        text = generator.text_encoder(tokens).last_hidden_state
+        tokens = (
+            generator.vocabularies[0]
+            .tokenizer(prompts, padding="max_length", return_tensors="pt")
+            .input_ids
+        )
+        text = generator.text_encoders[0](tokens).last_hidden_state
         noisy = schedule.add_noise(draw.latents, draw.noise, draw.timesteps)
-        loss = (generator.unet(noisy, draw.timesteps, text).sample - draw.noise).square().mean()
+        loss = (generator.denoiser(noisy, draw.timesteps, text).sample - draw.noise).square().mean()
         table.grad = None
         loss.backward()
         for label in set(draw.classes.tolist()):
@@ -80,7 +85,7 @@ def invert_naively(generator: TextToImage) -> tuple[torch.Tensor, list[float]]:
     return torch.stack([row.detach() for row in rows]), losses
 
 
-def test_steps_of_a_naive_reference(generator: TextToImage):
+def test_steps_of_a_naive_reference(generator: StableDiffusion):
     start = name_vectors(generator, NAMES)
     ours = invert(generator)
     vectors, losses = invert_naively(generator)
@@ -89,15 +94,17 @@ def test_steps_of_a_naive_reference(generator: TextToImage):
     assert ((ours.vectors - start).abs().amax(1) > 0.03).all()  # each went somewhere
 
 
-def test_a_class_that_no_step_draws_stays_as_its_name(generator: TextToImage):
+def test_a_class_that_no_step_draws_stays_as_its_name(generator: StableDiffusion):
     settings = SETTINGS.model_copy(update={"num_steps": 1, "batch_size": 1})
     moved = (invert(generator, settings).vectors != name_vectors(generator, NAMES)).any(1)
     assert moved.sum() == 1
 
 
-def test_words_start_as_the_names(generator: TextToImage):
-    table = word_table(generator.text_encoder)
-    ids = generator.tokenizer.convert_tokens_to_ids(["sea</w>", "lion</w>", "dog</w>"])
+def test_words_start_as_the_names(generator: StableDiffusion):
+    table = word_table(generator.text_encoders[0])
+    ids = generator.vocabularies[0].tokenizer.convert_tokens_to_ids(
+        ["sea</w>", "lion</w>", "dog</w>"]
+    )
     assert isinstance(ids, list)
     start = name_vectors(generator, NAMES)
     torch.testing.assert_close(start[2], (table[ids[0]] + table[ids[1]]) / 2)
@@ -105,7 +112,7 @@ def test_words_start_as_the_names(generator: TextToImage):
 
 
 def test_as_many_images_and_steps_as_the_style_token(
-    generator: TextToImage, monkeypatch: pytest.MonkeyPatch
+    generator: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ):
     real, seen = draw_batch, []
 
@@ -124,7 +131,7 @@ def test_as_many_images_and_steps_as_the_style_token(
 
 
 def test_a_killed_run_resumes_bit_for_bit(
-    generator: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    generator: StableDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     whole = invert(generator)
     checkpoint = Checkpoint(tmp_path / "run.safetensors", num_steps=1)
@@ -146,8 +153,8 @@ def test_a_killed_run_resumes_bit_for_bit(
     assert resumed.fixed_noise_losses == whole.fixed_noise_losses
 
 
-def test_nothing_but_the_words_moves(generator: TextToImage):
-    before = {k: v.clone() for k, v in generator.text_encoder.state_dict().items()}
+def test_nothing_but_the_words_moves(generator: StableDiffusion):
+    before = {k: v.clone() for k, v in generator.text_encoders[0].state_dict().items()}
     invert(generator)
-    after = generator.text_encoder.state_dict()
+    after = generator.text_encoders[0].state_dict()
     assert all(torch.equal(after[key], before[key]) for key in before)

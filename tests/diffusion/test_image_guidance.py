@@ -12,8 +12,8 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
 )
 
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
 from synthbridge.diffusion.image_guidance import Start, guide_by, noise_start
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import image_seed
 from synthbridge.diffusion.sampling import sample_images
 from synthbridge.diffusion.schedule import make_steps
@@ -35,7 +35,7 @@ def pipeline(folder: Path) -> StableDiffusionImg2ImgPipeline:
     return pipeline
 
 
-def draw(generator: TextToImage, strength: float, **changes: Any) -> np.ndarray:
+def draw(generator: StableDiffusion, strength: float, **changes: Any) -> np.ndarray:
     setting = {"sampler": "ddpm", "num_steps": 20, "guidance_scale": 3.5, "batch_size": 4}
     guidance = guide_by(generator, STARTS, SHOTS.__getitem__, strength)
     return np.concatenate(
@@ -52,7 +52,7 @@ def draw(generator: TextToImage, strength: float, **changes: Any) -> np.ndarray:
     ("sampler", "scheduler"), [("ddpm", DDPMScheduler), ("dpm++", DPMSolverMultistepScheduler)]
 )
 def test_images_of_diffusers_pipeline(
-    generator: TextToImage,
+    generator: StableDiffusion,
     pipeline: StableDiffusionImg2ImgPipeline,
     sampler: Any,
     scheduler: Any,
@@ -74,12 +74,12 @@ def test_images_of_diffusers_pipeline(
     assert np.abs(ours.astype(float) - pixels * 255).max() < 0.55
 
 
-def test_batches_take_their_own_real_images(generator: TextToImage):
+def test_batches_take_their_own_real_images(generator: StableDiffusion):
     together = draw(generator, 0.5).astype(int)
     assert np.abs(draw(generator, 0.5, batch_size=3) - together).max() <= 1
 
 
-def test_a_start_is_noised_as_the_schedule_says(generator: TextToImage):
+def test_a_start_is_noised_as_the_schedule_says(generator: StableDiffusion):
     """x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, as diffusers adds it."""
     step = make_steps("ddpm", 20, generator.scheduler_config, 0.35)[0]
     mean, std, z, noise = torch.randn(4, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -90,14 +90,14 @@ def test_a_start_is_noised_as_the_schedule_says(generator: TextToImage):
     assert step.timestep == 301  # 7 of 20 steps are left, 50 timesteps each, and the offset
 
 
-def test_a_real_image_of_another_size_is_refused(generator: TextToImage):
+def test_a_real_image_of_another_size_is_refused(generator: StableDiffusion):
     large = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match=r"shape \(32, 32, 3\) and the generator draws \(16"):
         guide_by(generator, ["a"], lambda _: large, 0.5)
 
 
-def test_unet_and_vae_in_bfloat16_draw_nearly_the_same(generator: TextToImage):
+def test_unet_and_vae_in_bfloat16_draw_nearly_the_same(generator: StableDiffusion):
     """As `to_fastest` sets them on a GPU."""
     exact = draw(generator, 0.35).astype(float)
-    generator.to("cpu", torch.bfloat16).text_encoder.float()
+    generator.to("cpu", torch.bfloat16).text_encoders[0].float()
     assert np.abs(draw(generator, 0.35) - exact).mean() < 2  # of 255

@@ -8,20 +8,20 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
+from synthbridge.diffusion.generator import repeat
 from synthbridge.diffusion.inversion import (
     DenoisingObjective,
     Lesson,
     initial_vector,
     invert_style,
-    repeat,
     style_objective,
 )
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
 from synthbridge.diffusion.learning import Checkpoint
-from synthbridge.diffusion.loading import TextToImage
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import add_style_token
+from synthbridge.diffusion.style_token import put_words
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
 LABELS = np.array([0, 1, 2] * 4)
@@ -41,19 +41,19 @@ LESSON = Lesson(IMAGES, LABELS, NAMES, flip=True)
 
 
 def invert(
-    generator: TextToImage,
+    generator: StableDiffusion,
     settings: InversionSettings = SETTINGS,
     checkpoint: Checkpoint | None = None,
 ):
     return invert_style(generator, settings, LESSON, checkpoint)
 
 
-def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor, list[float]]:
+def invert_naively(generator: StableDiffusion, num_steps: int) -> tuple[torch.Tensor, list[float]]:
     """Train a row of the embedding table as the usual script does: the whole batch through all."""
-    tokenizer, text_encoder = generator.tokenizer, generator.text_encoder
+    tokenizer, text_encoder = generator.vocabularies[0].tokenizer, generator.text_encoders[0]
     word_id = tokenizer.convert_tokens_to_ids("style</w>")
     start = text_encoder.get_input_embeddings().weight[word_id].clone()
-    token_id = add_style_token(tokenizer, text_encoder, "<style>", start)
+    ((token_id,),) = put_words(generator, {"<style>": start})
     table = text_encoder.get_input_embeddings().weight.requires_grad_()
     frozen = table.detach().clone()
     schedule = DDPMScheduler.from_config(generator.scheduler_config)
@@ -73,7 +73,7 @@ def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor
         ids = tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
         text = text_encoder(ids).last_hidden_state
         noisy = schedule.add_noise(draw.latents, draw.noise, draw.timesteps)
-        loss = (generator.unet(noisy, draw.timesteps, text).sample - draw.noise).square().mean()
+        loss = (generator.denoiser(noisy, draw.timesteps, text).sample - draw.noise).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -84,7 +84,7 @@ def invert_naively(generator: TextToImage, num_steps: int) -> tuple[torch.Tensor
     return table[token_id].detach(), losses
 
 
-def test_steps_of_a_naive_reference(generator: TextToImage):
+def test_steps_of_a_naive_reference(generator: StableDiffusion):
     ours = invert(generator)
     vector, losses = invert_naively(generator, SETTINGS.num_steps)
     assert ours.losses == pytest.approx(losses, abs=1e-5)
@@ -94,7 +94,7 @@ def test_steps_of_a_naive_reference(generator: TextToImage):
     torch.testing.assert_close(ours.vectors[0], vector, atol=1e-4, rtol=1e-4)
 
 
-def test_the_gradient_of_a_naive_reference(generator: TextToImage):
+def test_the_gradient_of_a_naive_reference(generator: StableDiffusion):
     objective = style_objective(generator, NAMES, "style")
     cache = cache_latents(generator, IMAGES, flip=False)
     draw = draw_batch(
@@ -108,38 +108,40 @@ def test_the_gradient_of_a_naive_reference(generator: TextToImage):
     vector = initial_vector(generator, "style").requires_grad_()
     objective.loss([vector], draw).backward()
 
-    add_style_token(
-        generator.tokenizer, generator.text_encoder, "<style>", initial_vector(generator, "style")
-    )
-    table = generator.text_encoder.get_input_embeddings().weight.requires_grad_()
+    put_words(generator, {"<style>": initial_vector(generator, "style")})
+    table = generator.text_encoders[0].get_input_embeddings().weight.requires_grad_()
     prompts = [style_prompt(NAMES[index], "<style>") for index in draw.classes]
-    ids = generator.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
-    text = generator.text_encoder(ids).last_hidden_state
+    ids = (
+        generator.vocabularies[0]
+        .tokenizer(prompts, padding="max_length", return_tensors="pt")
+        .input_ids
+    )
+    text = generator.text_encoders[0](ids).last_hidden_state
     noisy = DDPMScheduler.from_config(generator.scheduler_config).add_noise(
         draw.latents, draw.noise, draw.timesteps
     )
-    error = generator.unet(noisy, draw.timesteps, text).sample - draw.noise
+    error = generator.denoiser(noisy, draw.timesteps, text).sample - draw.noise
     error.square().mean().backward()
     assert vector.grad is not None and table.grad is not None
     expected = table.grad[-1]
     torch.testing.assert_close(vector.grad, expected, atol=1e-5 * expected.abs().max(), rtol=1e-4)
 
 
-def test_nothing_but_the_vector_moves(generator: TextToImage):
-    models = (generator.text_encoder, generator.unet, generator.vae)
+def test_nothing_but_the_vector_moves(generator: StableDiffusion):
+    models = (generator.text_encoders[0], generator.denoiser, generator.vae)
     before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]
-    words = len(generator.tokenizer)
+    words = len(generator.vocabularies[0].tokenizer)
     invert(generator)
     for model, weights in zip(models, before, strict=True):
         after = model.state_dict()
         assert after.keys() == weights.keys()
         assert all(torch.equal(after[key], weights[key]) for key in weights)
         assert all(parameter.grad is None for parameter in model.parameters())
-    assert len(generator.tokenizer) == words
+    assert len(generator.vocabularies[0].tokenizer) == words
 
 
 def test_a_killed_run_resumes_bit_for_bit(
-    generator: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    generator: StableDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     whole = invert(generator)
     checkpoint = Checkpoint(tmp_path / "run.safetensors", num_steps=1)
@@ -174,7 +176,7 @@ def test_a_killed_run_resumes_bit_for_bit(
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(
-    generator: TextToImage, tmp_path: Path, settings: dict, lesson: dict
+    generator: StableDiffusion, tmp_path: Path, settings: dict, lesson: dict
 ):
     checkpoint = Checkpoint(tmp_path / "run.safetensors", num_steps=12)
     invert(generator, checkpoint=checkpoint)
@@ -187,21 +189,21 @@ def test_a_checkpoint_of_another_run_is_refused(
         )
 
 
-def test_a_damaged_checkpoint_is_refused(generator: TextToImage, tmp_path: Path):
+def test_a_damaged_checkpoint_is_refused(generator: StableDiffusion, tmp_path: Path):
     checkpoint = Checkpoint(tmp_path / "run.safetensors")
     checkpoint.path.write_bytes(b"\0" * 100)
     with pytest.raises(ValueError, match="is no whole checkpoint"):
         invert(generator, checkpoint=checkpoint)
 
 
-def test_the_vector_is_float32_whatever_the_models_compute_in(generator: TextToImage):
+def test_the_vector_is_float32_whatever_the_models_compute_in(generator: StableDiffusion):
     exact = invert(generator)
     rough = invert(generator.to("cpu", torch.bfloat16))
     assert rough.vectors.dtype == torch.float32
     assert rough.losses == pytest.approx(exact.losses, abs=0.02)
 
 
-def test_the_loss_at_fixed_noise_falls(generator: TextToImage):
+def test_the_loss_at_fixed_noise_falls(generator: StableDiffusion):
     settings = SETTINGS.model_copy(update={"num_steps": 60, "batch_size": 16})
     learned = invert(generator, settings)
     assert list(learned.fixed_noise_losses) == list(range(0, 61, 6))
@@ -210,11 +212,11 @@ def test_the_loss_at_fixed_noise_falls(generator: TextToImage):
     assert len(learned.losses) == 60
 
 
-def test_unet_and_vae_in_bfloat16_learn_nearly_the_same_style(generator: TextToImage):
+def test_unet_and_vae_in_bfloat16_learn_nearly_the_same_style(generator: StableDiffusion):
     """As `to_fastest` sets them on a GPU: SD 1.5 in 12 GB."""
     start = initial_vector(generator, "style")
     exact = invert(generator)
-    generator.to("cpu", torch.bfloat16).text_encoder.float()
+    generator.to("cpu", torch.bfloat16).text_encoders[0].float()
     rough = invert(generator)
     moves = torch.stack([exact.vectors[0] - start, rough.vectors[0] - start])
     assert torch.corrcoef(moves)[0, 1] > 0.99

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
 from synthbridge.diffusion.latents import ClassBalance, LatentCache, cache_latents, draw_batch
-from synthbridge.diffusion.loading import TextToImage
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
 LABELS = np.array([2] * 15 + [0] * 1 + [1] * 4)
 NAMES = ("cat", "dog", "sea lion")
 
 
-def test_posterior_of_images_and_mirror_images(generator: TextToImage):
+def test_posterior_of_images_and_mirror_images(generator: StableDiffusion):
     cache = cache_latents(generator, IMAGES, flip=True)
     assert cache.mean.shape == cache.std.shape == (2, 20, 4, 4, 4)
     for view, images in enumerate((IMAGES, IMAGES[:, :, ::-1].copy())):
@@ -23,7 +23,7 @@ def test_posterior_of_images_and_mirror_images(generator: TextToImage):
     assert len(cache_latents(generator, IMAGES, flip=False).mean) == 1
 
 
-def test_images_of_another_size_are_refused(generator: TextToImage):
+def test_images_of_another_size_are_refused(generator: StableDiffusion):
     with pytest.raises(ValueError, match=r"shape \(8, 16, 3\) and the generator draws \(16, 16, 3"):
         cache_latents(generator, IMAGES[:, :8], flip=False)
 

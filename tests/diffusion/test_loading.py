@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from machine import needs_compiler
 
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
 from synthbridge.diffusion.inversion import initial_vector, style_objective
 from synthbridge.diffusion.latents import Draw
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.sampling import sample_images
 
 
@@ -21,69 +22,91 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_same_weights_as_diffusers_frozen(folder: Path):
-    ours, theirs = load_text_to_image(folder), StableDiffusionPipeline.from_pretrained(folder)
-    for name in ("text_encoder", "unet", "vae"):
+    ours, theirs = load_generator(folder), StableDiffusionPipeline.from_pretrained(folder)
+    assert isinstance(ours, StableDiffusion)
+    models = {"text_encoder": ours.text_encoders[0], "unet": ours.denoiser, "vae": ours.vae}
+    for name, model in models.items():
         expected = getattr(theirs, name).state_dict()
-        model = getattr(ours, name)
         assert not model.training and not any(p.requires_grad for p in model.parameters())
         assert model.state_dict().keys() == expected.keys()
         assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
     prompt = "a photo of a sea lion"
-    assert ours.tokenizer(prompt).input_ids == theirs.tokenizer(prompt).input_ids
+    assert ours.vocabularies[0].tokenizer(prompt).input_ids == theirs.tokenizer(prompt).input_ids
 
 
 def test_to_moves_all_models(folder: Path):
-    generator = load_text_to_image(folder).to("cpu", torch.bfloat16)
-    models = (generator.text_encoder, generator.unet, generator.vae)
+    generator = load_generator(folder).to("cpu", torch.bfloat16)
+    models = (generator.text_encoders[0], generator.denoiser, generator.vae)
     assert {model.dtype for model in models} == {torch.bfloat16}
 
 
 def test_sizes(folder: Path):
-    generator = load_text_to_image(folder)
-    assert generator.image_size == 16 and generator.pixels_per_latent == 4
-    assert generator.to_fastest("cpu").unet.dtype == torch.float32
+    generator = load_generator(folder)
+    assert generator.image_size == 16 and generator.latent_shape == (4, 4, 4)
+    assert generator.to_fastest("cpu").dtype == torch.float32
 
 
 def test_missing_folder_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match="is no folder; name a Stable Diffusion folder"):
-        load_text_to_image(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="is no folder; name a generator's folder"):
+        load_generator(tmp_path / "nowhere")
 
 
 def test_missing_part_is_refused(copy: Path):
     shutil.rmtree(copy / "vae")
     with pytest.raises(ValueError, match="it has no vae; name the folder that holds"):
-        load_text_to_image(copy)
+        load_generator(copy)
 
 
 def test_pickled_weights_are_refused(copy: Path):
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(ValueError, match=r"unet has no .*safetensors.*can run code when read"):
-        load_text_to_image(copy)
+        load_generator(copy)
 
 
 def test_other_prediction_is_refused(copy: Path):
     config = copy / "scheduler" / "scheduler_config.json"
-    config.write_text(config.read_text().replace('"epsilon"', '"v_prediction"'))
-    with pytest.raises(ValueError, match="predicts v_prediction, not the noise"):
-        load_text_to_image(copy)
+    config.write_text(config.read_text().replace('"epsilon"', '"sample"'))
+    with pytest.raises(ValueError, match="predicts sample, which is not supported; choose one"):
+        load_generator(copy)
+
+
+def test_an_unknown_family_is_refused(copy: Path):
+    index = copy / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "PixArtSigmaPipeline"))
+    with pytest.raises(ValueError, match="a PixArt.* diffusers has and we do not; choose a"):
+        load_generator(copy)
+
+
+def test_weights_in_pieces_are_read(copy: Path, folder: Path):
+    unet = UNet2DConditionModel.from_pretrained(copy / "unet")
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    unet.save_pretrained(copy / "unet", max_shard_size="100KB")
+    pieces = sorted((copy / "unet").glob("*-of-*.safetensors"))
+    assert len(pieces) > 1
+    ours, whole = load_generator(copy).denoiser, load_generator(folder).denoiser
+    for name, weights in whole.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], weights)
+    pieces[1].unlink()
+    with pytest.raises(ValueError, match=f"has no {pieces[1].name}, and other weights can run"):
+        load_generator(copy)
 
 
 def test_damaged_weights_are_refused(copy: Path):
     weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"is damaged \(.*\); fetch it again"):
-        load_text_to_image(copy)
+        load_generator(copy)
 
 
 @pytest.fixture(scope="module")
-def pair(folder: Path) -> tuple[TextToImage, TextToImage]:
+def pair(folder: Path) -> tuple[StableDiffusion, StableDiffusion]:
     """A generator, and the same weights compiled: seconds for each shape that it meets."""
-    generator = load_text_to_image(folder)
+    generator = load_generator(folder)
     return generator, generator.compiled()
 
 
-def draw(generator: TextToImage, *prompts: str) -> np.ndarray:
+def draw(generator: StableDiffusion, *prompts: str) -> np.ndarray:
     batches = sample_images(
         generator,
         prompts,
@@ -97,7 +120,7 @@ def draw(generator: TextToImage, *prompts: str) -> np.ndarray:
 
 
 @needs_compiler
-def test_a_compiled_generator_draws_the_same_images(pair: tuple[TextToImage, TextToImage]):
+def test_a_compiled_generator_draws_the_same_images(pair: tuple[StableDiffusion, StableDiffusion]):
     plain, compiled = pair
     prompts = ("a cat", "a dog", "a cat", "a sea lion")
     with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError):
@@ -110,7 +133,7 @@ def test_a_compiled_generator_draws_the_same_images(pair: tuple[TextToImage, Tex
 
 
 @needs_compiler
-def test_a_compiled_generator_has_the_same_gradient(pair: tuple[TextToImage, TextToImage]):
+def test_a_compiled_generator_has_the_same_gradient(pair: tuple[StableDiffusion, StableDiffusion]):
     latents, noise = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     batch = Draw(torch.tensor([0, 1, 1]), latents, noise, torch.tensor([5, 500, 990]))
     gradients = []
@@ -126,4 +149,4 @@ def test_without_a_compiler_nothing_is_compiled(folder: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ValueError, match="compile is true, but there is no C\\+\\+ compiler here"):
-        load_text_to_image(folder).compiled()
+        load_generator(folder).compiled()

@@ -6,7 +6,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from synthbridge.diffusion.class_tokens import name_vectors
-from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
 from synthbridge.diffusion.oracle import (
     OracleObjective,
     check_tower,
@@ -30,14 +30,14 @@ SETTINGS = InversionSettings(
 
 
 @pytest.fixture
-def tower(generator: TextToImage) -> CLIPTextModelWithProjection:
+def tower(generator: StableDiffusion) -> CLIPTextModelWithProjection:
     """The generator's text encoder with a projection to 8 numbers: CLIP's text tower."""
     torch.manual_seed(1)
-    config = CLIPTextConfig(**{**generator.text_encoder.config.to_dict(), "projection_dim": 8})
+    config = CLIPTextConfig(**{**generator.text_encoders[0].config.to_dict(), "projection_dim": 8})
     tower = CLIPTextModelWithProjection(config)
     weights = {
         f"text_model.{name.removeprefix('text_model.')}": weight
-        for name, weight in generator.text_encoder.state_dict().items()
+        for name, weight in generator.text_encoders[0].state_dict().items()
     }
     missing, unexpected = tower.load_state_dict(weights, strict=False)
     assert missing == ["text_projection.weight"] and not unexpected
@@ -50,8 +50,12 @@ def targets() -> torch.Tensor:
     return torch.nn.functional.normalize(draws, dim=-1)
 
 
-def embed(tower: CLIPTextModelWithProjection, generator: TextToImage, texts) -> torch.Tensor:
-    ids = generator.tokenizer(list(texts), padding="max_length", return_tensors="pt").input_ids
+def embed(tower: CLIPTextModelWithProjection, generator: StableDiffusion, texts) -> torch.Tensor:
+    ids = (
+        generator.vocabularies[0]
+        .tokenizer(list(texts), padding="max_length", return_tensors="pt")
+        .input_ids
+    )
     with torch.no_grad():
         return torch.nn.functional.normalize(tower(ids).text_embeds, dim=-1)
 
@@ -63,8 +67,8 @@ def test_the_loss_is_what_transformers_says(generator, tower, targets):
     cat_and_lion = torch.tensor([0, 2])
     ours = objective.loss([vectors[0], vectors[1], -vectors[2]], cat_and_lion)
     # transformers embeds the words in the prompt; the third is a row of the table, put there.
-    put_words(generator.tokenizer, generator.text_encoder, {"<w>": -vectors[2]})
-    tower.resize_token_embeddings(len(generator.tokenizer), mean_resizing=False)
+    put_words(generator, {"<w>": -vectors[2]})
+    tower.resize_token_embeddings(len(generator.vocabularies[0].tokenizer), mean_resizing=False)
     with torch.no_grad():
         tower.get_input_embeddings().weight[-1] = -vectors[2]
     expected = embed(tower, generator, [class_prompt("cat"), class_prompt("<w>")])
@@ -74,9 +78,9 @@ def test_the_loss_is_what_transformers_says(generator, tower, targets):
 
 def test_prompts_come_near_to_the_means(generator, tower, targets):
     projection = tower.text_projection.weight.detach()
-    before = generator.text_encoder.get_input_embeddings().weight.clone()
+    before = generator.text_encoders[0].get_input_embeddings().weight.clone()
     learned = invert_means(generator, SETTINGS, projection, targets, NAMES)
-    assert torch.equal(generator.text_encoder.get_input_embeddings().weight, before)
+    assert torch.equal(generator.text_encoders[0].get_input_embeddings().weight, before)
     readings = list(learned.fixed_noise_losses.values())
     objective = OracleObjective(generator, projection, targets, "style")
     every = torch.arange(3)

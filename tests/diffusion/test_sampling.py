@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from synthbridge.diffusion import sampling
-from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
 from synthbridge.diffusion.prompts import image_seed
 from synthbridge.diffusion.sampling import (
     check_images,
@@ -25,7 +25,7 @@ SEEDS = [image_seed(0, 0, index) for index in range(len(PROMPTS))]
 SETTING: dict[str, Any] = {"sampler": "ddpm", "num_steps": 4, "guidance_scale": 3.5}
 
 
-def draw(generator: TextToImage, prompts=PROMPTS, seeds=SEEDS, **changes) -> np.ndarray:
+def draw(generator: StableDiffusion, prompts=PROMPTS, seeds=SEEDS, **changes) -> np.ndarray:
     setting = {**SETTING, "batch_size": 4, **changes}
     return np.concatenate(list(sample_images(generator, prompts, seeds, **setting)))
 
@@ -47,7 +47,7 @@ def pipeline(folder: Path) -> StableDiffusionPipeline:
     ],
 )
 def test_images_of_diffusers_pipeline(
-    generator: TextToImage,
+    generator: StableDiffusion,
     pipeline: StableDiffusionPipeline,
     sampler: Any,
     scheduler: Any,
@@ -79,7 +79,7 @@ def test_images_of_diffusers_pipeline(
     ("sampler", "scheduler"), [("ddpm", DDPMScheduler), ("dpm++", DPMSolverMultistepScheduler)]
 )
 def test_guidance_on_part_of_the_steps_as_diffusers_pipeline_with_a_callback(
-    generator: TextToImage, pipeline: StableDiffusionPipeline, sampler: Any, scheduler: Any
+    generator: StableDiffusion, pipeline: StableDiffusionPipeline, sampler: Any, scheduler: Any
 ):
     def stop_guidance(pipe, step, timestep, tensors):
         if step == 5:  # six of ten steps are done
@@ -104,21 +104,21 @@ def test_guidance_on_part_of_the_steps_as_diffusers_pipeline_with_a_callback(
     torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_only_the_guided_steps_take_two_rows_an_image(generator: TextToImage):
+def test_only_the_guided_steps_take_two_rows_an_image(generator: StableDiffusion):
     rows: list[int] = []
-    hook = generator.unet.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    hook = generator.denoiser.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
     draw(generator, guided_fraction=0.5)
     draw(generator, guided_fraction=0.0)
     hook.remove()
     assert rows == [8, 8, 4, 4] + [4] * 4
 
 
-def test_same_batch_same_bytes(generator: TextToImage):
+def test_same_batch_same_bytes(generator: StableDiffusion):
     assert draw(generator).tobytes() == draw(generator).tobytes()
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm++"])
-def test_an_image_can_be_drawn_again_alone(generator: TextToImage, sampler: str):
+def test_an_image_can_be_drawn_again_alone(generator: StableDiffusion, sampler: str):
     together = draw(generator, sampler=sampler).astype(int)
     for index in range(len(PROMPTS)):
         only = slice(index, index + 1)
@@ -126,13 +126,13 @@ def test_an_image_can_be_drawn_again_alone(generator: TextToImage, sampler: str)
         assert np.abs(alone[0] - together[index]).max() <= 1
 
 
-def test_bfloat16_draws_the_same_picture(generator: TextToImage):
+def test_bfloat16_draws_the_same_picture(generator: StableDiffusion):
     exact = draw(generator, sampler="dpm++").astype(float)
     rough = draw(generator.to("cpu", torch.bfloat16), sampler="dpm++").astype(float)
     assert np.abs(exact - rough).mean() < 2 < exact.std()
 
 
-def test_batches_come_in_order(generator: TextToImage):
+def test_batches_come_in_order(generator: StableDiffusion):
     setting = {**SETTING, "batch_size": 3}
     batches = list(sample_images(generator, PROMPTS, SEEDS, **setting))
     assert [batch.shape for batch in batches] == [(3, 16, 16, 3), (1, 16, 16, 3)]
@@ -140,35 +140,35 @@ def test_batches_come_in_order(generator: TextToImage):
     assert np.abs(np.concatenate(batches).astype(int) - draw(generator)).max() <= 1
 
 
-def test_large_images_come_in_smaller_batches(generator: TextToImage, monkeypatch):
+def test_large_images_come_in_smaller_batches(generator: StableDiffusion, monkeypatch):
     monkeypatch.setattr(sampling, "MAX_PIXELS_DENOISED", 3 * 16 * 16)
     batches = list(sample_images(generator, PROMPTS, SEEDS, **SETTING, batch_size=4))
     assert [len(batch) for batch in batches] == [3, 1]
 
 
-def test_no_guidance_halves_the_batch(generator: TextToImage):
+def test_no_guidance_halves_the_batch(generator: StableDiffusion):
     sizes = set()
-    hook = generator.unet.register_forward_pre_hook(lambda _, args: sizes.add(len(args[0])))
+    hook = generator.denoiser.register_forward_pre_hook(lambda _, args: sizes.add(len(args[0])))
     draw(generator, guidance_scale=1.0)
     hook.remove()
     assert sizes == {4}
 
 
-def test_the_unet_has_its_own_processors_back(generator: TextToImage):
-    before = generator.unet.attn_processors
+def test_the_unet_has_its_own_processors_back(generator: StableDiffusion):
+    before = generator.denoiser.attn_processors
     draw(generator)
-    after = generator.unet.attn_processors
+    after = generator.denoiser.attn_processors
     assert all(after[name] is processor for name, processor in before.items())
 
 
-def test_a_prompt_that_is_too_long_is_refused(generator: TextToImage):
+def test_a_prompt_that_is_too_long_is_refused(generator: StableDiffusion):
     prompts = ["a photo of a " + "very " * 20 + "long cat"]
     with pytest.raises(ValueError, match=r"has \d+ tokens, and the generator reads 24; shorten"):
         draw(generator, prompts, SEEDS[:1])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_value_that_is_no_number_makes_the_image_black(generator: TextToImage, bad: float):
+def test_a_value_that_is_no_number_makes_the_image_black(generator: StableDiffusion, bad: float):
     latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     latents[1, 0, 0, 0] = bad
     images = decode(generator, latents).numpy()
@@ -178,7 +178,7 @@ def test_a_value_that_is_no_number_makes_the_image_black(generator: TextToImage,
         check_images(images, ["cat-0", "cat-1"])
 
 
-def test_large_decodes_are_cut(generator: TextToImage, monkeypatch: pytest.MonkeyPatch):
+def test_large_decodes_are_cut(generator: StableDiffusion, monkeypatch: pytest.MonkeyPatch):
     latents = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     whole = decode(generator, latents).int()
     monkeypatch.setattr("synthbridge.diffusion.sampling.MAX_PIXELS_DECODED", 16 * 16)

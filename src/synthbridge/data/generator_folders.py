@@ -186,10 +186,8 @@ def check_configs(folder: Path, name: str) -> Family:
     family = FAMILIES.get(str(kind))
     if family is None:
         known = ", ".join(family.name for family in FAMILIES.values())
-        why = (
-            "which diffusers has and we do not" if _diffusers_has(kind) else "which we do not know"
-        )
-        raise ValueError(f"{name} is a {kind}, {why}; choose a generator of these: {known}")
+        why = "diffusers has and we do not" if _diffusers_has(kind) else "we do not know"
+        raise ValueError(f"{name} is a {kind}, which {why}; choose a generator of these: {known}")
     missing = [part for part in family.parts if not (folder / part).is_dir()]
     missing = missing or [config for config in family.configs if not (folder / config).is_file()]
     if missing:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch.nn.functional import one_hot
@@ -166,14 +166,14 @@ class Generator(ABC):
         """What the denoiser computes in, by one look; diffusers' own goes through all modules."""
         return next(self.denoiser.parameters()).dtype
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Generator":
         """Move the models, in place, and return self."""
         for model in (*self.text_encoders, self.denoiser, self.vae):
             # diffusers' own method warns for nothing
             torch.nn.Module.to(model, device=device, dtype=dtype)
         return self
 
-    def to_fastest(self, device: torch.device | str) -> Self:
+    def to_fastest(self, device: torch.device | str) -> "Generator":
         """Move the models: denoiser and VAE in bfloat16 on a GPU that has it, else in float32.
 
         Text encoders that can hold learned words stay in float32: they cost next to nothing, and
@@ -185,7 +185,7 @@ class Generator(ABC):
             vocabulary.text_encoder.float()
         return self
 
-    def compiled(self) -> Self:
+    def compiled(self) -> "Generator":
         """Return the same models with a denoiser whose operations torch's compiler fuses.
 
         It compiles when the denoiser first meets a shape, for half a minute or more, and keeps what
@@ -198,7 +198,7 @@ class Generator(ABC):
         _require_compiler()
         fast = copy.copy(self)
         # A shape at a time: code for any batch would hang on which batch it met first.
-        options = {"deterministic": True}
+        options: dict[str, Any] = {"deterministic": True}
         fast.denoiser = torch.compile(self.denoiser, dynamic=False, options=options)
         return fast
 

@@ -90,8 +90,8 @@ def check_sampling(
     """
     if sampler not in generator.samplers:
         raise ValueError(
-            f"generate.sampler is {sampler}, which this generator ({generator.name}) does not take; "
-            f"choose {' or '.join(generator.samplers)}"
+            f"generate.sampler is {sampler}, which this generator ({generator.name}) does not "
+            f"take; choose {' or '.join(generator.samplers)}"
         )
     fewest, most = generator.num_steps
     if not fewest <= num_steps <= most:

@@ -65,15 +65,13 @@ def find_words(generator: Generator, tokens: Tokens, word: str) -> list[torch.Te
     ]
 
 
-def check_placeholder(generator: Generator, placeholder: str) -> None:
+def check_placeholder(tokenizer: "CLIPTokenizer", placeholder: str) -> None:
     """Refuse a placeholder that the generator knows already.
 
     Raises:
-        ValueError: if it is in a vocabulary.
+        ValueError: if it is in the vocabulary.
     """
-    if any(
-        placeholder in vocabulary.tokenizer.get_vocab() for vocabulary in generator.vocabularies
-    ):
+    if placeholder in tokenizer.get_vocab():
         raise ValueError(
             f"placeholder '{placeholder}' is already a word of the generator, and the style token "
             "needs one of its own; choose another, such as <style-1>"
@@ -100,34 +98,35 @@ def put_words(generator: Generator, words: Mapping[str, torch.Tensor]) -> list[l
                 f"words have {' + '.join(map(str, widths))} numbers; learn it with this generator "
                 "('dvc repro')"
             )
-        if any(_is_own_word(v.tokenizer, word) for v in generator.vocabularies):
-            check_placeholder(generator, word)
-    parts = zip(*(vector.split(widths) for vector in words.values()), strict=True)
+        for vocabulary in generator.vocabularies:
+            _check_own_words(vocabulary.tokenizer, word)
+    parts = [vector.split(widths) for vector in words.values()]
     return [
-        _put_in(vocabulary, list(words), vectors)
-        for vocabulary, vectors in zip(generator.vocabularies, parts, strict=True)
+        add_words(vocabulary, dict(zip(words, vectors, strict=True)))
+        for vocabulary, vectors in zip(
+            generator.vocabularies, zip(*parts, strict=True), strict=True
+        )
     ]
 
 
-def _is_own_word(tokenizer: "CLIPTokenizer", word: str) -> bool:
-    """Say whether a vocabulary came with `word`."""
-    is_added = word in tokenizer.get_added_vocab() and word not in tokenizer.all_special_tokens
-    return word in tokenizer.get_vocab() and not is_added
+def _check_own_words(tokenizer: "CLIPTokenizer", word: str) -> None:
+    """Refuse a word that the vocabulary came with; one that was added may be set anew."""
+    if word not in tokenizer.get_added_vocab() or word in tokenizer.all_special_tokens:
+        check_placeholder(tokenizer, word)
 
 
-def _put_in(
-    vocabulary: Vocabulary, words: Sequence[str], vectors: Sequence[torch.Tensor]
-) -> list[int]:
-    """Put words into one vocabulary; return their ids."""
+def add_words(vocabulary: Vocabulary, words: Mapping[str, torch.Tensor]) -> list[int]:
+    """Put words with their vectors (D,) into one vocabulary; return their ids."""
     tokenizer, text_encoder = vocabulary.tokenizer, vocabulary.text_encoder
-    tokenizer.add_tokens([word for word in words if word not in tokenizer.get_added_vocab()])
+    added = tokenizer.get_added_vocab()
+    tokenizer.add_tokens([word for word in words if word not in added])
     known = tokenizer.get_vocab()
     ids = [known[word] for word in words]
     if max(ids) >= len(word_table(text_encoder)):
         text_encoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
         text_encoder.requires_grad_(False)  # the table is a new parameter
     with torch.no_grad():
-        for token_id, vector in zip(ids, vectors, strict=True):
+        for token_id, vector in zip(ids, words.values(), strict=True):
             word_table(text_encoder)[token_id] = vector
     return ids
 

@@ -119,14 +119,15 @@ def _hash_words(unit: Path) -> str:
 
 
 def _load(generator: Path, placeholder: str | None, device):
-    """Load the generator; refuse one that cannot learn `placeholder`, if a word is to be learned."""
+    """Load the generator; refuse one that cannot learn `placeholder`, where a word is learned."""
     from synthbridge.diffusion.loading import load_generator
     from synthbridge.diffusion.style_token import check_placeholder, require_words
 
     model = load_generator(generator).to_fastest(device)
     if placeholder is not None:
         require_words(model)
-        check_placeholder(model, placeholder)
+        for vocabulary in model.vocabularies:
+            check_placeholder(vocabulary.tokenizer, placeholder)
     return model
 
 
