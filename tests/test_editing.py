@@ -4,7 +4,7 @@ import pytest
 
 from house import ROOT
 from synthbridge.core.settings import read_yaml
-from synthbridge.editing import with_copy, with_items, with_value, without
+from synthbridge.editing import with_copy, with_items, with_only, with_value, without
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = ("params.yaml", "profiles/paper.yaml")
@@ -76,6 +76,18 @@ def test_a_copy_stands_below_its_group_and_can_go_again(group, new):
     assert without(new, "g.c") == GROUPS
 
 
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        (["a", "b"], GROUPS),
+        (["a"], GROUPS.replace("  b: {s: 1}\n", "")),  # what is said of it is no entry
+        (["b"], "g:\n\n  # of b\n  b: {s: 1}\n\n# of h\nh: 1\n"),
+    ],
+)
+def test_a_group_keeps_the_named_entries_alone(names, left):
+    assert with_only(GROUPS, "g", names) == left
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_our_own_files_there_and_back(name):
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -94,6 +106,7 @@ def test_our_own_files_there_and_back(name):
         (lambda: with_items("a: 1\n", "a", [2]), r"write \[2\] by hand"),
         (lambda: with_copy("g: {a: {s: 1}}\n", "g.a", "c"), "g.c stands where it cannot be chan"),
         (lambda: without("g: {a: {s: 1}}\n", "g.a"), "take it out by hand"),
+        (lambda: with_only("g: {a: 1, b: 2}\n", "g", ["b"]), "keep b by hand"),
     ],
 )
 def test_what_takes_a_person_is_said(edit, sentence):

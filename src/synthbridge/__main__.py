@@ -39,6 +39,7 @@ COMMANDS = {
     "pin": "write the hub's commits of today into params.yaml",
     "predict": "ask the delivered model about photographs",
     "profile": "make a profile params.yaml",
+    "start": "from a folder of photographs to settings that fit them",
     "sets": "add sets, take them out: params.yaml and dvc.yaml",
     "study": "run the papers' figures and tables by name",
     "write_prompts": "let a language model write prompts",

@@ -90,6 +90,26 @@ def without(text: str, group: str) -> str:
     return changed
 
 
+def with_only(text: str, group: str, names: Sequence[str]) -> str:
+    """Return `text` with no other entries of the group at a dotted key than those of `names`.
+
+    Raises:
+        ValueError: if the file is laid out so that it takes a person.
+    """
+    _, values = _find(text, group)
+    wanted = load(text)
+    changed, end = "", 0
+    for key, value in values.value:
+        if key.value not in names:
+            changed += text[end : _line_start(text, key)]
+            end = _end_of_line(text, _last(value))
+            del _group(wanted, group)[key.value]
+    changed += text[end:]
+    if not _says(changed, wanted):
+        raise ValueError(f"{group} is not laid out as a block; keep {', '.join(names)} by hand")
+    return changed
+
+
 def _with_scalar(text: str, key: Node, old: Node, new: str) -> str:
     """Put a scalar in the place of a value; a comment behind it stays in its column if it can."""
     if not isinstance(old, CollectionNode) or old.flow_style:

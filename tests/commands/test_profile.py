@@ -160,9 +160,14 @@ def test_nothing_asked_changes_no_byte(text):
 
 def test_there_and_back_gives_the_file():
     """Every comment stays with its key, whatever stood there in between."""
-    there = compose(PAPER, ["cars", "food"], ["full"], False)
-    assert there != PAPER
-    assert compose(there, ["aircraft"], ["full"], False) == PAPER
+    alone = compose(PAPER, ["aircraft"], ["full"], False)
+    there = compose(PAPER, ["aircraft", "pets"], ["full"], False)
+    assert there not in (PAPER, alone)
+    assert compose(there, ["aircraft"], ["full"], False) == alone
+
+
+def test_nothing_of_another_data_set_is_left_behind():
+    assert list(_composed("cars", "food").data) == ["cars", "food"]
 
 
 def test_every_set_of_shots_is_a_group_that_says_why():

@@ -74,7 +74,7 @@ def test_predicted_images_a_second_are_the_known_counts():
 
 def test_own_speeds_come_first_and_bring_their_models(own):
     found = speeds.read_speeds()
-    assert list(found) == ["here", "cpu", "h200"]
+    assert list(found)[:3] == ["here", "cpu", "h200"]
     assert found["h200"].bytes["vit_tiny 32"] == {"backbone": 5.0, "classifier": 5.0}
     assert speeds.choose_speeds("cpu", "miniature", "vit_tiny 32").device == "my own"
     assert speeds.choose_speeds("cpu", "miniature", "test_resnet 24").device != "my own"

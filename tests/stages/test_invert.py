@@ -1,7 +1,7 @@
 """Stages `invert`, `plan` and `generate` on an untrained miniature: who sees which real image."""
 
+import copy
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.shards import encode_png, index_shard, index_shards, read_image, write_shard
-from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
 from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
@@ -206,11 +206,13 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[CompiledUNet]:
     """Every compiled UNet, without a compiler."""
     made: list[CompiledUNet] = []
 
-    def compile_unet(model: TextToImage) -> TextToImage:
-        made.append(CompiledUNet(model.unet))
-        return replace(model, unet=made[-1])
+    def compile_unet(model: Generator) -> Generator:
+        fast = copy.copy(model)
+        made.append(CompiledUNet(model.denoiser))
+        fast.denoiser = made[-1]
+        return fast
 
-    monkeypatch.setattr(TextToImage, "compiled", compile_unet)
+    monkeypatch.setattr(Generator, "compiled", compile_unet)
     return made
 
 

@@ -9,7 +9,7 @@ from scratch import Scratch, clone_working_tree
 from transformers import CLIPModel
 
 from synthbridge.core.files import hash_folder, read_json
-from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.stages import upstream as stage
 from synthbridge.training.classifier import load_backbone, read_normalisation
 from synthbridge.upstream.generator import encode_images
@@ -151,7 +151,7 @@ def test_hub_models_come_through_the_pipeline_and_a_colleague_asks_no_hub(made, 
     out = scratch.folder / "data" / "upstream"
     for name in ("clip", "generator", "backbone"):
         assert hash_folder(out / name) == hash_folder(served / name)
-    assert load_text_to_image(out / "generator").image_size == 16
+    assert load_generator(out / "generator").image_size == 16
     assert load_backbone(out / "backbone", num_classes=10, seed=0).num_classes == 10
     assert read_normalisation(out / "backbone").mean == (0.5, 0.5, 0.5)
     assert read_json(out / "pool" / "absent.json") == {"upstream.pool": None}

@@ -4,6 +4,7 @@
     python src profile paper cars food --shots 1 4 full
     python src profile paper cars food --table5          # with the paper's own learning rate
     python src profile paper aircraft --stage-one-epochs 10   # not 150, the paper's
+    python src profile paper aircraft --gpu rtx4090 --hours 8 # as large as fits 8 hours of one GPU
 
 No stage: it runs once, before them. DVC has no way to run on another file than params.yaml; its
 Hydra composition writes params.yaml too, but overwrites later changes by hand, drops comments and
@@ -19,7 +20,8 @@ from typing import TypeVar
 from synthbridge.commands.pin import pin
 from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, read_yaml
-from synthbridge.editing import load, with_copy, with_items, with_value, without
+from synthbridge.editing import load, with_copy, with_items, with_only, with_value, without
+from synthbridge.forecast.budget import Scale, card_speeds, find_card, fit_hours, scaled_settings
 from synthbridge.forecast.estimates import count_work
 from synthbridge.forecast.sizes import read_sizes
 from synthbridge.params import PARAMS, Params, read_shots
@@ -39,6 +41,7 @@ def profile(
     shots: Sequence[str],
     table5: bool,
     stage_one_epochs: int | None = None,
+    budget: tuple[str, float] | None = None,
 ) -> None:
     """Write params.yaml from profiles/NAME.yaml, and its sets and blocks into dvc.yaml.
 
@@ -49,9 +52,12 @@ def profile(
             those that the profile names.
         table5: take the learning rate that the paper chose for the data sets, on test images.
         stage_one_epochs: of every stage-one model; None: as the profile says.
+        budget: a GPU's name or memory, and the hours of it that the run may take; None: as large
+            as the profile says.
 
     Raises:
-        ValueError: if something is wrong with them, or git has not kept params.yaml or dvc.yaml.
+        ValueError: if something is wrong with them, nothing fits the hours, or git has not kept
+            params.yaml or dvc.yaml.
     """
     path = PROFILES / f"{name}.yaml"
     if not path.is_file():
@@ -59,9 +65,11 @@ def profile(
         raise ValueError(f"'{name}' is no profile; choose from {known}")
     check_settings(Params, read_yaml(path), "", file=str(path))
     text = compose(path.read_text(encoding="utf-8"), datasets, shots, table5, stage_one_epochs)
+    if budget:
+        text = _within(text, path, *budget)
     params = check_settings(Params, load(text), "", file=str(path))
     pipeline = fit(PIPELINE.read_text(encoding="utf-8"), params, largest_volume=LARGEST_VOLUME)
-    _refuse_to_lose()
+    refuse_to_lose()
     PARAMS.write_text(text, encoding="utf-8")
     PIPELINE.write_text(pipeline, encoding="utf-8")
     words = ", ".join(str(shots) for shots in params.shots)
@@ -92,6 +100,7 @@ def compose(
         metrics = {name: FACTS[name].metric for name in datasets}
         text = with_value(text, "report.measure", _shared("report.measure", metrics))
         text = with_items(text, "datasets", datasets)
+        text = with_only(text, "data", datasets)
     if table5:
         if not datasets:
             raise ValueError("--table5 is of the ten data sets; name one")
@@ -106,6 +115,24 @@ def compose(
             text = with_value(text, f"stage_one.{name}.num_epochs", stage_one_epochs)
     if shots:
         text = _take_shots(text, [read_shots(count) for count in shots])
+    return text
+
+
+def _within(text: str, path: Path, gpu: str, hours: float) -> str:
+    """Return a profile at the largest scale that fits the hours, and say what it gives up."""
+    name, _ = find_card(gpu)
+    speeds = card_speeds(name)
+    sizes = read_sizes(check_settings(Params, load(text), "", file=str(path)))
+    scale, taken = fit_hours(load(text), sizes, speeds, hours)
+    say(f"about {taken:.1f} h on one {speeds.device}, by {speeds.basis} speeds")
+    say(f"less than the paper (in brackets): {scale.gives_up()}")
+    return with_scale(text, scale)
+
+
+def with_scale(text: str, scale: Scale) -> str:
+    """Return a profile at a scale: volume, steps, epochs and seeds."""
+    for key, value in scaled_settings(scale, load(text)).items():
+        text = (with_items if isinstance(value, list) else with_value)(text, key, value)
     return text
 
 
@@ -169,7 +196,7 @@ def _say_cost(params: Params) -> None:
     say(f"{steps:,.0f} gradient steps in all; hours and GPUs: python src estimate")
 
 
-def _refuse_to_lose() -> None:
+def refuse_to_lose() -> None:
     """Refuse to overwrite what git has not kept; elsewhere than in a repository, do not ask."""
     command = ("git", "status", "--porcelain", "--", str(PARAMS), str(PIPELINE))
     changed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
@@ -195,9 +222,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--stage-one-epochs", type=int, help="of each stage one (the paper, and default: 150)"
     )
+    parser.add_argument("--gpu", help="its name or memory: rtx4090, l4, 24GB; with --hours")
+    parser.add_argument(
+        "--hours", type=float, help="of that GPU: the profile shrinks until it fits"
+    )
     args = parser.parse_args(arguments)
+    if (args.gpu is None) != (args.hours is None):
+        raise ValueError("--gpu and --hours belong together; give both, or neither")
+    budget = (args.gpu, args.hours) if args.gpu else None
     datasets, shots = list(dict.fromkeys(args.datasets)), list(dict.fromkeys(args.shots))
-    profile(args.name, datasets, shots, args.table5, args.stage_one_epochs)
+    profile(args.name, datasets, shots, args.table5, args.stage_one_epochs, budget)
     try:
         pin()
     except ValueError as error:  # the profile is written: its commits can wait

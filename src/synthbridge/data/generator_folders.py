@@ -88,6 +88,11 @@ def _check_stable_diffusion(folder: Path, name: str) -> None:
             f"{name} predicts {prediction}, which is not supported; choose one that predicts the "
             "noise (epsilon), v_prediction or flow_prediction"
         )
+    if prediction == "epsilon" and schedule.get("rescale_betas_zero_snr"):
+        raise ValueError(
+            f"{name} begins at noise alone (rescale_betas_zero_snr), of which a prediction of the "
+            "noise says nothing; set it to false, or choose a generator of v_prediction"
+        )
 
 
 STABLE_DIFFUSION = Family(

@@ -148,6 +148,8 @@ def denoise(
     device, shape = generator.device, generator.latent_shape
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     x = draw_noise(draws, shape, device)
+    if start is None and steps[0].start != 1:
+        x *= steps[0].start
     if start is not None:
         x = noise_start(start, x, draw_noise(draws, shape, device), steps[0])
     x_0_before = x

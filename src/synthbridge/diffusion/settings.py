@@ -10,7 +10,7 @@ from synthbridge.core.settings import Settings
 PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
-Sampler = Literal["ddpm", "dpm++"]
+Sampler = Literal["ddpm", "dpm++", "euler", "euler_ancestral", "lcm"]
 PromptKind = Literal["template", "dsi", "class_tokens", "oracle", "contextual", "stylised", "file"]
 LEARNED = ("dsi", "class_tokens", "oracle")  # their prompts hold words learned from real images
 WORDED = ("template", "contextual", "stylised")  # prompts that we write around a class's name
@@ -44,7 +44,9 @@ class InversionSettings(Settings):
 class SamplingSettings(Settings):
     """`generate` in params.yaml: how every synthetic set is drawn and cut into shards."""
 
-    sampler: Sampler  # ddpm: the paper's; dpm++: DPM-Solver++(2M), as good in fewer steps
+    # ddpm: the paper's; dpm++: DPM-Solver++(2M), as good in fewer steps; euler, euler_ancestral and
+    # lcm: what few-step models and flows are drawn with.
+    sampler: Sampler
     num_steps: PositiveInt  # denoising steps an image; chosen: 50 with ddpm, 20-25 with dpm++
     # Of the steps, from the first on, that are guided (each costs two passes through the UNet):
     # 1 = all, as in the paper. With 0.6 an image of 20 steps takes a fifth less time.

@@ -48,6 +48,13 @@ BACKBONE_KINDS = (
     "probed_image",
 )
 
+# What a card computes; the rest is the CPU's beside it, or the disk's.
+ON_THE_CARD = (
+    *("encoded_image", "inverted_row", "denoised_row", "drawn_image"),
+    *("trained_row", "predicted_row", "probed_image"),
+)
+REFERENCE = "h200"  # the card whose seconds the others' follow from
+
 COMMITTED = Path(__file__).with_name("speeds.yaml")
 MEASURED = "speeds.yaml"  # in the work folder: this machine's own
 
@@ -91,10 +98,19 @@ class Speeds(Settings):
         return f"{self.device}, {self.basis} {self.date}"
 
 
+class Card(Settings):
+    """A GPU as its data sheet says."""
+
+    device: str
+    tflops: Annotated[float, Field(gt=0)]  # dense, in the format that we compute in there
+    memory: Annotated[float, Field(gt=0)]  # GB
+
+
 class SpeedsFile(Settings):
     """speeds.yaml."""
 
     devices: dict[str, Speeds]  # by a short name
+    cards: dict[str, Card] = Field(default_factory=dict)  # by a short name
     bytes: dict[str, dict[str, float]]  # by model: what one image or model of it takes on a disk
 
     @model_validator(mode="after")
@@ -127,7 +143,35 @@ def read_speeds() -> dict[str, Speeds]:
     files = [read_speeds_file(path) for path in paths]
     sizes = {model: sizes for file in files for model, sizes in file.bytes.items()}
     found = {name: speeds for file in reversed(files) for name, speeds in file.devices.items()}
+    cards = read_cards()
+    for name in [name for name in cards if name not in found]:
+        found[name] = _scaled(found[REFERENCE], cards[name], cards[REFERENCE])
     return {name: speeds.model_copy(update={"bytes": sizes}) for name, speeds in found.items()}
+
+
+def read_cards() -> dict[str, Card]:
+    """Read the cards whose speeds are predicted from their data sheets, by a short name."""
+    return read_speeds_file(COMMITTED).cards
+
+
+def _scaled(reference: Speeds, card: Card, reference_card: Card) -> Speeds:
+    """Predict a card's speeds: it reaches the same fraction of its data sheet as the reference."""
+    factor = reference_card.tflops / card.tflops
+
+    def scale(seconds: Mapping[str, float]) -> dict[str, float]:
+        return {
+            kind: value * factor if kind in ON_THE_CARD else value
+            for kind, value in seconds.items()
+        }
+
+    return reference.model_copy(
+        update={
+            "device": card.device,
+            "basis": "predicted",
+            "generators": {name: scale(each) for name, each in reference.generators.items()},
+            "backbones": {name: scale(each) for name, each in reference.backbones.items()},
+        }
+    )
 
 
 def choose_speeds(kind: str, generator: str | None, backbone: str | None) -> Speeds | None:

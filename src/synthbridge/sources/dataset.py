@@ -27,6 +27,11 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 
+
+class NoTestSplitError(ValueError):
+    """A data set has no test split, and nobody says how many images of each class to hold out."""
+
+
 NO_LABELS = ("", "-1")  # -1: how data sets of indices mark what nobody labelled
 
 
@@ -192,7 +197,8 @@ def _holds_out_test(is_given: bool, settings: DatasetSettings, raw: Path) -> boo
     """Say whether a test split is to be held out of train.
 
     Raises:
-        ValueError: if there is neither a test split nor its size, or both.
+        NoTestSplitError: if there is neither a test split nor its size.
+        ValueError: if there are both.
     """
     setting = f"data.{raw.name}.test_per_class"
     if is_given and settings.test_per_class is not None:
@@ -201,7 +207,7 @@ def _holds_out_test(is_given: bool, settings: DatasetSettings, raw: Path) -> boo
             "of its own; remove the setting"
         )
     if not is_given and settings.test_per_class is None:
-        raise ValueError(
+        raise NoTestSplitError(
             f"{raw} has no test split; say in params.yaml with {setting} how many images of each "
             "class to hold out as test, or name the split"
         )

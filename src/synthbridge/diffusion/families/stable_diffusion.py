@@ -16,6 +16,7 @@ from synthbridge.data.generator_folders import read_config
 from synthbridge.diffusion.generator import Condition, Generator, Tokens, Vocabulary
 from synthbridge.diffusion.parts import load_part, load_text_encoder
 from synthbridge.diffusion.schedule import prediction_kind
+from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.text import encode, load_tokenizer, tokenize
 from synthbridge.diffusion.to_device import send
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # they take seconds to import: only where a generator is load
     from transformers import CLIPTextModel, CLIPTokenizer
 
 PIPELINE = "StableDiffusionPipeline"
+SAMPLERS: tuple[Sampler, ...] = ("dpm++", "ddpm", "euler", "euler_ancestral")
+FLOW_SAMPLERS: tuple[Sampler, ...] = ("dpm++", "euler")
 
 
 class StableDiffusion(Generator):
@@ -32,7 +35,6 @@ class StableDiffusion(Generator):
 
     name = "Stable Diffusion"
     guidance = "classifier-free"
-    samplers = ("dpm++", "ddpm")
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class StableDiffusion(Generator):
         self.vocabularies = (Vocabulary(tokenizer, text_encoder, place=0),)
         self.scheduler_config = scheduler_config
         self.prediction = prediction_kind(scheduler_config)
+        self.samplers = FLOW_SAMPLERS if self.prediction == "flow" else SAMPLERS
         side = unet.config["sample_size"]
         self.latent_shape = (unet.config["in_channels"], side, side)
         # Every block of the VAE but the last halves.

@@ -1,0 +1,160 @@
+"""`start`: from a folder to settings that fit it, which git takes back."""
+
+import argparse
+import sys
+
+import pytest
+from scratch import clone_working_tree
+
+from own_data import CLASSES, class_folders, encoded, fill, photo
+from synthbridge.commands import start as command
+from synthbridge.commands.start import Choice, fit_group, fit_shots, main
+from synthbridge.core.settings import read_yaml
+from synthbridge.params import read_params
+from synthbridge.pipeline import check_params, expand
+from synthbridge.sources.look import Form, Look
+
+
+def _found(fewest=20, *, is_split=False, validation=None, side=500, stretch=1.3) -> Look:
+    counts = {"train": (fewest - (0 if is_split else 1), fewest + 5)}
+    counts["test"] = (4, 4) if is_split else (1, 1)
+    if validation:
+        counts["validation"] = (validation, validation)
+    size = (round(side * stretch), side)
+    return Look(("crow", "rook"), ("crow", "rook"), counts, is_split, 0, (size,), 0.0)
+
+
+FORM = Form(None, "folder")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "test", "validation", "shots"),
+    [
+        (_found(100), 30, 10, [16, "full"]),  # 60 train: at most half of them
+        (_found(20), 6, 2, [4, "full"]),
+        (_found(3), 1, 1, ["full"]),
+        (_found(500), 50, 20, [64, "full"]),
+        (_found(20, is_split=True), None, 3, [8, "full"]),
+        (_found(20, is_split=True, validation=5), None, 3, [8, "full"]),
+    ],
+)
+def test_held_out_counts_and_shots_fit_the_smallest_class(found, test, validation, shots):
+    group = fit_group(FORM, found, True)
+    assert (group.test_per_class, group.validation_per_class) == (test, validation)
+    assert fit_shots(found, group) == shots
+
+
+def test_a_class_of_two_images_is_refused():
+    with pytest.raises(ValueError, match="class 'crow' has 2 images.*give each class three"):
+        fit_group(FORM, _found(2), True)
+
+
+def test_large_photographs_are_stored_smaller():
+    assert fit_group(FORM, _found(side=3000), True).max_side == 512
+    assert fit_group(FORM, _found(side=500), True).max_side is None
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    scratch = clone_working_tree(tmp_path / "clone")
+    monkeypatch.chdir(scratch.folder)
+    return scratch
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return class_folders(tmp_path / "photos", 20)
+
+
+def test_start_writes_what_runs_and_git_takes_it_back(scratch, photos, capsys):
+    main(["birds", str(photos), "--gpu", "l4", "--hours", "2", "--no-flip", "--yes"])
+    params = read_params()
+    assert params.datasets == ["birds"] and list(params.data) == ["birds"]
+    assert not params.data["birds"].flip and params.data["birds"].test_per_class == 6
+    assert params.shots == [4, "full"] and params.training.batch_size == 16
+    (note,) = check_params()  # allowed: runs with 4 shots use the templates' images
+    assert "no set dsi_4" in note
+    stages = expand(
+        read_yaml(scratch.folder / "dvc.yaml"), read_yaml(scratch.folder / "params.yaml")
+    )
+    assert "generate@birds-dsi_full-b0" in stages and "deliver@birds" in stages
+    told = capsys.readouterr().out
+    assert "3 classes: American Crow, house sparrow, rook" in told
+    assert "of 2 h on one NVIDIA L4, bfloat16, by predicted speeds" in told
+    assert "less than the paper (in brackets)" in told and "later: python src pin" in told
+    assert "made 3 classes" in scratch.dvc("repro", "prepare@birds")
+    assert photos.is_dir()  # a copy
+    scratch.git("checkout", "HEAD", "params.yaml", "dvc.yaml")
+    scratch.git("rm", "-qf", "data/raw/birds.dvc")
+    assert "birds" not in scratch.git("status", "--short", "params.yaml", "dvc.yaml")
+
+
+def test_a_dry_run_changes_nothing(scratch, photos, capsys):
+    before = scratch.git("status", "--short", "-uall")
+    main(["birds", str(photos), "--gpu", "24GB", "--yes", "--dry-run"])
+    assert scratch.git("status", "--short", "-uall") == before
+    assert not (scratch.folder / "data/raw/birds").exists()
+    assert "nothing is written: --dry-run" in capsys.readouterr().out
+
+
+def test_without_a_gpu_real_images_alone_are_left(scratch, photos):
+    main(["birds", str(photos), "--gpu", "none", "--put", "link", "--yes"])
+    params = read_params()
+    assert params.sets == [] and params.upstream.generator is None
+    assert params.report.primary is None and not check_params()
+    linked = scratch.folder / "data/raw/birds/rook/0.jpg"
+    assert linked.read_bytes() == (photos / "rook/0.jpg").read_bytes()
+
+
+def test_numbers_get_a_names_file_to_correct(scratch, tmp_path, capsys):
+    for number in range(3):
+        fill(tmp_path / "numbered" / str(number), 6, 100 * number)
+    main(["birds", str(tmp_path / "numbered"), "--gpu", "none", "--put", "move", "--yes"])
+    names = read_yaml(scratch.folder / "data/raw/birds/names.yaml")
+    assert names == {"0": "0", "1": "1", "2": "2"}
+    assert "correct the names in data/raw/birds/names.yaml" in capsys.readouterr().out
+    assert not (tmp_path / "numbered").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["my birds"], "'my birds' is no name of a data set"),
+        (["digits"], "data/raw/digits is there already"),
+        (["birds"], "which GPU will draw"),
+        (["birds", "--gpu", "voodoo"], "--gpu is 'voodoo'; choose from t4"),
+        (["birds", "--gpu", "t4", "--hours", "0"], "--hours is 0; give a number above 0"),
+        (["birds", "--gpu", "t4", "--hours", "0.01"], "give it more hours or a faster GPU"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(scratch, photos, arguments, sentence):
+    before = scratch.git("status", "--short", "-uall")
+    name, *flags = arguments
+    with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
+        main([name, str(photos), "--yes", *flags])
+    assert scratch.git("status", "--short", "-uall") == before
+
+
+def test_changes_that_git_has_not_kept_are_not_overwritten(scratch, photos):
+    with (scratch.folder / "params.yaml").open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(ValueError, match=r"params.yaml would be overwritten"):
+        main(["birds", str(photos), "--gpu", "none", "--yes"])
+
+
+def test_a_terminal_asks_until_the_answer_fits(monkeypatch):
+    answers = iter(["perhaps", "link", "no", "4090"])
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    args = argparse.Namespace(put=None, flip=None, gpu=None, yes=False, hours=3.0)
+    assert command._choose(args) == Choice("link", False, "rtx4090", 3.0)
+
+
+def test_elongated_photographs_are_cut_less(scratch, tmp_path):
+    for number, name in enumerate(CLASSES):
+        folder = tmp_path / "long" / name
+        folder.mkdir(parents=True)
+        for i in range(6):
+            (folder / f"{i}.jpg").write_bytes(encoded(photo(100 * number + i, (60, 20))))
+    main(["birds", str(tmp_path / "long"), "--gpu", "none", "--yes"])
+    assert read_params().training.resize_size == 224
