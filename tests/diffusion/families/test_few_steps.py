@@ -14,8 +14,8 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-
 from diffusion.tiny_sdxl import SCHEDULE, write_sdxl
+
 from synthbridge.diffusion.families.stable_diffusion import embed_scale
 from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import image_seed
