@@ -72,7 +72,7 @@ def make_set(params: Params, search: Search, folder: Path) -> tuple[list[Sample]
         }
     )
     retrieve(
-        RetrieveParams(settings, PER_CLASS, params.generate.classes_per_shard),
+        RetrieveParams("retrieved", settings, PER_CLASS, params.generate.classes_per_shard),
         real=REAL,
         pool=POOL,
         clip=CLIP,

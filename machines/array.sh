@@ -19,6 +19,8 @@ dvc repro upstream prepare
 share invert
 dvc repro plan
 share generate retrieve
+share sift
+dvc repro examine
 share select bridge
 share finetune_real finetune_mixed finetune_bridged
 dvc repro

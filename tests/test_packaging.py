@@ -83,6 +83,8 @@ from synthbridge.prompts.writing import RULES, read_instruction
 
 evidence = files("synthbridge.evidence")
 assert "</html>" in evidence.joinpath("report.html.j2").read_text(encoding="utf-8")
+for name in ("evidence.html.j2", "macros.html.j2", "page.css"):
+    assert evidence.joinpath(name).read_text(encoding="utf-8")
 assert read_speeds()
 assert all("{class}" in read_instruction(kind) for kind in RULES)
 for name in ("plot_curve.json", "plot_shots.json"):

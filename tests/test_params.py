@@ -14,6 +14,10 @@ from synthbridge.params import Params, check_primary, read_params
 from synthbridge.pipeline import GENERATOR, check_generator, check_params, generator_faults
 
 ABSENT = object()  # in place of a value: the key is left out
+HARD = {
+    **{"prompts": "template", "shots": None, "guidance_scale": 2.0, "images_per_class": 60},
+    **{"keep_fraction": 0.5, "select": "entropy"},
+}
 DSI_65 = {"prompts": "dsi", "shots": 65, "guidance_scale": 1.5, "images_per_class": 60}
 
 
@@ -137,6 +141,11 @@ def _refused(tmp_path, key, value):
         ("synthetic.dsi_4.shots", 65, "synthetic.dsi_4.shots is 65; choose from 1 to 64, or full"),
         ("seeds", [11], "seeds holds 11; choose from 0 to 9"),
         ("synthetic.dsi_4.shots", 8, "synthetic.dsi_4 sees 8 shots; let its name end in _8"),
+        (
+            "synthetic.template",
+            {**HARD, "scored_by": "other"},
+            "synthetic.template.scored_by is 'other', which is no group below stage_one; choose",
+        ),
         ("synthetic.template.prompts", "templates", "synthetic.template.prompts is 'templates'"),
         (
             "synthetic.dsi_4",

@@ -189,6 +189,7 @@ def test_blocks_are_named_everywhere(known_to_dvc, num_blocks):
     of_sets = {
         "plan@digits-dsi_1": ("outs", "data/plan/digits/dsi_1/{}.json"),
         "retrieve@digits-retrieved": ("outs", "data/sets/digits/retrieved/{}"),
+        "sift@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
         "examine@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
         "bridge@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
         "finetune_mixed@digits-dsi_1": ("deps", "data/sets/digits/dsi_1/{}"),
@@ -398,13 +399,8 @@ NOT_TRACKED = {
     ("invert", r"generate\.(classes_per_shard|compile|images_per_block|jpeg_quality)"): (
         "its samples are a grid, no shards"
     ),
-    ("invert", r"synthetic\.\w+\.(cap|images_per_class|keep_fraction)"): (
-        "how many images are drawn and kept of what it learns is decided later"
-    ),
-    ("invert", r"synthetic\.\w+\.(class_names|image_strength|prompt_file|superclass)"): (
-        "the words and the start of the set's prompts are decided by plan"
-    ),
     ("generate", r"generate\.images_per_block"): "plan has cut the blocks",
+    ("sift", r"generated_sets"): IN_WHICH_GROUP,
     ("examine", r"generated_sets"): IN_WHICH_GROUP,
     ("examine", r"upstream\.clip\.\w+"): "its name is written down; its folder is a dep",
     ("finetune", r"retrieved_sets"): IN_WHICH_GROUP,
@@ -561,3 +557,10 @@ def test_what_people_read_stays_in_git():
         for kind in ("metrics", "plots", *(["outs"] if name == "report" else [])):
             for entry in stage.get(kind, []):
                 assert [*entry.values()][0]["cache"] is False
+
+
+def test_a_pool_is_searched_before_anything_is_learned_or_drawn():
+    """DVC runs stages in the file's order: a pool without the classes stops a run at once."""
+    order = list(read_yaml(ROOT / "dvc.yaml")["stages"])
+    assert order.index("prepare") < order.index("retrieve") < order.index("invert")
+    assert order.index("invert") < order.index("generate")

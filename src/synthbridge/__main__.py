@@ -23,6 +23,7 @@ STAGES = {
     "plan": "a set's volume and prompts become one small file a block",
     "generate": "the prompts of a block become shards of images",
     "retrieve": "a pool of captioned images becomes a set of real images",
+    "sift": "what of a set trains, where a classifier or chance decides it",
     "examine": "what of a set trains, and how far it is from the real images",
     "select": "held-out images choose the learning rates",
     "bridge": "stage one: a set becomes stage-one models",

@@ -23,6 +23,7 @@ from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
+    TuneSettings,
     count_steps,
 )
 from synthbridge.evidence.settings import CONTROL, ExamineSettings, ReportSettings
@@ -82,6 +83,7 @@ class Params(Settings):
     synthetic: dict[Name, SyntheticSettings]
     retrieved: dict[Name, RetrievedSettings]
     invert: InversionSettings
+    tune: TuneSettings
     generate: SamplingSettings
     examine: ExamineSettings
     training: TrainingSettings
@@ -169,6 +171,11 @@ class Params(Settings):
             count_steps(self.generate.num_steps, settings.image_strength)
         except ValueError as error:
             yield f"{where}: {error}"
+        if settings.scored_by is not None and settings.scored_by not in self.stage_one:
+            yield (
+                f"{where}.scored_by is '{settings.scored_by}', which is no group below stage_one; "
+                f"choose from {_list(self.stage_one)}"
+            )
         if name in ("real", f"real_{shots}"):
             yield f"{where} has the name of runs on real images alone in the report; rename it"
         elif shots is not None and not name.endswith(f"_{shots}"):

@@ -130,5 +130,5 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 
 def test_an_image_that_is_not_whole_is_named(tmp_path):
     write_files(tmp_path, {"a.png": _png(1)[:40], "a.txt": b"cut"})
-    with pytest.raises(ValueError, match=r"image 'a.png' of .* cannot be read"):
+    with pytest.raises(ValueError, match=r"image 'a.png' of .* is no image"):
         read_pixels(tmp_path, next(list_images(tmp_path)))

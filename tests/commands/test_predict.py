@@ -5,6 +5,7 @@ import io
 import os
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -76,6 +77,9 @@ def test_every_form_of_image_is_read_and_gives_one_answer(photos, tmp_path, caps
     for kind, ending in (("BMP", "bmp"), ("TIFF", "tif"), ("PPM", "ppm"), ("GIF", "GIF")):
         image.save(forms / f"a.{ending}", kind)
     image.save(forms / "below/b.webp", lossless=True)
+    pillow_heif.register_heif_opener()
+    image.save(forms / "a.heic", quality=-1)
+    image.save(forms / "a.avif", quality=100)
     turned = image.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
@@ -86,8 +90,9 @@ def test_every_form_of_image_is_read_and_gives_one_answer(photos, tmp_path, caps
     (forms / ".hidden.png").write_text("no image")
     main([str(forms), str(tmp_path / "d.tar"), str(tmp_path / "list.csv")])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 8
-    lossless = {line.split("  ")[1] for line in lines if ".GIF" not in line}
+    assert len(lines) == 10
+    lossy = (".GIF", ".heic", ".avif")
+    lossless = {line.split("  ")[1] for line in lines if not any(kind in line for kind in lossy)}
     assert len(lossless) == 1
 
 

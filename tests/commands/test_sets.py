@@ -225,3 +225,48 @@ def test_the_pipeline_runs_on_real_images_alone(tmp_path):
     assert {"finetune_real@digits", "report@digits"} <= scratch.ran()
     assert "vanilla_equal_steps" in (scratch.folder / "metrics/digits/results.csv").read_text()
     assert scratch.ran() == set()
+
+
+def test_a_set_of_which_a_part_trains(scratch):
+    main(["add", "hard_4", "--like", "dsi_4", "--select", "entropy", "--keep", "0.5"])
+    main(
+        [
+            "add",
+            "any",
+            "--shots",
+            "1",
+            "4",
+            "--like",
+            "dsi_4",
+            "--select",
+            "random",
+            "--keep",
+            "0.5",
+        ]
+    )
+    groups = read_yaml(scratch / "params.yaml")["synthetic"]
+    of_all = {**groups["dsi_4"], "keep_fraction": 0.5}
+    assert groups["hard_4"] == {**of_all, "select": "entropy", "scored_by": "plain"}
+    assert groups["any_4"] == {**of_all, "select": "random"}
+    assert groups["any_1"] == {**of_all, "select": "random", "shots": 1}
+    assert {"hard_4", "any_1", "any_4"} <= set(read_params().generated_sets)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--keep", "0.5"], "--keep 0.5 keeps images by --select; name it"),
+        (["--select", "entropy"], "keep_fraction is 1 and cap null"),
+        (["--select", "hard", "--keep", "0.5"], "select is 'hard'; it should be 'clip', 'entropy'"),
+    ],
+)
+def test_a_selection_that_says_too_little_is_refused(scratch, options, sentence):
+    before = [(scratch / name).read_bytes() for name in FILES]
+    with pytest.raises(ValueError, match=sentence):
+        main(["add", "hard_4", "--like", "dsi_4", *options])
+    assert [(scratch / name).read_bytes() for name in FILES] == before
+
+
+def test_what_is_retrieved_is_not_selected_from(scratch):
+    with pytest.raises(ValueError, match="'found' is not drawn"):
+        main(["add", "found", "--like", "retrieved", "--select", "random", "--keep", "0.5"])

@@ -29,6 +29,8 @@ def test_rates_are_floats_by_dvcs_rules(tmp_path):
         ({"steps": True, "inner": {"rate": 1.0}}, "a.steps is True"),
         ({"steps": 1, "inner": {"rate": "fast"}}, "a.inner.rate is 'fast'"),
         ({"steps": 1, "inner": 3}, "a.inner is 3"),
+        ({"steps": 1, "inner": {"rate": float("inf")}}, "a.inner.rate is inf; it should be a fin"),
+        ({"steps": 1, "inner": {"rate": float("nan")}}, "a.inner.rate is nan; it should be a fin"),
     ],
 )
 def test_faults_are_sentences(values, sentence):

@@ -1,11 +1,14 @@
 import io
+import sys
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from own_data import encoded, photo
-from synthbridge.data.encoding import encode_image, inspect_image
+from synthbridge.data.encoding import _can_read_heic, encode_image, inspect_image
 
 RGB = photo(0)
 PIXELS = np.asarray(RGB).astype(int)
@@ -167,3 +170,76 @@ def test_the_hash_is_of_the_upright_pixels():
         inspect_image(encoded(grey, "PNG"), "x", None).sha256
         == inspect_image(encoded(grey.convert("RGB"), "PNG"), "x", None).sha256
     )
+
+
+def _heic(image, **options):
+    """Return the bytes of a HEIC file."""
+    pillow_heif.register_heif_opener()
+    return encoded(image, "HEIF", quality=95, **options)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_photographs_of_phones_become_jpeg(kind):
+    content = _heic(RGB) if kind == "HEIF" else encoded(RGB, kind, quality=95)
+    extension, pixels, changes = _encode(content)
+    assert (extension, changes) == ("jpg", (kind,))
+    assert np.abs(pixels - PIXELS).mean() < 10  # chroma is stored at half the size
+
+
+def test_heic_is_set_upright_once():
+    """Its reader turns it, whatever EXIF says besides."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    _, pixels, _ = _encode(_heic(RGB, exif=exif.tobytes()))
+    assert np.abs(pixels - np.rot90(PIXELS, -1)).mean() < 10
+
+
+def test_heic_without_its_reader_is_refused_by_name(monkeypatch):
+    content = _heic(RGB)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    _can_read_heic.cache_clear()
+    with pytest.raises(ValueError, match=r"^a.heic is HEIC, which needs pillow-heif; install"):
+        inspect_image(content, "a.heic", None)
+    _can_read_heic.cache_clear()
+
+
+def _damage(content, mark, by=b"\xff\x00\xff\x00"):
+    """Overwrite what follows the first `mark`."""
+    start = content.index(mark) + len(mark)
+    return content[:start] + by + content[start + len(by) :]
+
+
+EXIF = Image.Exif()
+EXIF[0x010F] = "a camera's maker"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark"), [("JPEG", b"Exif\0\0"), ("WEBP", b"EXIF\x2c\0\0\0"), ("PNG", b"eXIf")]
+)
+def test_image_with_damaged_exif_is_used(kind, mark):
+    whole = encoded(RGB, kind, exif=EXIF)
+    damaged = _damage(whole, mark)
+    inspection = inspect_image(damaged, "x", None)
+    assert inspection.has_damage and not inspect_image(whole, "x", None).has_damage
+    assert inspection.sha256 == inspect_image(whole, "x", None).sha256
+    _, result = encode_image(damaged, "x", None)
+    assert inspect_image(result, "x", None).sha256 == inspection.sha256 or kind == "WEBP"
+    assert (result == damaged) == (kind == "JPEG")  # its reader passes over EXIF
+
+
+@pytest.mark.parametrize("mark", [b"tEXtTitle", b"zTXtNote", b"iCCPICC Profile"])
+def test_png_with_a_damaged_chunk_is_used(mark):
+    texts = PngInfo()
+    texts.add_text("Title", "a bird, by me")
+    texts.add_text("Note", "a bird, by me", zip=True)
+    whole = encoded(RGB, "PNG", pnginfo=texts, icc_profile=bytes(range(200)))
+    damaged = _damage(whole, mark)
+    extension, pixels, changes = _encode(damaged)
+    assert (extension, changes) == ("png", ("damaged beside its pixels",))
+    assert np.array_equal(pixels, PIXELS)
+    assert inspect_image(damaged, "x", None).has_damage
+
+
+def test_damage_of_the_pixels_is_refused():
+    with pytest.raises(ValueError, match="^x "):
+        inspect_image(_damage(encoded(RGB, "PNG"), b"IDAT", b"\xff" * 9), "x", None)

@@ -1,7 +1,10 @@
 """A whole Stable Diffusion folder, tiny, with random weights and a tokenizer of a toy corpus."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +72,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         requires_safety_checker=False,
     ).save_pretrained(folder)
     return folder
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "v": {"prediction_type": "v_prediction"},  # as Stable Diffusion 2.1 at 768 pixels
+    "v, zero SNR": {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
+    # As diffusers' own pipeline draws a flow: DPM-Solver++ says of itself what it solves.
+    "flow": {
+        "_class_name": "DPMSolverMultistepScheduler",
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": 2.0,
+    },
+}
+
+
+@pytest.fixture
+def variant(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Make a copy of the folder whose schedule says that another thing is predicted."""
+
+    def make(name: str) -> Path:
+        copy = shutil.copytree(folder, tmp_path / "variant")
+        config = copy / "scheduler" / "scheduler_config.json"
+        values = {**json.loads(config.read_text()), **VARIANTS[name]}
+        config.write_text(json.dumps(values))
+        index = copy / "model_index.json"
+        parts = json.loads(index.read_text())
+        parts["scheduler"] = ["diffusers", values["_class_name"]]
+        index.write_text(json.dumps(parts))
+        return copy
+
+    return make
 
 
 @pytest.fixture

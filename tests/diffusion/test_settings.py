@@ -9,6 +9,7 @@ from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
+    TuneSettings,
     count_steps,
 )
 
@@ -19,6 +20,14 @@ INVERT = {
     "batch_size": 32,
     "learning_rate": 5e-3,
     "samples_per_class": 4,
+    "seed": 0,
+}
+TUNE = {
+    "rank": 16,
+    "alpha": 16,
+    "steps_per_class": 400,
+    "batch_size": 8,
+    "learning_rate": 1e-4,
     "seed": 0,
 }
 GENERATE = {
@@ -49,6 +58,11 @@ TEMPLATE = {**DSI, "prompts": "template", "shots": None}
         (SyntheticSettings, {**DSI, "prompts": "oracle", "shots": "full"}),
         (SyntheticSettings, {**TEMPLATE, "shots": 4, "image_strength": 0.35}),
         (SyntheticSettings, {**DSI, "image_strength": 1.0}),
+        (SyntheticSettings, {**TEMPLATE, "shots": 4, "tuned": "class"}),
+        (SyntheticSettings, {**TEMPLATE, "shots": "full", "tuned": "dataset"}),
+        (TuneSettings, TUNE),
+        (SyntheticSettings, {**DSI, "keep_fraction": 0.5, "select": "random"}),
+        (SyntheticSettings, {**DSI, "cap": 9, "select": "entropy", "scored_by": "plain"}),
     ],
 )
 def test_what_fits_is_taken(cls: Any, values: dict):
@@ -104,7 +118,37 @@ def test_what_fits_is_taken(cls: Any, values: dict):
             SyntheticSettings,
             {**TEMPLATE, "shots": 4},
             "params.yaml: here.shots is 4; "
-            "a template set sees no real image; write null, 'prompts: dsi', or an image_strength",
+            "a template set sees no real image; write null, 'prompts: dsi', 'tuned: dataset', or "
+            "an image_strength",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "tuned": "dataset"},
+            "params.yaml: here.shots is None; it should be the real images a class that the "
+            "generator is tuned on; write a number above 0, or full",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "shots": 4, "tuned": "class", "image_strength": 0.35},
+            "params.yaml: here.image_strength is 0.35; a tuned generator draws from noise alone; "
+            "leave out image_strength, or tuned",
+        ),
+        (
+            SyntheticSettings,
+            {**DSI, "tuned": "class"},
+            "params.yaml: here.tuned is 'class'; dsi prompts hold words that are learned for the "
+            "generator as it came; leave one of the two out, or choose prompts from template, "
+            "contextual, stylised, file",
+        ),
+        (
+            SyntheticSettings,
+            {**TEMPLATE, "shots": 4, "tuned": "images"},
+            "params.yaml: here.tuned is 'images'; it should be 'dataset' or 'class'",
+        ),
+        (
+            TuneSettings,
+            {**TUNE, "rank": 0},
+            "params.yaml: here.rank is 0; it should be greater than 0",
         ),
         (
             SyntheticSettings,
@@ -172,3 +216,19 @@ def test_steps_from_a_real_image_are_whole_and_one_at_least():
     assert [count_steps(50, s) for s in (0.15, 0.20, 0.35, 0.40, 0.50)] == [7, 10, 17, 20, 25]
     with pytest.raises(ValueError, match=r"image_strength 0.15 of 5 denoising steps leaves none"):
         count_steps(5, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"select": "entropy", "scored_by": "plain"}, "select is entropy, .* keep_fraction is 1"),
+        ({"select": "random"}, "select is random, .* lower keep_fraction, or give a cap"),
+        ({"select": "entropy", "cap": 9}, "scored_by names the group .* write scored_by: plain"),
+        ({"select": "random", "cap": 9, "scored_by": "plain"}, "only there, .* leave it out"),
+        ({"scored_by": "plain"}, "only there, .* leave it out"),
+        ({"select": "hard"}, "select is 'hard'; it should be 'clip', 'entropy' or 'random'"),
+    ],
+)
+def test_a_selection_has_what_it_needs(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_settings(SyntheticSettings, {**DSI, **values}, "here")

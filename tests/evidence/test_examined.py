@@ -29,6 +29,21 @@ def test_rows_of_a_set(folder):
     assert row["cells"] == ["12.3", "0.123", "0.50", "0.25", "1.10", "0.40"]
 
 
+@pytest.mark.parametrize(
+    ("select", "which"),
+    [
+        ("clip", "most like their class"),
+        ("entropy", "of highest entropy"),
+        ("random", "at random"),
+    ],
+)
+def test_a_row_says_of_how_many_drawn_images_which_train(folder, select, which):
+    gap = json.loads((folder / "gap.json").read_text())
+    (folder / "gap.json").write_text(json.dumps({**gap, "num_drawn": 2400, "select": select}))
+    [row] = leakage_rows(read_examined({"hard_4": folder}))
+    assert row["kept"] == f"30 % of 2,400 drawn, {which}"
+
+
 def test_what_is_not_computed_is_said(folder):
     gap = json.loads((folder / "gap.json").read_text())
     del gap["subsets"]["all"]["fid"], gap["mean"]["fid"]

@@ -10,6 +10,7 @@ from synthbridge.sources.folders import load_folder
 from synthbridge.sources.inspection import (
     check_space,
     describe_copies,
+    describe_damage,
     find_copies,
     inspect_dataset,
     left_out,
@@ -37,6 +38,20 @@ def test_every_image_is_decoded_and_changes_are_counted(tmp_path):
         "2 images are encoded anew (1 CMYK, 1 WEBP, 1 huge)"
     )
     assert summarise_changes([inspections["rook/0.jpg"]]) is None
+
+
+def test_images_damaged_beside_their_pixels_are_counted(tmp_path):
+    raw = class_folders(tmp_path / "mine")
+    assert describe_damage(_inspected(raw).values()) is None
+    (raw / "rook" / "bad.jpg").write_bytes(encoded(photo(900), exif=b"Exif\0\0no exif"))
+    assert describe_damage(_inspected(raw).values()) == (
+        "1 image(s) have damaged EXIF, colour profile or text; their pixels are whole, and they "
+        "are used"
+    )
+
+
+def _inspected(raw):
+    return inspect_dataset(load_folder(settings(test_per_class=1), raw), None)
 
 
 def test_broken_images_are_named_together(tmp_path):

@@ -26,6 +26,21 @@ def test_files_folders_tars_and_lists_are_listed_in_order(tmp_path):
     assert in_tar == {"1": b"1", "2": b"2"}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "encoding"),
+    [
+        ("list.csv", "Path;label\nin\\a.jpg;one\n", "utf-16"),
+        ("list.csv", "sep=;\npath;label\nin/a.jpg;one\n", "utf-8-sig"),
+        ("list.tsv", "label\tpath\none\tin/a.jpg\n", "utf-8"),
+    ],
+)
+def test_a_list_is_read_as_the_source_csv_reads_its_own(tmp_path, name, text, encoding):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_bytes(b"1")
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert _names(tmp_path, tmp_path / name) == ["in/a.jpg"]
+
+
 def test_what_is_no_image_is_passed_over_in_a_folder_and_tried_when_named(tmp_path):
     for name in ("notes.txt", "labels.json", "Thumbs.db", ".hidden.jpg"):
         (tmp_path / name).write_text("no image")
@@ -53,5 +68,10 @@ def test_a_path_or_a_list_that_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(ValueError, match="nowhere does not exist; name image files, folders"):
         list_photos([tmp_path, tmp_path / "nowhere"])
     (tmp_path / "a.csv").write_text("file,label\nb.jpg,one\n")
-    with pytest.raises(ValueError, match=r"a\.csv has no column 'path'"):
+    with pytest.raises(
+        ValueError, match=r"a\.csv has the columns file, label; its .* name path, sep"
+    ):
+        list(list_photos([tmp_path / "a.csv"]))
+    (tmp_path / "a.csv").write_text("path,label\n,one\n")
+    with pytest.raises(ValueError, match=r"a\.csv, row 2 lacks its path; fill it in"):
         list(list_photos([tmp_path / "a.csv"]))

@@ -102,6 +102,26 @@ def test_all_images_are_kept_and_a_copied_test_image_is_found(world, tmp_path):
     assert metric["near_duplicate_fraction_of_real_train"] == 0.05
 
 
+def test_what_sift_has_chosen_is_kept_and_how_is_said(world, tmp_path):
+    keys = ["s0-0000-000003", "s0-0001-000012", "s1-0001-000019"]
+    sifted = {"keys": keys, "select": "entropy", "entropy": 0.5, "entropy_kept": 0.9}
+    write_json(tmp_path / "sifted.json", sifted)
+    examine(
+        ExamineParams(SETTINGS, 0.1, None, clip_name="a tiny CLIP", select="entropy"),
+        real=world / "real",
+        blocks=[world / "set/b0", world / "set/b1"],
+        clip=world / "clip",
+        out=tmp_path / "out",
+        metric=tmp_path / "out.json",
+        sifted=tmp_path / "sifted.json",
+    )
+    assert read_json(tmp_path / "out/kept.json")["keys"] == keys
+    gap = read_json(tmp_path / "out/findings/gap.json")
+    assert (gap["num_drawn"], gap["select"], gap["kept_fraction"]) == (40, "entropy", 0.075)
+    metric = read_json(tmp_path / "out.json")
+    assert (metric["num_images"], metric["entropy"], metric["entropy_kept"]) == (3, 0.5, 0.9)
+
+
 def test_a_copied_image_of_the_extra_test_set_is_found_as_well(world, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
     real = shutil.copytree(world / "real", tmp_path / "real")

@@ -13,7 +13,13 @@ from safetensors.torch import load_file
 from synthbridge.core.files import hash_folder, read_json, write_json
 from synthbridge.data.shards import encode_png, index_shard, index_shards, read_image, write_shard
 from synthbridge.diffusion.generator import Generator
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.diffusion.settings import (
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+    TuneSettings,
+)
+from synthbridge.prompts.templates import template_prompts
 from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
 from synthbridge.stages.plan import PlanInputs, PlanParams, plan
@@ -44,6 +50,7 @@ GENERATE = SamplingSettings(
 )
 TEMPLATE = {"prompts": "template", "shots": None, "guidance_scale": 1.5, "images_per_class": 3}
 GUIDED = {**TEMPLATE, "shots": 2, "image_strength": 0.5}
+TUNE = TuneSettings(rank=2, alpha=2, steps_per_class=2, batch_size=2, learning_rate=0.05, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +96,7 @@ def _invert(
 ) -> Path:
     """Run the stage; `changes` are of `invert` in params.yaml."""
     inversion = INVERT.model_copy(update=changes)
-    params = InvertParams(inversion, GENERATE, SyntheticSettings(**settings), SEEDS)
+    params = InvertParams(inversion, TUNE, GENERATE, SyntheticSettings(**settings), SEEDS)
     inputs = {"real": folder / "real", "generator": folder / "generator", "clip": folder / clip}
     invert(params, **inputs, out=out / "style")
     return out / "style"
@@ -181,6 +188,43 @@ def test_oracle_prompts_need_a_clip(folder: Path, tmp_path: Path, work: Path):
 def test_all_real_images_are_not_copied(folder: Path, tmp_path: Path, work: Path):
     style = _invert(folder, tmp_path, {**TEMPLATE, "prompts": "dsi", "shots": "full"})
     assert (style / "all.safetensors").is_file() and not (style / "all.tar").exists()
+
+
+@pytest.mark.parametrize("tuned", ["dataset", "class"])
+def test_a_tuned_generator_draws_with_its_subsets_loras(
+    folder: Path, tmp_path: Path, work: Path, tuned: str
+):
+    settings = {**TEMPLATE, "shots": 2, "tuned": tuned}
+    drawn = _draw(folder, tmp_path, settings)
+    plain = _draw(folder, tmp_path / "plain", TEMPLATE)["all"]
+    names = ["lora"] if tuned == "dataset" else ["lora-0000", "lora-0001"]
+    made = sorted(path.name for path in (tmp_path / "style").glob("s0*"))
+    loras = [f"s0_{name}.safetensors" for name in names]
+    assert made == sorted(["s0.csv", "s0.json", "s0.png", "s0.tar", *loras])
+    index = read_json(tmp_path / "style/index.json")
+    assert len(set(index.values())) == 2 and all(index.values())  # each from its own shots
+    for subset, samples in drawn.items():
+        assert {sample.record["prompt"] for sample in samples} <= set(
+            prompt for name in NAMES for prompt in template_prompts(name)
+        )
+        for sample in samples:
+            assert (sample.record["tuned"], sample.record["style"]) == (tuned, index[subset])
+    images = [[np.asarray(read_image(one)) for one in samples] for samples in (plain, drawn["s0"])]
+    assert not any("tuned" in sample.record for sample in plain)
+    assert any((one != other).any() for one, other in zip(*images, strict=True))
+    again = _draw(folder, tmp_path / "again", settings)
+    assert hash_folder(tmp_path / "b0") == hash_folder(tmp_path / "again/b0")
+    assert again.keys() == drawn.keys()
+    assert not list(work.rglob("*.checkpoint*"))
+
+
+def test_loras_serve_other_prompts_too(folder: Path, tmp_path: Path, work: Path):
+    """What is learned does not depend on the prompts, nor does a style depend on `tune`."""
+    settings = {**TEMPLATE, "shots": 2, "tuned": "dataset"}
+    _invert(folder, tmp_path / "first", settings)
+    made = set(work.glob("invert/??/*"))
+    _invert(folder, tmp_path / "second", {**settings, "prompts": "file", "prompt_file": "a.yaml"})
+    assert set(work.glob("invert/??/*")) == made
 
 
 class CompiledUNet(torch.nn.Module):

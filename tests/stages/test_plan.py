@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from synthbridge.core.files import read_json, write_json
+from synthbridge.data.generator_folders import STABLE_DIFFUSION
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.diffusion.settings import SyntheticSettings
 from synthbridge.prompts.templates import template_prompts
@@ -39,6 +40,25 @@ def run_plan(tmp_path, source="folder", **changes):
     )
     plan(params, PlanInputs(*folders), out=tmp_path, num_blocks=3)
     return [read_json(tmp_path / f"b{number}.json") for number in range(3)]
+
+
+@pytest.fixture(scope="module")
+def upstream_folders(tmp_path_factory):
+    """A generator's tokenizer and a CLIP with random weights, both of a few captions."""
+    folder = tmp_path_factory.mktemp("upstream")
+    captions = [text for name in ("white a", "black b") for text in template_prompts(name)]
+    tokenizer = train_tokenizer(captions, folder / "generator/tokenizer")
+    tokenizer.save_pretrained(folder / "clip")
+    save_clip(make_clip(tokenizer, seed=0), folder / "clip")
+    write_json(folder / "generator/model_index.json", {"_class_name": "StableDiffusionPipeline"})
+    for config in STABLE_DIFFUSION.configs[1:]:
+        write_json(folder / "generator" / config, {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def generator(tmp_path, upstream_folders):
+    (tmp_path / "generator").symlink_to(upstream_folders / "generator")
 
 
 def test_blocks_are_ranges_and_empty_ones_say_nothing_else(tmp_path):
@@ -109,21 +129,9 @@ stylised: ["a small {class}"]
 """
 
 
-@pytest.fixture(scope="module")
-def upstream_folders(tmp_path_factory):
-    """A generator's tokenizer and a CLIP with random weights, both of a few captions."""
-    folder = tmp_path_factory.mktemp("upstream")
-    captions = [text for name in ("white a", "black b") for text in template_prompts(name)]
-    tokenizer = train_tokenizer(captions, folder / "generator/tokenizer")
-    tokenizer.save_pretrained(folder / "clip")
-    save_clip(make_clip(tokenizer, seed=0), folder / "clip")
-    return folder
-
-
 @pytest.fixture
 def with_upstream(tmp_path, upstream_folders):
-    for name in ("clip", "generator"):
-        (tmp_path / name).symlink_to(upstream_folders / name)
+    (tmp_path / "clip").symlink_to(upstream_folders / "clip")
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts/birds.yaml").write_text(LISTS)
     return tmp_path
@@ -160,6 +168,27 @@ def test_a_prompt_too_long_for_the_generator_is_refused_up_front(with_upstream):
     (with_upstream / "prompts/own.json").write_text(long)
     with pytest.raises(ValueError, match="tokens, and the generator reads 16; shorten it, or the"):
         run_plan(with_upstream, prompts="file", prompt_file="own.json")
+
+
+LONG = "a class with as many words in its name as a label of a museum has"
+
+
+def test_so_is_a_class_name_that_makes_a_template_too_long(tmp_path):
+    write_real(tmp_path / "real", ["a", LONG])
+    with pytest.raises(ValueError, match=f"{LONG}.* has .* tokens, and the generator reads 16"):
+        run_plan(tmp_path)
+
+
+@pytest.mark.parametrize("prompts", ["dsi", "class_tokens"])
+def test_a_learned_word_counts_as_one_token(tmp_path, prompts):
+    """However its placeholder would be cut: this tokenizer makes a token of each of its signs."""
+    names = ["a b", "b"] if prompts == "dsi" else ["a", LONG]
+    write_real(tmp_path / "real", names)
+    assert run_plan(tmp_path, prompts=prompts, shots="full")[0]["start"] == 0
+    if prompts == "dsi":
+        write_real(tmp_path / "real", ["a b c d e f g h i", "b"])
+        with pytest.raises(ValueError, match="tokens, and the generator reads 16"):
+            run_plan(tmp_path, prompts=prompts, shots="full")
 
 
 def _by_shots(with_upstream, levels):

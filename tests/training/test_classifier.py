@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 import torch
 from timm import create_model
@@ -180,3 +183,12 @@ def test_checkpoint_round_trip_and_misfits(backbone, tmp_path):
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is no timm model"):
         load_backbone(tmp_path, num_classes=3, seed=0)
+
+
+def test_a_full_disk_is_said_as_such_and_nothing_half_written_stays(backbone, tmp_path):
+    path = tmp_path / "model.safetensors"
+    (tmp_path / f".model.safetensors.{os.getpid()}.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as refused:
+        save_classifier(load_backbone(backbone, num_classes=3, seed=0), path)
+    assert refused.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,9 @@
 
 import pytest
 
-from synthbridge.training.settings import StageOneSettings
+from quarters import training_settings
+from synthbridge.core.settings import check_settings
+from synthbridge.training.settings import StageOneSettings, TrainingSettings, stage_one_steps
 
 PAPERS = {"num_epochs": 150, "images_per_class": 1000}
 
@@ -30,3 +32,15 @@ def test_the_length_in_steps_is_computed_from_classes_and_batch():
 def test_both_lengths_none_or_half_of_one_are_refused(length, found):
     with pytest.raises(ValueError, match=f"but has {found}; give one of the two"):
         _stage_one(**length)
+
+
+def test_every_stage_one_has_its_own_length():
+    lengths = {"short": _stage_one(num_steps=80), "papers": _stage_one(**PAPERS)}
+    assert stage_one_steps(lengths, 100, 64) == {"short": 80, "papers": 234_375}
+
+
+def test_one_image_a_step_is_refused_and_two_are_not():
+    values = training_settings().model_dump()
+    assert check_settings(TrainingSettings, {**values, "batch_size": 2}, "training").batch_size == 2
+    with pytest.raises(ValueError, match=r"training.batch_size is 1; a batch norm cannot learn"):
+        check_settings(TrainingSettings, {**values, "batch_size": 1}, "training")

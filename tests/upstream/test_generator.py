@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
@@ -12,6 +13,7 @@ from synthbridge.upstream.generator import (
     encode_captions,
     encode_images,
     load_text_tower,
+    make_lesson,
     make_scheduler,
     make_unet,
     make_vae,
@@ -81,6 +83,61 @@ def test_first_loss_is_the_noise_prediction_error():
     settings = GeneratorSettings(vae=SHORT, unet=SHORT, caption_dropout=0.5, seed=9)
     steps = train_unet(unet, scheduler, CaptionedLatents(latents, states, rows), settings)
     assert next(steps) == pytest.approx(expected, rel=1e-4)
+
+
+TIMES = torch.tensor([0, 1, 499, 998, 999])
+
+
+def test_v_is_taught_as_its_paper_defines_it():
+    clean, noise = torch.randn(2, 5, 4, 4, 4)
+    lesson = make_lesson(make_scheduler("v"), "v", clean, noise, TIMES)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    bar = torch.cumprod(1 - betas, 0)[TIMES].view(-1, 1, 1, 1)
+    alpha, sigma = bar.sqrt(), (1 - bar).sqrt()
+    assert torch.allclose(lesson.noisy.double(), alpha * clean + sigma * noise, atol=1e-5)
+    assert torch.allclose(lesson.target.double(), alpha * noise - sigma * clean, atol=1e-5)
+    assert torch.equal(lesson.times, TIMES)
+    # What it says is enough to have the image back: x_0 = alpha x_t - sigma v.
+    assert torch.allclose(alpha * lesson.noisy - sigma * lesson.target, clean.double(), atol=1e-5)
+
+
+def test_flow_is_taught_on_straight_lines_and_as_diffusers_noises_for_it():
+    clean, noise = torch.randn(2, 5, 4, 4, 4)
+    lesson = make_lesson(make_scheduler("flow"), "flow", clean, noise, TIMES)
+    t = torch.tensor([0.001, 0.002, 0.5, 0.999, 1.0]).view(-1, 1, 1, 1)
+    assert torch.allclose(lesson.noisy, (1 - t) * clean + t * noise)
+    assert torch.equal(lesson.target, noise - clean)
+    assert torch.allclose(lesson.noisy - t * lesson.target, clean, atol=1e-5)
+    euler = FlowMatchEulerDiscreteScheduler()
+    assert torch.equal(lesson.times, euler.timesteps.flip(0)[TIMES].long())
+    noised = euler.scale_noise(clean, lesson.times.float(), noise)
+    assert torch.allclose(lesson.noisy, noised, atol=1e-6)
+
+
+@pytest.mark.parametrize("prediction", ["noise", "v", "flow"])
+def test_each_kind_learns_from_the_same_draws(prediction):
+    """The flow of one image and one caption, say, is half known after 60 steps."""
+    latents = Latents(torch.randn(1, 4, 4, 4).expand(8, -1, -1, -1), torch.zeros(8, 4, 4, 4))
+    captioned = CaptionedLatents(latents, torch.randn(2, 16, 64), torch.ones(8, dtype=torch.long))
+    run = MiniatureTraining(num_steps=60, batch_size=32, learning_rate=4e-3)
+    settings = GeneratorSettings(
+        vae=SHORT, unet=run, caption_dropout=0.1, prediction=prediction, seed=0
+    )
+    losses = list(train_unet(make_unet(64, 0), make_scheduler(prediction), captioned, settings))
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("prediction", ["noise", "v", "flow"])
+def test_diffusers_own_pipeline_draws_with_each_kind(clip_folder: Path, tmp_path: Path, prediction):
+    text_encoder, tokenizer = load_text_tower(clip_folder)
+    unet, scheduler = make_unet(64, 2), make_scheduler(prediction)
+    save_generator(tmp_path, make_vae(1), unet, scheduler, text_encoder, tokenizer)
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    kinds = {"noise": "epsilon", "v": "v_prediction", "flow": "flow_prediction"}
+    assert pipeline.scheduler.config.prediction_type == kinds[prediction]
+    images = pipeline("a photo of a two", num_inference_steps=3, output_type="np").images
+    assert images.shape == (1, 16, 16, 3) and np.isfinite(images).all()
 
 
 def test_diffusers_loads_what_is_saved_and_draws_with_it(clip_folder: Path, tmp_path: Path):

@@ -8,15 +8,14 @@ Listing reads names, captions and places; an image is read when it is asked for.
 """
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from synthbridge.data.encoding import decode_image
 from synthbridge.data.tars import IMAGE_EXTENSIONS, read_range, read_tar
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -140,8 +139,4 @@ def read_pixels(folder: Path, image: PoolImage) -> np.ndarray:
     Raises:
         ValueError: if the bytes are no whole image; names it.
     """
-    try:
-        with Image.open(io.BytesIO(read_bytes(folder, image))) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except Exception as error:  # a broken file makes Pillow's readers raise almost anything
-        raise ValueError(f"image '{image.key}' of {folder} cannot be read ({error})") from None
+    return decode_image(read_bytes(folder, image), f"image '{image.key}' of {folder}")

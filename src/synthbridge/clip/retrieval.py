@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthbridge.clip.class_scores import count_kept, unit_mean
+from synthbridge.clip.class_scores import unit_mean
 from synthbridge.clip.near_duplicates import Pair, near_duplicates
 from synthbridge.clip.settings import RetrievedSettings
+from synthbridge.data.keeping import count_kept
 
 
 @dataclass(frozen=True)

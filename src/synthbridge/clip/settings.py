@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from synthbridge.core.settings import Settings
 
@@ -19,10 +19,10 @@ class RetrievedSettings(Settings):
     search: Literal["caption", "clip"]
     # Images that one query may find: 500 for each template of clip (paper), null for all.
     candidates: PositiveInt | None
-    keep_fraction: Annotated[FiniteFloat, Field(gt=0, le=1)]  # best of each class; paper: 0.3
+    keep_fraction: Annotated[float, Field(gt=0, le=1)]  # best of each class; paper: 0.3
     cap: PositiveInt  # and at most so many of each class; paper: 10,000
     # Cosine of CLIP embeddings above which an image shows the same as a test image; 1: none does.
-    duplicates_above: Annotated[FiniteFloat, Field(gt=0, le=1)]
+    duplicates_above: Annotated[float, Field(gt=0, le=1)]
     images_per_class: PositiveInt  # the best of those that are kept
     pool: Text | None = None  # a folder; null: the upstream's, which the generator was trained on
     # What a class is called in captions, where its name is not: {class name: [words, ...]}.

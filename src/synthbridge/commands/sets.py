@@ -3,6 +3,7 @@
     python src sets add dsi_8                 # its group is a copy of dsi_4's, with 8 shots
     python src sets add dsi --shots 8 16 full # three such sets
     python src sets add mine --like template
+    python src sets add hard_4 --like dsi_4 --select entropy --keep 0.5
     python src sets remove dsi_1              # its group stays: `add` brings it back
     python src sets none                      # real images alone, with their controls
     python src sets                           # after an edit by hand: dvc.yaml follows
@@ -69,6 +70,46 @@ def add(text: str, name: str, *, like: str | None = None, shots: Sequence[Shots]
     """
     for added in [f"{name}_{count}" for count in shots] or [name]:
         text = _add_one(text, added, like)
+    return text
+
+
+def select(text: str, name: str, how: str, fraction: float | None) -> str:
+    """Return params.yaml with a drawn set of which a part trains.
+
+    Args:
+        text: of params.yaml.
+        name: of the set.
+        how: its `select`.
+        fraction: of each class's images that trains; None: as its group says.
+
+    Raises:
+        ValueError: if the set is not drawn.
+    """
+    values = load(text)
+    if _kind_of(values, name) != "synthetic":
+        raise ValueError(f"'{name}' is not drawn: of what is drawn --select chooses what trains")
+    where = f"synthetic.{name}"
+    text = with_value(text, f"{where}.select", how)
+    if how == "entropy" and not values["synthetic"][name].get("scored_by"):
+        text = with_value(text, f"{where}.scored_by", next(iter(values["stage_one"])))
+    return text if fraction is None else with_value(text, f"{where}.keep_fraction", fraction)
+
+
+def _add_selected(
+    text: str,
+    name: str,
+    *,
+    like: str | None,
+    shots: Sequence[Shots],
+    how: str | None,
+    fraction: float | None,
+) -> str:
+    """Add sets, and choose what of them trains."""
+    if how is None and fraction is not None:
+        raise ValueError(f"--keep {fraction:g} keeps images by --select; name it: clip, say")
+    text = add(text, name, like=like, shots=shots)
+    for added in [f"{name}_{count}" for count in shots] or [name]:
+        text = text if how is None else select(text, added, how, fraction)
     return text
 
 
@@ -170,13 +211,24 @@ def main(arguments: list[str]) -> None:
     adding.add_argument("name", help="such as dsi_8, or with --shots dsi")
     adding.add_argument("--like", metavar="OTHER", help="the set whose settings it takes")
     adding.add_argument("--shots", nargs="+", type=read_shots, default=[], help="a set for each")
+    adding.add_argument("--select", metavar="HOW", help="what of it trains: clip, entropy, random")
+    adding.add_argument("--keep", type=float, metavar="FRACTION", help="how much of it trains")
     removing = ways.add_parser("remove", help="take sets out; their groups stay")
     removing.add_argument("names", nargs="+", metavar="NAME")
     none = ways.add_parser("none", help="real images alone")
     none.add_argument("--no-generator", action="store_true", help="nor train or fetch one")
     args = parser.parse_args(arguments)
     if args.way == "add":
-        sets(lambda text: add(text, args.name, like=args.like, shots=args.shots))
+        sets(
+            lambda text: _add_selected(
+                text,
+                args.name,
+                like=args.like,
+                shots=args.shots,
+                how=args.select,
+                fraction=args.keep,
+            )
+        )
     elif args.way == "remove":
         sets(lambda text: remove(text, args.names))
     elif args.way == "none":

@@ -67,6 +67,12 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` in one move."""
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` with sorted keys, so that the same value gives the same bytes."""
     write_text(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n")

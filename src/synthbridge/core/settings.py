@@ -21,9 +21,12 @@ RENAMED = {
 
 
 class Settings(BaseModel):
-    """A section of params.yaml: frozen, every key known and none missing, no type guessed."""
+    """A section of params.yaml: frozen, every key known and none missing, no type guessed.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    Numbers are finite: YAML's `.inf` and `.nan` are refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 T = TypeVar("T")

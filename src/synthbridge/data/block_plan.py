@@ -7,7 +7,7 @@ image, and its file says just that, whatever else changes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from synthbridge.core.files import read_json, write_json
 from synthbridge.data.synthetic import ALL
@@ -23,12 +23,14 @@ class BlockPlan:
     stop: int
     class_names: Sequence[str]
     guidance_scale: float
-    styles: Mapping[str, str | None]  # of each subset the hash of its learned words, or None
+    # Of each subset the hash of what it has learned, words or LoRAs, or None.
+    styles: Mapping[str, str | None]
     # A learned word's placeholder stands in its prompts. By subset where class names were chosen by
     # each seed's own shots; else all subsets share those of `all`.
     prompts: Mapping[str, Prompts]
     image_strength: float | None = None  # None: images start from noise alone
     starts: Mapping[str, str] | None = None  # else of each subset the hash of its real images
+    tuned: Literal["dataset", "class"] | None = None  # what each LoRA is of; None: words, if any
 
     def candidates(self, subset: str, label: int) -> list[str]:
         """Return the prompts that an image of a class draws one of."""
@@ -57,6 +59,8 @@ def write_block_plan(path: Path, plan: BlockPlan | None) -> None:
         values["prompts_by_subset"] = plan.prompts
     if plan.image_strength is not None:
         values |= {"image_strength": plan.image_strength, "starts": plan.starts}
+    if plan.tuned is not None:
+        values["tuned"] = plan.tuned
     write_json(path, values)
 
 

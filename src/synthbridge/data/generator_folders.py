@@ -26,6 +26,21 @@ class Family:
     optional: tuple[str, ...]  # small files that a release may leave out: of its tokenizers
     weights: tuple[str, ...]  # each whole, or in pieces with an index beside them
     check: Callable[[Path, str], None]  # (folder with the configs, name): raises ValueError
+    may_lack: tuple[str, ...] = ()  # parts of which model_index.json may say that they are null
+
+    def without(self, parts: Sequence[str]) -> "Family":
+        """Return the same family without the files of some parts."""
+
+        def left(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if name.partition("/")[0] not in parts)
+
+        return replace(
+            self,
+            parts=left(self.parts),
+            configs=left(self.configs),
+            optional=left(self.optional),
+            weights=left(self.weights),
+        )
 
     @property
     def indices(self) -> tuple[str, ...]:
@@ -164,9 +179,118 @@ SDXL = Family(
 )
 
 
+# --- flow matching --------------------------------------------------------------------------------
+
+LARGE_TOKENIZER = (  # of T5 and Qwen, without what sentencepiece reads
+    "added_tokens.json",
+    "chat_template.jinja",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+
+
+def _check_flow(folder: Path, name: str, channels_per_latent: int = 1) -> None:
+    """Refuse what draws from more than a prompt, or is sampled by other means than Euler's.
+
+    Args:
+        folder: holds the configurations.
+        name: what the user calls it.
+        channels_per_latent: what the transformer takes for each channel of the VAE's latents.
+    """
+    taken = read_config(folder, "transformer/config.json", name).get("in_channels")
+    given = read_config(folder, "vae/config.json", name).get("latent_channels")
+    known = isinstance(taken, int) and isinstance(given, int)
+    if known and taken != channels_per_latent * given:
+        raise ValueError(
+            f"{name} draws from {taken} channels and its VAE gives {given}, where it should be "
+            f"{channels_per_latent} for each: it needs more than a prompt (an image, a mask), "
+            "which is not supported; choose a generator that draws from prompts alone"
+        )
+    schedule = read_config(folder, "scheduler/scheduler_config.json", name)
+    kind = schedule.get("_class_name")
+    if kind != "FlowMatchEulerDiscreteScheduler":
+        raise ValueError(
+            f"{name} is sampled by a {kind}, which is not supported; choose a release with "
+            "FlowMatchEulerDiscreteScheduler"
+        )
+    for setting in ("stochastic_sampling", "invert_sigmas"):
+        if schedule.get(setting):
+            raise ValueError(
+                f"{name} is sampled with {setting}, which is not supported; set it to false in "
+                "scheduler/scheduler_config.json, or choose another generator"
+            )
+
+
+def _check_packed(folder: Path, name: str) -> None:
+    """Do as `_check_flow` where 2 x 2 latents are one token of the transformer."""
+    _check_flow(folder, name, channels_per_latent=4)
+
+
+def _flow_family(
+    pipeline: str,
+    name: str,
+    *,
+    clips: Sequence[str] = (),
+    large: Sequence[str] = (),
+    check: Callable[[Path, str], None] = _check_flow,
+    may_lack: tuple[str, ...] = (),
+) -> Family:
+    """Describe a folder with a transformer, a VAE and text encoders.
+
+    Args:
+        pipeline: what model_index.json calls it.
+        name: what people call it.
+        clips: the endings of its CLIP's parts ("", "_2").
+        large: those of its language models.
+        check: what its configurations must say.
+        may_lack: parts that it can do without.
+    """
+    ends = (*clips, *large)
+    encoders = tuple(f"text_encoder{end}" for end in ends)
+    models = ("transformer", "vae")
+    optional = [files_of(f"tokenizer{end}", CLIP_TOKENIZER) for end in clips]
+    optional += [files_of(f"tokenizer{end}", LARGE_TOKENIZER) for end in large]
+    return Family(
+        pipeline=pipeline,
+        name=name,
+        parts=(*(f"tokenizer{end}" for end in ends), *encoders, *models, "scheduler"),
+        configs=(
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            *(f"tokenizer{end}/tokenizer.json" for end in large),
+            *(f"{part}/config.json" for part in (*encoders, *models)),
+        ),
+        optional=tuple(file for files in optional for file in files),
+        weights=(
+            *(f"{part}/model.safetensors" for part in encoders),
+            *(f"{part}/diffusion_pytorch_model.safetensors" for part in models),
+        ),
+        check=check,
+        may_lack=may_lack,
+    )
+
+
+STABLE_DIFFUSION_3 = _flow_family(
+    "StableDiffusion3Pipeline",
+    "Stable Diffusion 3 and 3.5",
+    clips=("", "_2"),
+    large=("_3",),
+    may_lack=("tokenizer_3", "text_encoder_3"),
+)
+FLUX = _flow_family("FluxPipeline", "FLUX.1", clips=("",), large=("_2",), check=_check_packed)
+FLUX_2_KLEIN = _flow_family("Flux2KleinPipeline", "FLUX.2 klein", large=("",), check=_check_packed)
+Z_IMAGE = _flow_family("ZImagePipeline", "Z-Image", large=("",))
+
+
 # --- all of them ----------------------------------------------------------------------------------
 
-FAMILIES = {family.pipeline: family for family in (STABLE_DIFFUSION, LATENT_CONSISTENCY, SDXL)}
+KNOWN = (
+    *(STABLE_DIFFUSION, LATENT_CONSISTENCY, SDXL),
+    *(STABLE_DIFFUSION_3, FLUX, FLUX_2_KLEIN, Z_IMAGE),
+)
+FAMILIES = {family.pipeline: family for family in KNOWN}
 
 
 def check_configs(folder: Path, name: str) -> Family:
@@ -187,12 +311,14 @@ def check_configs(folder: Path, name: str) -> Family:
             f"{name} is no generator in diffusers' layout: it has no model_index.json; name the "
             f"folder or the repository that holds it and {', '.join(STABLE_DIFFUSION.parts)}"
         )
-    kind = read_config(folder, "model_index.json", name).get("_class_name")
+    index = read_config(folder, "model_index.json", name)
+    kind = index.get("_class_name")
     family = FAMILIES.get(str(kind))
     if family is None:
         known = ", ".join(family.name for family in FAMILIES.values())
         why = "diffusers has and we do not" if _diffusers_has(kind) else "we do not know"
         raise ValueError(f"{name} is a {kind}, which {why}; choose a generator of these: {known}")
+    family = family.without([part for part in family.may_lack if index.get(part) == [None, None]])
     missing = [part for part in family.parts if not (folder / part).is_dir()]
     missing = missing or [config for config in family.configs if not (folder / config).is_file()]
     if missing:

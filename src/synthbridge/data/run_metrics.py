@@ -13,6 +13,7 @@ from synthbridge.core.files import write_json
 # Those on an extra test set stand in the record where there is one.
 ACCURACIES = ("top1", "mean_per_class", "extra_top1", "extra_mean_per_class")
 MARK = "_selected_on_test"  # of accuracies whose learning rate was selected on test images
+ONCE = "once"  # in a seed's place, of a reading that no seed changes: of the pretrained model, say
 DIGITS = 4
 
 
@@ -43,12 +44,12 @@ def write_probe_metrics(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     Args:
         path: the file to write.
         rows: with set, model, measure, seed and value. What is no synthetic set's stands below
-            `backbone`, what has no seed below `once`. Accuracies are fractions.
+            `backbone`, what has no seed below ONCE. Accuracies are fractions.
     """
     sets: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for row in rows:
         scale = 100 if row["measure"].endswith("_accuracy") else 1
         measures = sets.setdefault(row["set"] or "backbone", {}).setdefault(row["model"], {})
-        seed = "once" if row["seed"] is None else f"s{row['seed']}"
+        seed = ONCE if row["seed"] is None else f"s{row['seed']}"
         measures.setdefault(row["measure"], {})[seed] = round(scale * row["value"], DIGITS)
     write_json(path, sets)

@@ -25,6 +25,11 @@ def subset_names(shots: Shots | None, seeds: Sequence[int]) -> dict[str, int]:
     return {f"s{seed}": seed for seed in seeds}
 
 
+def seed_of_subset(name: str) -> int:
+    """Return the few-shot seed of a subset; 0 of the one that serves every seed."""
+    return 0 if name == ALL else int(name.removeprefix("s"))
+
+
 @dataclass(frozen=True)
 class NamedSet:
     """A set as params.yaml names it."""

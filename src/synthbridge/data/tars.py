@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+IMAGE_EXTENSIONS = (
+    *("jpg", "jpeg", "png", "webp"),  # WebDataset's own
+    *("avif", "bmp", "gif", "heic", "heif", "tif", "tiff"),
+)
 END_MARKER = 1024  # bytes: two blocks of zeros end a tar
 
 

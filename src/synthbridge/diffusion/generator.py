@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.nn.functional import one_hot
 
-from synthbridge.diffusion.schedule import Prediction
+from synthbridge.diffusion.memory import (
+    MAX_PIXELS_DECODED,
+    SPARE,
+    at_once,
+    decoding_bytes,
+    fastest_dtype,
+    free_bytes,
+)
+from synthbridge.diffusion.schedule import Prediction, Step, make_steps
 from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.text import put_behind_table, word_table
 
@@ -116,6 +124,9 @@ class Generator(ABC):
     denoiser: Any  # UNet2DConditionModel, SD3Transformer2DModel, ...
     vae: Any
     text_encoders: tuple[Any, ...]
+    # Where memory is short, text encoders lie on the device while they encode, and the others else.
+    takes_turns: bool = False
+    _is_encoding: bool = False  # where they take turns
 
     # --- what a family writes ---------------------------------------------------------------------
 
@@ -156,10 +167,17 @@ class Generator(ABC):
 
     # --- what all have ----------------------------------------------------------------------------
 
+    def steps(
+        self, sampler: Sampler, num_steps: int, image_strength: float | None = None
+    ) -> list[Step]:
+        """List the steps from noise to an image, or the last ones of them: `make_steps`."""
+        return make_steps(sampler, num_steps, self.scheduler_config, image_strength)
+
     @property
     def device(self) -> torch.device:
-        """Where the models lie."""
-        return next(self.denoiser.parameters()).device
+        """Where the models compute."""
+        encoders = self.text_encoders if self._is_encoding else ()
+        return next((*encoders, self.denoiser)[0].parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -168,22 +186,60 @@ class Generator(ABC):
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Generator":
         """Move the models, in place, and return self."""
-        for model in (*self.text_encoders, self.denoiser, self.vae):
-            # diffusers' own method warns for nothing
-            torch.nn.Module.to(model, device=device, dtype=dtype)
+        _move((*self.text_encoders, self.denoiser, self.vae), device, dtype)
         return self
 
-    def to_fastest(self, device: torch.device | str) -> "Generator":
+    def to_fastest(self, device: torch.device | str, *, draws_only: bool = False) -> "Generator":
         """Move the models: denoiser and VAE in bfloat16 on a GPU that has it, else in float32.
 
         Text encoders that can hold learned words stay in float32: they cost next to nothing, and
         a style token's gradient comes through them.
+
+        Args:
+            device: where to.
+            draws_only: nothing will be learned, so that text encoders and the rest may take turns
+                on a GPU that does not hold all at once. The same images come out.
         """
-        is_fast = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
-        self.to(device, torch.bfloat16 if is_fast else torch.float32)
+        device = torch.device(device)
+        for models in (self.text_encoders, (self.denoiser, self.vae)):
+            _move(models, dtype=fastest_dtype(device))
         for vocabulary in self.vocabularies:
             vocabulary.text_encoder.float()
+        self.takes_turns = draws_only and not self._fits(device)
+        _move((self.denoiser, self.vae), device)
+        _move(self.text_encoders, "cpu" if self.takes_turns else device)
         return self
+
+    def _fits(self, device: torch.device) -> bool:
+        """Say whether all models fit on the device at once, and the decoding of images with them.
+
+        Elsewhere than on a GPU there is no other place to put them.
+        """
+        free = free_bytes(device)
+        if device.type != "cuda" or free is None:
+            return True
+        models = (*self.text_encoders, self.denoiser, self.vae)
+        weights = sum(value.nbytes for model in models for value in model.state_dict().values())
+        count = at_once(MAX_PIXELS_DECODED, self.image_size)
+        beside = count * decoding_bytes(self.vae.config, self.image_size, self.dtype)
+        return SPARE * (weights + beside) < free
+
+    @contextmanager
+    def encoding(self) -> Iterator[None]:
+        """Have the text encoders on the device, inside; where they take turns, and not the rest."""
+        if not self.takes_turns:
+            yield
+            return
+        device, others = self.device, (self.denoiser, self.vae)
+        _move(others, "cpu")
+        _move(self.text_encoders, device)
+        self._is_encoding = True
+        try:
+            yield
+        finally:
+            self._is_encoding = False
+            _move(self.text_encoders, "cpu")
+            _move(others, device)
 
     def compiled(self) -> "Generator":
         """Return the same models with a denoiser whose operations torch's compiler fuses.
@@ -222,6 +278,16 @@ class Generator(ABC):
             for vocabulary, is_word, part in zip(self.vocabularies, places, parts, strict=True):
                 stack.enter_context(put_behind_table(vocabulary.text_encoder, is_word, part))
             yield
+
+
+def _move(
+    models: Sequence[Any],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    for model in models:
+        # diffusers' own method warns for nothing
+        torch.nn.Module.to(model, device=device, dtype=dtype)
 
 
 def _require_compiler() -> None:

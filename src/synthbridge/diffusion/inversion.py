@@ -16,11 +16,11 @@ import torch
 from torch.nn.functional import mse_loss
 
 from synthbridge.core.files import hash_value
-from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.generator import Condition, Generator
 from synthbridge.diffusion.latents import ClassBalance, Draw, cache_latents, draw_batch
 from synthbridge.diffusion.learning import Checkpoint, LearnedWords, Task, learn_words
 from synthbridge.diffusion.prompts import style_prompt
-from synthbridge.diffusion.schedule import training_levels, training_target
+from synthbridge.diffusion.schedule import Levels, training_levels, training_target
 from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import find_initial_tokens, find_words, require_words
 from synthbridge.diffusion.text import word_table
@@ -54,23 +54,34 @@ class DenoisingObjective:
             vectors: one for all classes, or one a class; each (D1 + D2 + ...).
             draw: the batch.
         """
-        generator, levels = self.generator, self.levels
-        device = generator.device
+        generator = self.generator
         classes, index = draw.classes.unique(return_inverse=True)  # each prompt encoded once
         places = [place[classes] for place in self.places]
         with generator.learned_words(places, of_classes(vectors, classes)):
             condition = generator.encode(tuple(ids[classes] for ids in self.tokens))
-        alpha = levels.alphas[draw.timesteps][:, None, None, None]
-        sigma = levels.sigmas[draw.timesteps][:, None, None, None]
-        noisy = alpha * draw.latents + sigma * draw.noise
-        target = training_target(generator.prediction, draw.latents, draw.noise, alpha, sigma)
-        predicted = generator.predict(
-            send(noisy, device),
-            send(levels.timesteps[draw.timesteps], device),
-            condition.repeated(send(index, device)),
-            scale=1.0,
-        )
-        return mse_loss(predicted, send(target, device))
+        rows = condition.repeated(send(index, generator.device))
+        return prediction_error(generator, self.levels, rows, draw)
+
+
+def prediction_error(
+    generator: Generator, levels: Levels, condition: Condition, draw: Draw
+) -> torch.Tensor:
+    """Return the mean squared error of what the denoiser says of a batch, on the device.
+
+    Args:
+        generator: its kind of prediction says what it should be.
+        levels: of `draw.timesteps`.
+        condition: a row an image.
+        draw: the batch.
+    """
+    device = generator.device
+    alpha = levels.alphas[draw.timesteps][:, None, None, None]
+    sigma = levels.sigmas[draw.timesteps][:, None, None, None]
+    noisy = alpha * draw.latents + sigma * draw.noise
+    target = training_target(generator.prediction, draw.latents, draw.noise, alpha, sigma)
+    timesteps = send(levels.timesteps[draw.timesteps], device)
+    predicted = generator.predict(send(noisy, device), timesteps, condition, scale=1.0)
+    return mse_loss(predicted, send(target, device))
 
 
 def of_classes(vectors: Sequence[torch.Tensor], classes: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.memory import MAX_PIXELS_ENCODED, at_once
 from synthbridge.diffusion.prompts import step_seed
 
-IMAGES_PER_ENCODING = 16  # images in the VAE at once; 16 of 512 x 512 fit where training fits
+IMAGES_PER_ENCODING = 16  # images in the VAE at once
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def cache_latents(generator: Generator, images: np.ndarray, *, flip: bool) -> La
             f"{(size, size, 3)}; resize them to it"
         )
     means, stds = [], []
-    for start in range(0, len(images), IMAGES_PER_ENCODING):
-        pixels = torch.from_numpy(images[start : start + IMAGES_PER_ENCODING])
+    count = min(IMAGES_PER_ENCODING, at_once(MAX_PIXELS_ENCODED, size))
+    for start in range(0, len(images), count):
+        pixels = torch.from_numpy(images[start : start + count])
         pixels = pixels.to(generator.device).permute(0, 3, 1, 2).float() / 127.5 - 1  # [-1, 1]
         views = [pixels, pixels.flip(-1)] if flip else [pixels]
         posteriors = [generator.encode_images(view) for view in views]

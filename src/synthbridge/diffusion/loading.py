@@ -7,11 +7,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from synthbridge.data.generator_folders import check_configs, check_weights
-from synthbridge.diffusion.families import sdxl, stable_diffusion
+from synthbridge.diffusion.families import flux, flux2, sd3, sdxl, stable_diffusion, z_image
 from synthbridge.diffusion.generator import Generator, Tokens
 
 # The file of each family, by the class that model_index.json names.
-FAMILIES = {module.PIPELINE: module for module in (stable_diffusion, sdxl)}
+MODULES = (stable_diffusion, sdxl, sd3, flux, flux2, z_image)
+FAMILIES = {module.PIPELINE: module for module in MODULES}
 FAMILIES["LatentConsistencyModelPipeline"] = stable_diffusion  # told the guidance scale
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 
-def load_part(kind: Any, folder: Path) -> Any:
+def load_part(kind: Any, folder: Path, **dtype: torch.dtype) -> Any:
     """Load a model of class `kind` (of diffusers or transformers): CPU, evaluating, frozen."""
-    model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **dtype)
     # Convolutions are quicker with channels last: 5 % of a step on a CPU.
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 

@@ -7,14 +7,11 @@ import torch
 
 from synthbridge.diffusion.generator import Condition, Generator, join
 from synthbridge.diffusion.image_guidance import ImageGuidance, Start, noise_start
-from synthbridge.diffusion.schedule import Step, find_clean, make_steps
+from synthbridge.diffusion.memory import MAX_PIXELS_DECODED, MAX_PIXELS_DENOISED, at_once
+from synthbridge.diffusion.schedule import Step, find_clean
 from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.to_device import send
 
-# Denoised at once: 32 images of 512 x 512, 64 rows with guidance, take about 8 GB in bfloat16.
-MAX_PIXELS_DENOISED = 32 * 512 * 512
-# Decoded at once: 16 images of 512 x 512 take about 6 GB in bfloat16, whatever the batch size.
-MAX_PIXELS_DECODED = 16 * 512 * 512
 PROMPTS_PER_ENCODING = 256  # prompts that pass through the text encoder at once
 
 
@@ -58,12 +55,12 @@ def sample_images(
     assert len(prompts) == len(seeds)
     check_sampling(generator, sampler, num_steps, guidance_scale)
     strength = image_guidance.strength if image_guidance else None
-    steps = make_steps(sampler, num_steps, generator.scheduler_config, strength)
+    steps = generator.steps(sampler, num_steps, strength)
     # The empty prompt comes first: it is the condition of the unguided half of each batch.
     distinct = list(dict.fromkeys(["", *prompts]))
     places = {prompt: place for place, prompt in enumerate(distinct)}
     condition = encode_prompts(generator, distinct)
-    batch_size = min(batch_size, max(1, MAX_PIXELS_DENOISED // generator.image_size**2))
+    batch_size = min(batch_size, at_once(MAX_PIXELS_DENOISED, generator.image_size))
     for start in range(0, len(prompts), batch_size):
         batch = slice(start, start + batch_size)
         index = torch.tensor([places[prompt] for prompt in prompts[batch]])
@@ -111,7 +108,8 @@ def encode_prompts(generator: Generator, prompts: Sequence[str]) -> Condition:
     """Encode prompts, of which the empty one becomes what the generator's guidance pulls from."""
     tokens = generator.tokenize(prompts)
     parts = zip(*(ids.split(PROMPTS_PER_ENCODING) for ids in tokens), strict=True)
-    condition = join([generator.encode(part) for part in parts])
+    with generator.encoding():
+        condition = join([generator.encode(part) for part in parts])
     if generator.empty_is_zeros:
         empty = [row for row, prompt in enumerate(prompts) if not prompt]
         condition.sequence[empty] = 0
@@ -202,7 +200,7 @@ def draw_noise(
 @torch.inference_mode()
 def decode(generator: Generator, latents: torch.Tensor) -> torch.Tensor:
     """Decode latents (B, C, h, w) to uint8 images (B, H, W, 3), on the device."""
-    parts = latents.split(max(1, MAX_PIXELS_DECODED // generator.image_size**2))
+    parts = latents.split(at_once(MAX_PIXELS_DECODED, generator.image_size))
     return torch.cat([_to_uint8(generator.decode_latents(part)) for part in parts])
 
 

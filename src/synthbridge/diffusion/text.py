@@ -20,21 +20,35 @@ def load_tokenizer(folder: Path) -> "CLIPTokenizer":
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def tokenize(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Tensor:
-    """Return token ids (N, L), padded to the longest prompt that the tokenizer allows.
+def tokenize(
+    tokenizer: "CLIPTokenizer", prompts: Sequence[str], longest: int | None = None
+) -> torch.Tensor:
+    """Return token ids (N, L), padded to `longest`, or to the longest that the tokenizer allows.
 
     Raises:
         ValueError: if a prompt is longer; cut off, it would lose its class or its style token.
     """
-    longest = tokenizer.model_max_length
+    longest = longest or tokenizer.model_max_length
     ids = tokenizer(list(prompts), padding="max_length", max_length=longest)["input_ids"]
     for prompt, row in zip(prompts, ids, strict=True):
-        if len(row) > longest:
-            raise ValueError(
-                f"prompt '{prompt}' has {len(row)} tokens, and the generator reads {longest}; "
-                "shorten it, or the class name"
-            )
+        require_whole(prompt, len(row), longest)
     return torch.tensor(ids)
+
+
+def require_whole(prompt: str, num_tokens: int, longest: int) -> None:
+    """Refuse a prompt that has more tokens than the generator reads."""
+    if num_tokens > longest:
+        raise ValueError(
+            f"prompt '{prompt}' has {num_tokens} tokens, and the generator reads {longest}; "
+            "shorten it, or the class name"
+        )
+
+
+def tokenize_cut(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Tensor:
+    """Return token ids (N, L) as `tokenize`, longer prompts cut: for what another reads whole."""
+    longest = tokenizer.model_max_length
+    text = tokenizer(list(prompts), padding="max_length", max_length=longest, truncation=True)
+    return torch.tensor(text["input_ids"])
 
 
 def encode(text_encoder: "CLIPTextModel", ids: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ one that is adjusted for their number.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,7 +85,7 @@ def compare_runs(
     rows = []
     for arm, method, shots in list(cells):
         for reference, of in _references(arm, method, cells, settings, retrieved):
-            pairs = _pairs(cells[arm, method, shots], cells.get((reference, of, shots), {}))
+            pairs = pairs_of(cells[arm, method, shots], cells.get((reference, of, shots), {}))
             if pairs and (reference != CONTROL or _are_equally_long(pairs)):
                 rows.append(_compare(pairs, settings))
     return _adjusted(rows)
@@ -119,7 +119,14 @@ def _references(
         yield from ((arm, of) for of in methods if of != method and of in (TEMPLATE, *retrieved))
 
 
-def _pairs(arm: BySeed, reference: BySeed) -> list[tuple[TestedModel, TestedModel]]:
+def runs_of(runs: Iterable[TestedModel], arm: str, method: str, shots: Shots) -> BySeed:
+    """Return the runs of one cell by their seeds."""
+    cell = (arm, method, shots)
+    return {run.seed: run for run in runs if (run.arm, run.method, run.shots) == cell}
+
+
+def pairs_of(arm: BySeed, reference: BySeed) -> list[tuple[TestedModel, TestedModel]]:
+    """Pair the runs of two cells on the seeds that both have."""
     return [(arm[seed], reference[seed]) for seed in sorted(arm.keys() & reference.keys())]
 
 
@@ -134,16 +141,24 @@ def _mean_steps(pairs: list[tuple[TestedModel, TestedModel]]) -> tuple[float, fl
     return float(steps[0]), float(steps[1])
 
 
-def _compare(pairs: list[tuple[TestedModel, TestedModel]], settings: ReportSettings) -> Comparison:
-    """Compare the runs of an arm with those of its reference, seed by seed."""
-    arm, reference = pairs[0]
-    interval = paired_interval(
+def interval_of(
+    pairs: Sequence[tuple[TestedModel, TestedModel]], settings: ReportSettings
+) -> Interval:
+    """Return the difference of the first runs of `pairs` to the second ones."""
+    arm, _ = pairs[0]
+    return paired_interval(
         np.stack([run.correct for run, _ in pairs]),
         np.stack([run.correct for _, run in pairs]),
         image_weights(arm.labels, settings.measure),
         groups=arm.groups,
         confidence=settings.confidence,
     )
+
+
+def _compare(pairs: list[tuple[TestedModel, TestedModel]], settings: ReportSettings) -> Comparison:
+    """Compare the runs of an arm with those of its reference, seed by seed."""
+    arm, reference = pairs[0]
+    interval = interval_of(pairs, settings)
     steps, reference_steps = _mean_steps(pairs)
     return Comparison(
         dataset=arm.dataset,
@@ -192,10 +207,10 @@ def shots_words(shots: Shots) -> str:
 def interval_words(interval: Interval) -> str:
     """Say a difference with its interval, in points: "+4.9 [+2.1, +7.7]"."""
     if not interval.is_known:
-        return f"{_points(interval.difference)} (no interval)"
-    low, high = _points(interval.low), _points(interval.high)
+        return f"{points_words(interval.difference)} (no interval)"
+    low, high = points_words(interval.low), points_words(interval.high)
     # The space in the brackets does not break over lines.
-    return f"{_points(interval.difference)} [{low},\N{NO-BREAK SPACE}{high}]"
+    return f"{points_words(interval.difference)} [{low},\N{NO-BREAK SPACE}{high}]"
 
 
 def spread_words(mean: float, spread: float | None, digits: int) -> str:
@@ -216,9 +231,11 @@ def seeds_words(num: int) -> str:
     return "1 seed" if num == 1 else f"{num} seeds"
 
 
-def _points(value: float) -> str:
-    """Write with a sign; U+2212 is the minus that fonts draw as wide as a plus."""
-    rounded = f"{value:+.1f}".replace("-0.0", "+0.0")
+def points_words(value: float, digits: int = 1) -> str:
+    """Say points with their sign; U+2212 is the minus that fonts draw as wide as a plus."""
+    rounded = f"{value:+.{digits}f}"
+    if not float(rounded):
+        rounded = rounded.replace("-", "+")
     return rounded.replace("-", "\N{MINUS SIGN}")
 
 

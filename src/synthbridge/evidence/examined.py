@@ -3,17 +3,26 @@
 A set's findings are a folder of leakage.json, pairs.png and gap.json.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from synthbridge.evidence.cells import cut
 from synthbridge.evidence.comparisons import DASH
 from synthbridge.evidence.gap import mean_gap
+from synthbridge.evidence.pictures import png_as_jpeg
 from synthbridge.evidence.results import WAY_OUT, read_whole_json
 
 DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
+# By the set's `select`: which of its images train.
+SELECTED = {
+    "clip": "most like their class",
+    "entropy": "of highest entropy",
+    "random": "at random",
+}
 NAMED = 5  # classes, where more are too small for a measure
 
 
@@ -55,13 +64,21 @@ def leakage_rows(examined: Sequence[Examined]) -> list[dict[str, str]]:
         {
             "set": item.set,
             "images": f"{item.leakage['num_images']:,}",
-            "kept": f"{100 * item.gap['kept_fraction']:.0f} %",
+            "kept": _kept(item.gap),
             "found": f"{item.leakage['num_near_duplicates']:,}",
             "fraction": f"{100 * item.leakage['fraction']:.2f} %",
             "real": f"{100 * item.leakage['real_train']['fraction']:.2f} %",
         }
         for item in examined
     ]
+
+
+def _kept(gap: Mapping[str, Any]) -> str:
+    """Say what of a set trains: of how many drawn images, and which of them."""
+    fraction = f"{100 * gap['kept_fraction']:.0f} %"
+    if "num_drawn" not in gap:
+        return fraction
+    return f"{fraction} of {gap['num_drawn']:,} drawn, {SELECTED[gap['select']]}"
 
 
 def gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:
@@ -90,6 +107,15 @@ def class_gap_rows(examined: Sequence[Examined]) -> list[dict[str, Any]]:
             if mean := mean_gap(gaps):
                 rows.append({"set": item.set, "class": name, "cells": _cells(mean)})
     return rows
+
+
+def class_gap_table(examined: Sequence[Examined]) -> pd.DataFrame:
+    """Return the rows of `class_gap_rows` with their measures in columns."""
+    rows = [
+        {**row, **dict(zip(DIGITS, row["cells"], strict=True))} for row in class_gap_rows(examined)
+    ]
+    table = pd.DataFrame(rows, columns=pd.Index(["set", "class", *DIGITS]))
+    return table.replace(DASH, None)
 
 
 def _cells(mean: dict[str, float]) -> list[str]:
@@ -144,10 +170,7 @@ def examined_section(examined: Sequence[Examined]) -> dict[str, Any]:
         "threshold": f"{examined[0].leakage['threshold']:g}",
         "leakage": leakage_rows(examined),
         "gap": gap_rows(examined),
-        "class_gap": class_gap_rows(examined),
+        "class_gap": cut(class_gap_rows(examined)),
         "holes": gap_holes(examined),
-        "pictures": [
-            (item.set, "data:image/png;base64," + base64.b64encode(item.pairs).decode())
-            for item in examined
-        ],
+        "pictures": [(item.set, png_as_jpeg(item.pairs)) for item in examined],
     }

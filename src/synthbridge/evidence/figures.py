@@ -1,6 +1,5 @@
 """Figures: one look for every plot, and files with the same bytes for the same numbers."""
 
-import base64
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,30 +82,6 @@ def arm_looks(arms: Iterable[str]) -> dict[str, Look]:
     return looks
 
 
-def panels(
-    num: int, *, width: float, height: float, wide: int = 3, share_x: bool = True
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `num` panels, at most `wide` in a row, that share their y axis.
-
-    Args:
-        num: of panels.
-        width: of the figure, in inches.
-        height: of one panel, in inches.
-        wide: panels in a row.
-        share_x: whether they share their x axis too.
-    """
-    columns = min(num, wide)
-    rows = -(-num // columns)
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
-    axes = grid.ravel().tolist()
-    for unused in axes[num:]:
-        unused.remove()
-    for used in axes[:num]:
-        used.tick_params(labelbottom=True)  # also where the row below is not full
-    return figure, axes[:num]
-
-
 def legend_below(figure: Figure, axes: list[Axes]) -> None:
     """Put one legend for all panels below them, each label once, no wider than the figure."""
     entries = {}
@@ -146,10 +121,3 @@ def inline_svg(figure: Figure, salt: str, title: str) -> str:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
-
-
-def inline_png(figure: Figure) -> str:
-    """Return a figure of photographs as a data URI, for the page."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=144, facecolor="white", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -7,7 +7,6 @@ Numbers whose rate was selected on held-out training images bear no mark.
 from collections.abc import Iterable
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from synthbridge.evidence.results import TestedModel, is_clip
 
@@ -15,7 +14,7 @@ WARNING = "learning rate selected on test images"
 COLUMN = "learning_rate_selected_on"  # of marked tables: "test", or "none" for arms on CLIP
 
 # The tables that depend on the selected rate. LEEP, fixed features and style tokens do not.
-TABLES = ("results", "accuracy", "convergence", "differences", "transferability")
+TABLES = ("results", "accuracy", "convergence", "differences", "classes", "transferability")
 FIGURES = ("accuracy", "convergence", "differences", "primary_arm")
 
 
@@ -35,8 +34,3 @@ def mark_table(table: pd.DataFrame) -> pd.DataFrame:
         words = on_clip.map({True: "", False: f" ({WARNING})"})
         table = table.assign(series=table["series"] + words)
     return table.assign(**{COLUMN: on_clip.map({True: "none", False: "test"})})
-
-
-def mark_figure(figure: Figure) -> None:
-    """Write the warning over a figure."""
-    figure.suptitle(WARNING.capitalize(), fontsize="medium", fontweight="bold")

@@ -59,6 +59,7 @@ class TestedModel:
     # Other accuracies in percent, by name: on the extra test set, or on classes by frequency.
     beside: Mapping[str, float] = field(default_factory=dict)
     stage_one: str | None = None  # the kind of stage-one model that it started from
+    answers: np.ndarray | None = None  # (N,) int, the class that it gives each test image
 
 
 def is_clip(arm: str) -> bool:
@@ -185,7 +186,8 @@ def read_whole_json(path: Path) -> Any:
 
 def _read_run(path: Path) -> TestedModel:
     record = read_whole_json(path)
-    correct, labels, groups = _read_answers(path.with_suffix(".npz"))
+    answers, labels, groups = _read_answers(path.with_suffix(".npz"))
+    correct = answers == labels
     top1 = top1_accuracy(correct)
     try:
         if not abs(top1 - record["top1"]) < 1e-3:
@@ -212,13 +214,14 @@ def _read_run(path: Path) -> TestedModel:
             groups=groups,
             beside={k: 100 * float(record[k]) for k in EXTRA_TEST if k in record},
             stage_one=record.get("stage_one"),
+            answers=answers,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole record of a run ({error!r}); {WAY_OUT}") from None
 
 
 def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Read which test images a model got right, (N,) bool, the labels and the groups, (N,)."""
+    """Read the class that a model gives each test image, the labels and the groups, (N,)."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             probabilities, labels = arrays["probabilities"], arrays["labels"]
@@ -242,4 +245,4 @@ def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None
         raise ValueError(
             f"{path} holds groups {groups.shape} of {len(labels)} test images; {WAY_OUT}"
         )
-    return probabilities.argmax(axis=1) == labels, labels, groups
+    return probabilities.argmax(axis=1), labels, groups

@@ -12,6 +12,7 @@ from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
+    TuneSettings,
     count_steps,
 )
 from synthbridge.forecast.sizes import DatasetSize
@@ -52,6 +53,7 @@ def drawing(
 def learning(
     settings: SyntheticSettings,
     invert: InversionSettings,
+    tune: TuneSettings,
     sampling: SamplingSettings,
     size: DatasetSize,
 ) -> Amounts:
@@ -59,12 +61,23 @@ def learning(
 
     The words of `oracle` are learned from texts alone, for next to nothing.
     """
-    if settings.prompts not in LEARNED:
+    if settings.prompts not in LEARNED and settings.tuned is None:
         return {}
     grid = drawing(size.num_classes * invert.samples_per_class, sampling, settings.guidance_scale)
     if settings.prompts == "oracle":
         return grid
+    if settings.tuned is not None:
+        num_loras = size.num_classes if settings.tuned == "class" else 1
+        return add(_tuning(size, settings.shots, tune, num_loras), grid)
     return style(size.num_seen(settings.shots), invert, grid)
+
+
+def _tuning(
+    size: DatasetSize, shots: int | str | None, tune: TuneSettings, num_loras: int
+) -> Amounts:
+    """All LoRAs of a subset: a row takes what one of an inversion takes, and each is read twice."""
+    steps = size.num_classes * tune.steps_per_class + num_loras * 2 / 3
+    return {"encoded_image": size.num_seen(shots), "inverted_row": steps * tune.batch_size}
 
 
 def style(num_images: int, invert: InversionSettings, grid: Amounts) -> Amounts:
@@ -106,6 +119,13 @@ def first_leg(num_images: int, num_steps: int, batch_size: int, num_models: int)
     """One of the `num_models` stage-one models of a seed, whose images are decoded once."""
     fixed: Amounts = {"training": 1, "read_image": num_images / num_models}
     return add(fixed, leg(num_images, num_steps, batch_size))
+
+
+def choosing(num_learned: int, num_judged: int, num_steps: int, batch_size: int) -> Amounts:
+    """One classifier that chooses images: trained on some, asked about all."""
+    read = num_learned + num_judged
+    fixed: Amounts = {"training": 1, "read_image": read, "predicted_row": num_judged}
+    return add(fixed, leg(num_learned, num_steps, batch_size))
 
 
 def total(amounts: Amounts, each: Mapping[str, float]) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from synthbridge.clip.class_scores import count_kept
+from synthbridge.data.keeping import count_kept
 from synthbridge.data.synthetic import plan_shards, subset_names
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
@@ -52,6 +52,7 @@ class DatasetWork:
         for set_ in self.params.retrieved_sets:
             yield self._retrieved(set_)
         for number, set_ in enumerate(self.params.sets):
+            yield self._sifted(set_)
             yield self._examined(set_, is_first=number == 0)
         yield self._trained("select", None, list(self._trials()), num_stored=0)
         for set_ in self.params.sets:
@@ -76,11 +77,17 @@ class DatasetWork:
         settings, sampling = self.params.synthetic[set_], self.params.generate
         subsets = list(subset_names(settings.shots, self.params.seeds))
         light, draws = {"light_start": 1}, {"light_start": 1, "load_generator": 1}
-        learned = amounts.learning(settings, self.params.invert, sampling, self.size)
+        learned = amounts.learning(
+            settings, self.params.invert, self.params.tune, sampling, self.size
+        )
         if settings.shots is None:
             yield StageWork(self._name("invert", set_), each=light, most_processes=1)
         else:
-            yield StageWork(self._name("invert", set_), (learned,) * len(subsets), draws)
+            kept: Amounts = {}
+            if settings.tuned is not None:
+                num_loras = self.size.num_classes if settings.tuned == "class" else 1
+                kept = {"lora_rank": len(subsets) * num_loras * self.params.tune.rank}
+            yield StageWork(self._name("invert", set_), (learned,) * len(subsets), draws, kept)
         yield StageWork(self._name("plan", set_), each=light, most_processes=1)
         volume = sampling.images_per_block
         shards = plan_shards(subsets, self.size.num_classes, sampling.classes_per_shard, 0, volume)
@@ -106,6 +113,21 @@ class DatasetWork:
             {"synthetic_image": found},
             most_processes=1,
         )
+
+    def _sifted(self, set_: str) -> StageWork:
+        """sift: a classifier for each subset, where the set asks for them."""
+        settings = self.params.synthetic.get(set_)
+        if settings is None or settings.scored_by is None:
+            return StageWork(self._name("sift", set_), each={"light_start": 1}, most_processes=1)
+        drawn = self.size.num_classes * settings.images_per_class
+        unit = amounts.choosing(
+            self._volume(set_),
+            drawn,
+            self.counts.stage_one_steps(settings.scored_by),
+            self.params.training.batch_size,
+        )
+        units = [unit] * len(subset_names(settings.shots, self.params.seeds))
+        return self._trained("sift", set_, units, num_stored=0)
 
     def _examined(self, set_: str, *, is_first: bool) -> StageWork:
         """examine: the set's images, and the real ones once for all sets."""

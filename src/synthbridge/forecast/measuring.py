@@ -419,7 +419,8 @@ def _measure_models(
     states, rows = encode_captions(model.text_model, tokenizer, pool.captions)
     captioned = CaptionedLatents(encode_images(vae, images), states.clone(), rows)
     unet = make_unet(states.shape[-1], 0)
-    steps = train_unet(unet, make_scheduler(), captioned, of_generator)
+    scheduler = make_scheduler(of_generator.prediction)
+    steps = train_unet(unet, scheduler, captioned, of_generator)
     found["unet_row"] = _seconds_of_next_step(steps) / of_generator.unet.batch_size
     return found
 

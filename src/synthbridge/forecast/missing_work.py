@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
+from synthbridge.forecast.memory import check_memory
 from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, Finetuning
     from synthbridge.stages.invert import InvertParams
     from synthbridge.stages.select import SelectParams, Trial
+    from synthbridge.stages.sift import SiftParams
+    from synthbridge.training.uncertainty import Scoring
+
+
+THROUGH_DENOISER = ("dsi", "class_tokens")  # the words of `oracle` are learned from texts alone
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,21 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
 
     Args:
         stage: its name.
-        missing: `accelerator`, and what the function of the stage in COUNTS takes.
+        missing: `accelerator`, `generator` (a folder) where one draws, and what the function of
+            the stage in COUNTS takes.
+
+    Raises:
+        ValueError: if the generator does not fit the device's memory.
     """
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
+    folder: Path | None = facts.pop("generator", None)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
+    if folder is not None:
+        learns_from = _learns_from(facts["params"]) if stage == "invert" else None
+        check_memory(folder, accelerator.device, learns_from=learns_from)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
@@ -82,6 +96,13 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     return Forecast(amounts.total(work.each, seconds) + took, speeds.origin)
 
 
+def _learns_from(params: "InvertParams") -> int | None:
+    """Return the images of a step that learns through the denoiser; None: none does."""
+    if params.synthetic.tuned is not None:
+        return params.tune.batch_size
+    return params.invert.batch_size if params.synthetic.prompts in THROUGH_DENOISER else None
+
+
 def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> MissingWork:
     """The miniature's models that are missing, by name, in their two rounds."""
     models = amounts.miniature_models(params)
@@ -94,7 +115,7 @@ def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> Mis
 def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
     """Subsets of a set, each with its grid of samples."""
     learned = amounts.learning(
-        params.synthetic, params.invert, params.generate, prepared_size(real)
+        params.synthetic, params.invert, params.tune, params.generate, prepared_size(real)
     )
     return MissingWork([[learned] * num_missing if learned else []], each={"load_generator": 1})
 
@@ -116,6 +137,17 @@ def _select(trainings: "Sequence[Trial]", params: "SelectParams", real: Path) ->
     size = prepared_size(real)
     counts = TrainingCounts(params.training.batch_size, params.real_leg, {}, size)
     return _trainings(counts.trial(trial.shots) for trial in trainings)
+
+
+def _sift(trainings: "Sequence[Scoring]", params: "SiftParams") -> MissingWork:
+    """Classifiers that choose images, each asked about all of its subset."""
+    batch_size = params.training.batch_size
+    return _trainings(
+        amounts.choosing(
+            len(scoring.learned), len(scoring.judged), scoring.leg.num_steps, batch_size
+        )
+        for scoring in trainings
+    )
 
 
 def _bridge(
@@ -152,6 +184,7 @@ COUNTS: dict[str, Callable[..., MissingWork]] = {
     "upstream": _upstream,
     "invert": _invert,
     "generate": _generate,
+    "sift": _sift,
     "select": _select,
     "bridge": _bridge,
     "finetune": _finetune,

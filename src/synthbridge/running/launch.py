@@ -23,13 +23,14 @@ PARALLEL_STAGES = (
     "invert",
     "generate",
     "retrieve",
+    "sift",
     "select",
     "bridge",
     "finetune",
     "probe",
 )
 # Those of them that leave every unit in the work folder, where another run finds it.
-SHARED_STAGES = ("invert", "generate", "retrieve", "select", "bridge", "finetune")
+SHARED_STAGES = ("invert", "generate", "retrieve", "sift", "select", "bridge", "finetune")
 
 LOST_ANOTHER = 75  # exit status of a process that stops because another one has ended
 SECONDS_FOR_ANOTHER = 5.0  # which that one has for ending first

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from synthbridge.core.files import require_space
 from synthbridge.core.log import progress
 from synthbridge.data.encoding import Inspection, inspect_image
@@ -49,7 +47,8 @@ def inspect_dataset(dataset: RealDataset, max_side: int | None) -> dict[str, Ins
             return None
 
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its error is not ignored
+        # Of odd EXIF and of large images; the error of a far too large one is not ignored.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         inspections = threads.map(inspect, images)
         counted = progress(inspections, total=len(images), what="decoding", unit="image")
         found = dict(zip((image.name for image in images), counted, strict=True))
@@ -68,6 +67,17 @@ def summarise_changes(inspections: Iterable[Inspection]) -> str | None:
         return None
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return f"{len(changed)} images are encoded anew ({why})"
+
+
+def describe_damage(inspections: Iterable[Inspection]) -> str | None:
+    """Say how many images are damaged in what is not their pixels; None if none is."""
+    count = sum(inspection.has_damage for inspection in inspections)
+    if not count:
+        return None
+    return (
+        f"{count} image(s) have damaged EXIF, colour profile or text; their pixels are whole, and "
+        "they are used"
+    )
 
 
 def check_space(inspections: Iterable[Inspection], out: Path) -> None:

@@ -3,16 +3,14 @@
 It is called images.csv or images.tsv; commas, semicolons or tabs part its cells.
 """
 
-import csv
-import io
 from pathlib import Path, PureWindowsPath
 
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
-from synthbridge.sources.raw_folder import check_raw_folder, read_text
+from synthbridge.sources.raw_folder import check_raw_folder
+from synthbridge.sources.rows import read_rows
 
 LISTS = ("images.csv", "images.tsv")
-SEPARATORS = ",;\t"
 
 
 def load_list(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -32,7 +30,7 @@ def load_list(settings: DatasetSettings, raw: Path) -> RealDataset:
     (path,) = found
     files: dict[str, LabelledFile] = {}
     rows: dict[str, int] = {}
-    for number, row in _read_rows(path):
+    for number, row in read_rows(path, ("path", "label"), "split and group, if there are any"):
         where = f"{path}, row {number}"
         file = _labelled_file(row, raw, where)
         if file.name in files:
@@ -42,37 +40,6 @@ def load_list(settings: DatasetSettings, raw: Path) -> RealDataset:
             )
         files[file.name], rows[file.name] = file, number
     return build_dataset(list(files.values()), settings, raw)
-
-
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows with their line numbers, as an editor shows them."""
-    lines = list(io.StringIO(read_text(path), newline=""))
-    skipped = 1 if lines and lines[0].lower().startswith("sep=") else 0  # Excel's way to say it
-    header = lines[skipped] if len(lines) > skipped else ""
-    separator = max(SEPARATORS, key=header.count)
-    reader = csv.DictReader(lines[skipped:], delimiter=separator, strict=True)
-    rows: list[tuple[int, dict[str, str]]] = []
-    try:
-        columns = [column.strip().lower() for column in reader.fieldnames or []]
-        reader.fieldnames = columns
-        if "path" not in columns or "label" not in columns:
-            raise ValueError(
-                f"{path} has the columns {', '.join(columns) or '(none)'}; its first line must "
-                "name path and label (and split and group, if there are any), separated by commas"
-            )
-        rows += ((reader.line_num + skipped, row) for row in reader)
-    except csv.Error as error:
-        last = rows[-1][0] if rows else skipped + 1
-        raise ValueError(
-            f"{path}: the row after line {last} cannot be read ({error}); is a quote not closed?"
-        ) from None
-    for number, row in rows:
-        if any(cell.strip() for cell in row.pop(None, ())):  # type: ignore[call-overload]
-            raise ValueError(
-                f"{path}, row {number} has more cells than the first line; put quotes around a "
-                "cell that holds the separator"
-            )
-    return rows
 
 
 def _labelled_file(row: dict[str, str], raw: Path, where: str) -> LabelledFile:

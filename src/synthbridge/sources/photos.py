@@ -1,6 +1,5 @@
 """Photographs without labels, as a person names them: files, folders, lists, tars of samples."""
 
-import csv
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +8,12 @@ from pathlib import Path
 
 from synthbridge.data.tars import read_range, read_tar
 from synthbridge.sources.raw_folder import list_folder
+from synthbridge.sources.rows import SUFFIXES, read_rows
 
 # What lies beside images in a folder or a list and is none.
 BESIDE = {
-    *(".cls", ".csv", ".html", ".json", ".jsonl", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml")
+    *SUFFIXES,
+    *(".cls", ".html", ".json", ".jsonl", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"),
 }
 
 
@@ -27,8 +28,8 @@ class Photo:
 def list_photos(paths: Sequence[Path]) -> Iterator[Photo]:
     """List the images that `paths` name: files, folders with all below them, tars and lists.
 
-    A list is a .csv with the column path, relative to it. In a folder, left-overs of systems and
-    files of text are passed over. A file that is named itself is listed whatever it is.
+    A list is a .csv or .tsv with the column path, relative to it. In a folder, left-overs of
+    systems and files of text are passed over. A file that is named itself is listed whatever it is.
 
     Raises:
         ValueError: if a path is neither file nor folder, or a list has no such column.
@@ -42,7 +43,7 @@ def list_photos(paths: Sequence[Path]) -> Iterator[Photo]:
 def _list(path: Path) -> Iterator[Photo]:
     if path.is_dir():
         yield from _list_below(path, set())
-    elif path.suffix.lower() == ".csv":
+    elif path.suffix.lower() in SUFFIXES:
         yield from _list_rows(path)
     else:
         yield from _list_file(path)
@@ -82,10 +83,11 @@ def _raise(error: ValueError) -> bytes:
 
 
 def _list_rows(path: Path) -> Iterator[Photo]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if "path" not in (rows.fieldnames or []):
-            raise ValueError(f"{path} has no column 'path'; give it one, with a path a line")
-        for row in rows:
-            image = path.parent / (row["path"] or "").strip()
-            yield Photo(str(image), image.read_bytes)
+    for number, row in read_rows(path, ("path",)):
+        name = (row["path"] or "").strip()
+        if not name:
+            raise ValueError(f"{path}, row {number} lacks its path; fill it in")
+        image = path.parent / name
+        if not image.is_file():
+            image = path.parent / name.replace("\\", "/")  # as Windows writes paths
+        yield Photo(str(image), image.read_bytes)

@@ -24,7 +24,11 @@ from synthbridge.training.recipe import (
     make_recipe,
     measured_recipe,
 )
-from synthbridge.training.settings import StageOneSettings, TrainingSettings
+from synthbridge.training.settings import (
+    StageOneSettings,
+    TrainingSettings,
+    stage_one_steps,
+)
 from synthbridge.training.sharing import share_trainings
 from synthbridge.training.team import Team
 
@@ -94,10 +98,7 @@ def _list_runs(
     training, num_classes = params.training, len(dataset.class_names)
     measured = hash_folder(dataset.folder) if training.normalisation == "real" else None
     facts = [num_classes, dataset.flip, measured]
-    num_steps = {
-        name: settings.steps(num_classes, training.batch_size)
-        for name, settings in params.stage_one.items()
-    }
+    num_steps = stage_one_steps(params.stage_one, num_classes, training.batch_size)
     shared = [training.model_dump(), hash_folder(backbone), *facts]
     synthetic = {seed: hash_value(hash_samples(of_seed)) for seed, of_seed in samples.items()}
 

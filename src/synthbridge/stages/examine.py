@@ -1,8 +1,8 @@
 """Stage `examine`: a set beside the real images, in CLIP's image space, before anything trains.
 
-Which of its images train (the CLIP filter), which look like test images (leakage), and how far the
-set as a whole lies from the real training images (the gap). Test images are read only to find
-them again in the set; no choice depends on them.
+Which of its images train (what `sift` has chosen, or the CLIP filter), which look like test images
+(leakage), and how far the set as a whole lies from the real training images (the gap). Test images
+are read only to find them again in the set; no choice depends on them.
 """
 
 import argparse
@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from synthbridge.clip.class_scores import class_vectors, keep_best
+from synthbridge.clip.class_scores import class_vectors
 from synthbridge.clip.embedding import load_clip
 from synthbridge.clip.near_duplicates import MAX_PAIRS, near_duplicates, nearest_references
 from synthbridge.clip.shard_embeddings import embed_shards
-from synthbridge.core.files import hash_folder, whole_file, write_json
+from synthbridge.core.files import hash_folder, read_json, whole_file, write_json
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
+from synthbridge.data.keeping import keep_best
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample, encode_png, index_shard, read_square
 from synthbridge.data.synthetic import block_folders, set_samples, subset_of
@@ -32,6 +33,7 @@ from synthbridge.prompts.templates import TEMPLATES
 
 NUM_PICTURES = 16  # of the pairs of images that are most alike
 TILE = 64  # pixels: the side of a picture
+SURENESS = ("entropy", "entropy_kept", "scorer_accuracy")  # what `sift` says of a classifier
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ExamineParams:
     keep_fraction: float  # of each class's images, the best that train; 1: all
     cap: int | None  # and at most so many of each class; None: no limit
     clip_name: str  # what the findings call the CLIP
+    select: str = "clip"  # what keeps them; but for clip, `sift` has done so
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def examine(
     clip: Path,
     out: Path,
     metric: Path,
+    sifted: Path | None = None,
 ) -> None:
     """Examine one set.
 
@@ -75,6 +79,7 @@ def examine(
         clip: whose image space it is.
         out: the folder to fill: kept.json and findings/{leakage.json, pairs.png, gap.json}.
         metric: a JSON file with the numbers in short.
+        sifted: what `sift` has chosen; None: nothing.
 
     Raises:
         ValueError: if there is no CLIP or no image.
@@ -90,7 +95,8 @@ def examine(
         vectors = embed_shards(load, hash_folder(clip), shards)
         own, train, test = (_embedded(samples, vectors) for samples in splits.values())
         scores = _score(own, class_vectors(load(), dataset.class_names, TEMPLATES))
-        kept = _filter(own, scores, params)
+        sifting = read_json(sifted) if sifted else {"keys": None}
+        kept = _filter(own, scores, params, sifting["keys"])
         keys = None if kept.all() else sorted(sample.key for sample in own.where(kept).samples)
         write_json(out / "kept.json", {"keep_fraction": params.keep_fraction, "keys": keys})
         own, scores = own.where(kept), scores[kept]
@@ -100,8 +106,11 @@ def examine(
         gap = _describe_gaps(own, scores, train, dataset.class_names, params.examine)
         fraction = round(float(kept.mean()), 4)
         gap = {**gap, "clip": params.clip_name, "kept_fraction": fraction}
+        if not kept.all():
+            gap |= {"num_drawn": len(images), "select": params.select}
         write_json(out / "findings" / "gap.json", gap)
-        write_json(metric, {"kept_fraction": fraction, **_numbers(leakage), **gap["mean"]})
+        sure = {name: sifting[name] for name in SURENESS if name in sifting}
+        write_json(metric, {"kept_fraction": fraction, **sure, **_numbers(leakage), **gap["mean"]})
     found, total = leakage["num_near_duplicates"], leakage["num_images"]
     say(f"  {found} of {total} images are near-duplicates of a test image")
     log.done("kept images, near-duplicates and gap", out)
@@ -120,8 +129,13 @@ def _score(own: Embedded, classes: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", own.vectors, classes[labels])
 
 
-def _filter(own: Embedded, scores: np.ndarray, params: ExamineParams) -> np.ndarray:
-    """Say which images the CLIP filter keeps, (N,) bool: the best of each class and subset."""
+def _filter(
+    own: Embedded, scores: np.ndarray, params: ExamineParams, chosen: list[str] | None
+) -> np.ndarray:
+    """Say which images train, (N,) bool: those `chosen`, or the best of each class and subset."""
+    if chosen is not None:
+        keys = set(chosen)
+        return np.array([sample.key in keys for sample in own.samples])
     if params.keep_fraction == 1 and params.cap is None:
         return np.ones(len(own.samples), bool)
     groups = [(subset_of(sample), sample.label) for sample in own.samples]
@@ -231,21 +245,27 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--blocks", type=Path, required=True, help="the folder of b0, b1, ...")
     parser.add_argument("--num-blocks", type=int, required=True)
+    parser.add_argument("--sifted", type=Path, help="what sift has chosen (default: nothing)")
     args = parser.parse_args(arguments)
     sections = Sections()
-    keep_fraction, cap = 1.0, None  # of a retrieved set, which was filtered before
+    keep_fraction, cap, select = 1.0, None, "clip"  # of a retrieved set: filtered before
     if args.set in sections.read(list[str], "generated_sets"):
         generated = sections.read(SyntheticSettings, f"synthetic.{args.set}")
-        keep_fraction, cap = generated.keep_fraction, generated.cap
+        keep_fraction, cap, select = generated.keep_fraction, generated.cap, generated.select
     examine(
         ExamineParams(
-            sections.read(ExamineSettings, "examine"), keep_fraction, cap, _clip_name(sections)
+            sections.read(ExamineSettings, "examine"),
+            keep_fraction=keep_fraction,
+            cap=cap,
+            select=select,
+            clip_name=_clip_name(sections),
         ),
         real=args.real,
         blocks=block_folders(args.blocks, args.num_blocks),
         clip=args.clip,
         out=args.out,
         metric=args.metric,
+        sifted=args.sifted,
     )
 
 

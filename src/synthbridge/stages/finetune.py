@@ -14,14 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from synthbridge.core.files import hash_file, hash_folder, read_json, whole_file, write_json
+from synthbridge.core.files import hash_file, hash_folder, read_json, write_json
 from synthbridge.core.keys import unit_key
 from synthbridge.core.log import StageLog
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.manifests import Shots
-from synthbridge.data.real import number_groups, read_dataset
+from synthbridge.data.predictions import write_predictions
+from synthbridge.data.real import PreparedDataset, number_groups, read_dataset
 from synthbridge.data.run_metrics import write_run_metrics
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import (
@@ -56,6 +57,7 @@ from synthbridge.training.settings import (
     RealLegSettings,
     StageOneSettings,
     TrainingSettings,
+    stage_one_steps,
 )
 from synthbridge.training.sharing import share_trainings
 from synthbridge.training.team import Team
@@ -133,7 +135,11 @@ def finetune(
     log = StageLog("finetune", f"{count} runs of {', '.join(params.arms)} at {shots} shots")
     with start_accelerator() as accelerator:
         rates = read_json(inputs.rates)
-        runs = list_runs(params, inputs, rates)
+        dataset = read_dataset(inputs.real)
+        num_steps = stage_one_steps(
+            params.stage_one, len(dataset.class_names), params.training.batch_size
+        )
+        runs = list_runs(params, inputs, rates, num_steps)
         trainer = None
         for run, team in share_trainings(
             accelerator,
@@ -144,7 +150,7 @@ def finetune(
             params=params,
             inputs=inputs,
         ):
-            trainer = trainer or Trainer(params, inputs, team)
+            trainer = trainer or Trainer(params, inputs, dataset, num_steps, team)
             trainer.make(run)
         if accelerator.is_main_process:
             models.mkdir(parents=True, exist_ok=True)
@@ -159,7 +165,10 @@ def finetune(
 
 
 def list_runs(
-    params: FinetuneParams, inputs: FinetuneInputs, rates: Mapping[str, Any]
+    params: FinetuneParams,
+    inputs: FinetuneInputs,
+    rates: Mapping[str, Any],
+    num_steps: Mapping[str, int],
 ) -> list[Finetuning]:
     """List the runs, arms innermost, so that every process gets short and long ones alike.
 
@@ -167,6 +176,7 @@ def list_runs(
         params: settings.
         inputs: where the data and the starting models lie.
         rates: what `select` chose for each number of shots.
+        num_steps: gradient steps of each stage-one model, by its name.
     """
     shared = {
         "real": hash_folder(inputs.real),
@@ -174,7 +184,6 @@ def list_runs(
         "training": params.training.model_dump(),
         "epochs": params.real_leg.model_dump(exclude={"learning_rates", "select_on"}),
     }
-    num_steps = stage_one_steps(params, len(read_dataset(inputs.real).class_names))
     synthetic = {
         seed: hash_samples(inputs.synthetic_samples(seed)) if inputs.blocks else []
         for seed in params.seeds
@@ -206,25 +215,24 @@ def list_runs(
     ]
 
 
-def stage_one_steps(params: FinetuneParams, num_classes: int) -> dict[str, int]:
-    """Return how many gradient steps each stage-one model takes, by its name."""
-    batch_size = params.training.batch_size
-    return {
-        name: settings.steps(num_classes, batch_size) for name, settings in params.stage_one.items()
-    }
-
-
 class Trainer:
     """Makes runs; keeps what they share: the data set and its test images."""
 
-    def __init__(self, params: FinetuneParams, inputs: FinetuneInputs, team: Team):
+    def __init__(
+        self,
+        params: FinetuneParams,
+        inputs: FinetuneInputs,
+        dataset: PreparedDataset,
+        num_steps: Mapping[str, int],
+        team: Team,
+    ):
         """Decode the test images.
 
         Raises:
             ValueError: if a leg asks for what the backbone cannot do.
         """
         self.params, self.inputs, self.team = params, inputs, team
-        self.dataset = read_dataset(inputs.real)
+        self.dataset, self.num_steps = dataset, num_steps
         model = load_backbone(inputs.backbone, num_classes=None, seed=0)
         check_arms(params.arms, model, params.training)
         self.recipe = make_recipe(params.training, inputs.backbone, self.dataset.flip)
@@ -253,10 +261,8 @@ class Trainer:
             save_classifier(trained.model, unit / MODEL)
             record = self._record(run, trained, probabilities)
             write_json(unit / RECORD, {**record, **describe_normalisation(recipe), **beside})
-            with whole_file(unit / PREDICTIONS) as partial, partial.open("wb") as file:
-                np.savez_compressed(
-                    file, probabilities=probabilities, labels=self.labels, **self.groups
-                )
+            predictions = {"probabilities": probabilities, "labels": self.labels, **self.groups}
+            write_predictions(unit / PREDICTIONS, predictions)
 
     def _load_run(self, run: Finetuning) -> ArmData:
         """Decode what a run trains on; synthetic images only where a leg or a measurement asks.
@@ -290,7 +296,7 @@ class Trainer:
             legs=self.params.arms[run.arm],
             learning_rate=run.learning_rate,
             real_leg=self.params.real_leg,
-            stage_one_steps=stage_one_steps(self.params, data.num_classes),
+            stage_one_steps=self.num_steps,
             is_few_shot=run.shots != "full",
             fresh_model=lambda seed: self._network(seed, "random"),
             seed=run.seed,

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from synthbridge.diffusion.generator import Generator
+    from synthbridge.diffusion.image_guidance import ImageGuidance
 
 # Images denoised at once, a whole shard where they are small: of 16 pixels a side an image takes a
 # quarter less time among 300 than among 64. Of 512 the sampler takes fewer. Part of the key, as
@@ -104,6 +105,7 @@ def generate(
         missing = missing_units(accelerator, shards, lambda shard: paths[shard].is_dir())
         log.expect(
             accelerator=accelerator,
+            generator=generator,
             shards=missing,
             sampling=params,
             guidance_scale=of_block.guidance_scale,
@@ -135,7 +137,13 @@ def _key(block: Block, shard: PlannedShard) -> str:
         starts=[plan.image_strength, plan.starts and plan.starts[shard.subset]],
         generator=block.generator_hash,
         batch_size=BATCH_SIZE,
+        **_tuned(plan),
     )
+
+
+def _tuned(plan: BlockPlan) -> dict[str, str]:
+    """Return what each LoRA of a set is of, where there are LoRAs."""
+    return {} if plan.tuned is None else {"tuned": plan.tuned}
 
 
 def _make_shards(block: Block, paths: dict[PlannedShard, Path], device: "torch.device") -> None:
@@ -155,7 +163,7 @@ def _draw(
     """Draw the images of all shards in order: the plan of each, and (H, W, 3) uint8."""
     from synthbridge.diffusion.loading import load_generator
 
-    model = load_generator(block.generator).to_fastest(device)
+    model = load_generator(block.generator).to_fastest(device, draws_only=True)
     if block.sampling.compile:
         model = model.compiled()
     for shard in shards:
@@ -165,22 +173,41 @@ def _draw(
 def _draw_shard(
     block: Block, shard: PlannedShard, model: "Generator"
 ) -> Iterator[tuple[ImagePlan, np.ndarray]]:
-    """Draw the images of one shard, with its subset's words and from its subset's real images."""
+    """Draw the images of one shard, with its subset's words or LoRAs, and from its real images."""
     from synthbridge.diffusion.image_guidance import guide_by
-    from synthbridge.diffusion.sampling import check_images, sample_images
+    from synthbridge.diffusion.lora import file_name, fused, load_lora
     from synthbridge.diffusion.style_token import load_words, put_words
 
-    plan, sampling = block.plan, block.sampling
-    if plan.styles[shard.subset]:
+    plan = block.plan
+    if plan.tuned is None and plan.styles[shard.subset]:
         words = load_words(block.style / f"{shard.subset}.safetensors")
         put_words(model, words)
     starts = guidance = None
     if plan.image_strength is not None:
         starts = read_start_images(block.style / f"{shard.subset}.tar")
-    images = plan_images(sampling, plan, shard, starts)
+    images = plan_images(block.sampling, plan, shard, starts)
     if starts and plan.image_strength is not None:
         chosen = [image.start for image in images if image.start]
         guidance = guide_by(model, chosen, starts.read, plan.image_strength)
+    if plan.tuned is None:
+        yield from _draw_images(block, images, model, guidance)
+        return
+    for label, own in groupby(images, lambda each: each.label if plan.tuned == "class" else None):
+        lora = load_lora(block.style / f"{shard.subset}_{file_name(label)}", model.denoiser)
+        with fused(model.denoiser, lora):
+            yield from _draw_images(block, list(own), model)
+
+
+def _draw_images(
+    block: Block,
+    images: Sequence[ImagePlan],
+    model: "Generator",
+    guidance: "ImageGuidance | None" = None,
+) -> Iterator[tuple[ImagePlan, np.ndarray]]:
+    """Draw images in order: the plan of each, and (H, W, 3) uint8."""
+    from synthbridge.diffusion.sampling import check_images, sample_images
+
+    plan, sampling = block.plan, block.sampling
     batches = sample_images(
         model,
         [image.prompt for image in images],
@@ -237,6 +264,7 @@ def _describe(block: Block, shard: PlannedShard, image: ImagePlan) -> dict[str, 
             "guided_fraction": sampling.guided_fraction,
             "generator": block.generator_hash,
             "style": plan.styles[shard.subset],
+            **_tuned(plan),
             **start,
         },
     }

@@ -1,6 +1,7 @@
 """Stage `invert`: what a set takes from the real training images that it may see.
 
-A style token, a word a class, or the shots themselves, for images to start from.
+A style token, a word a class, a LoRA of the generator, or the shots themselves, for images to
+start from.
 """
 
 import argparse
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +28,12 @@ from synthbridge.diffusion.settings import (
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
+    TuneSettings,
 )
+
+if TYPE_CHECKING:
+    from synthbridge.diffusion.inversion import Lesson
+    from synthbridge.diffusion.tuning import LearnedLora
 
 STYLE, CURVE, SAMPLES, RECORD = "style.safetensors", "loss.csv", "samples.png", "record.json"
 STARTS = "starts.tar"  # the shots, of the size that the generator draws
@@ -39,6 +45,7 @@ class InvertParams:
     """What the stage reads of params.yaml."""
 
     invert: InversionSettings
+    tune: TuneSettings
     generate: SamplingSettings  # draws the grid of samples
     synthetic: SyntheticSettings
     seeds: Sequence[int]
@@ -47,8 +54,8 @@ class InvertParams:
 def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out: Path) -> None:
     """Write what every subset of a set takes from the real images that it may see.
 
-    Learned words with their loss curve and a grid of samples; of a number of shots the images. A
-    set that sees no real image gets an index that says just that.
+    Learned words or LoRAs with their loss curve and a grid of samples; of a number of shots the
+    images. A set that sees no real image gets an index that says just that.
     """
     subsets = subset_names(params.synthetic.shots, params.seeds)
     if params.synthetic.shots is None:
@@ -56,12 +63,11 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
         end_share()
         write_json(out / "index.json", {subset: None for subset in subsets})
         return log.done("an index without styles", out)
-    is_learned = params.synthetic.prompts in LEARNED
-    what = f"{params.invert.num_steps} steps each" if is_learned else "to start from"
+    has_words, tuned = params.synthetic.prompts in LEARNED, params.synthetic.tuned
     log = StageLog(
         "invert",
-        f"{params.synthetic.prompts} for {len(subsets)} subset(s), "
-        f"{params.synthetic.shots} images a class, {what}",
+        f"{f'a LoRA a {tuned}' if tuned else params.synthetic.prompts} for {len(subsets)} "
+        f"subset(s), {params.synthetic.shots} images a class, {_how_long(params)}",
     )
     from synthbridge.core.processes import share_units, start_accelerator
 
@@ -75,8 +81,14 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             for subset, seed in subsets.items()
         }
         missing = [path for path in paths.values() if not path.is_dir()]
-        log.expect(accelerator=accelerator, params=params, real=real, num_missing=len(missing))
-        placeholder = params.invert.placeholder if is_learned else None
+        log.expect(
+            accelerator=accelerator,
+            generator=generator,
+            params=params,
+            real=real,
+            num_missing=len(missing),
+        )
+        placeholder = params.invert.placeholder if has_words else None
         load = cache(partial(_load, generator, placeholder, accelerator.device))
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
             _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
@@ -84,10 +96,18 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             for subset, path in paths.items():
                 copy_unit(path, lambda file, subset=subset: out / _name_in_out(subset, file))
             styles = {
-                subset: _hash_words(path) if is_learned else None for subset, path in paths.items()
+                subset: _hash_learned(path) if has_words or tuned else None
+                for subset, path in paths.items()
             }
             write_json(out / "index.json", styles)
     log.done(f"{len(subsets)} subset(s)", out)
+
+
+def _how_long(params: InvertParams) -> str:
+    if params.synthetic.tuned is not None:
+        return f"{params.tune.steps_per_class} steps for each class"
+    is_learned = params.synthetic.prompts in LEARNED
+    return f"{params.invert.num_steps} steps each" if is_learned else "to start from"
 
 
 def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
@@ -95,10 +115,19 @@ def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
     sampling_settings = params.generate.model_dump(
         include={"sampler", "num_steps", "guided_fraction", "seed"}
     )
+    learned: dict[str, Any] = {
+        "prompts": params.synthetic.prompts,
+        "invert": params.invert.model_dump(),
+    }
+    if params.synthetic.tuned is not None:  # whatever the prompts that will be drawn with
+        learned = {
+            "tuned": params.synthetic.tuned,
+            "tune": params.tune.model_dump(),
+            "samples_per_class": params.invert.samples_per_class,
+        }
     return unit_key(
         make=_make_unit,
-        prompts=params.synthetic.prompts,
-        invert=params.invert.model_dump(),
+        **learned,
         samples=[sampling_settings, params.synthetic.guidance_scale],
         shots=params.synthetic.shots,
         seed=seed,
@@ -108,12 +137,14 @@ def _key(params: InvertParams, seed: int, inputs: dict[str, str]) -> str:
 
 def _name_in_out(subset: str, file: Path) -> str:
     """Return what a unit's file is called in the out: all.safetensors, all_2.safetensors, ..."""
+    if file.name.startswith("lora"):
+        return f"{subset}_{file.name}"
     second = "_2" if file.stem.endswith("_2") else ""  # of the generator's second vocabulary
     return f"{subset}{second}{file.suffix}"
 
 
-def _hash_words(unit: Path) -> str:
-    """Return one hash of all files of learned words."""
+def _hash_learned(unit: Path) -> str:
+    """Return one hash of all files of learned words, or of LoRAs."""
     hashes = [hash_file(file) for file in sorted(unit.glob("*.safetensors"))]
     return hashes[0] if len(hashes) == 1 else hash_value(hashes)
 
@@ -138,20 +169,25 @@ def _make_unit(
     assert params.synthetic.shots is not None
     samples = dataset.train_samples(params.synthetic.shots, seed)
     checkpoint = path.with_suffix(".checkpoint")
-    learned = None
+    learned = loras = None
     if params.synthetic.prompts in LEARNED:
         learner = model.compiled() if params.invert.compile else model
         learned = _learn(params, dataset, samples, learner, clip, checkpoint)
+    if params.synthetic.tuned is not None:
+        loras = _tune(params, _lesson(dataset, samples, model), model, checkpoint)
     with whole_unit(path) as unit:
         if learned:
             _write_words(params, dataset, learned, model, unit)
+        if loras:
+            _write_loras(params, dataset.class_names, loras, model, unit)
         if params.synthetic.shots != "full":
             write_shard(
                 unit / STARTS, (_start_image(sample, model.image_size) for sample in samples)
             )
         names = sorted(sample.record["name"] for sample in samples)
         write_json(unit / RECORD, {"learned_from": names, "seed": seed})
-    checkpoint.unlink(missing_ok=True)
+    for saved in path.parent.glob(f"{checkpoint.name}*"):
+        saved.unlink(missing_ok=True)
 
 
 def _learn(
@@ -164,7 +200,7 @@ def _learn(
 ):
     """Learn the words that the set's prompts ask for."""
     from synthbridge.diffusion.class_tokens import invert_classes
-    from synthbridge.diffusion.inversion import Lesson, invert_style
+    from synthbridge.diffusion.inversion import invert_style
     from synthbridge.diffusion.learning import Checkpoint
     from synthbridge.diffusion.oracle import invert_means
 
@@ -173,14 +209,33 @@ def _learn(
     if params.synthetic.prompts == "oracle":
         projection, means = _read_with_clip(clip, model, samples, labels, names)
         return invert_means(model, params.invert, projection, means, names, saved)
-    lesson = Lesson(
+    learn = {"dsi": invert_style, "class_tokens": invert_classes}[params.synthetic.prompts]
+    return learn(model, params.invert, _lesson(dataset, samples, model), saved)
+
+
+def _lesson(dataset: PreparedDataset, samples: Sequence[Sample], model) -> "Lesson":
+    """Read the real images to learn from, of the size that the generator draws."""
+    from synthbridge.diffusion.inversion import Lesson
+
+    return Lesson(
         images=np.stack([read_square(sample, model.image_size) for sample in samples]),
-        labels=labels,
-        class_names=names,
+        labels=[sample.label for sample in samples],
+        class_names=dataset.class_names,
         flip=dataset.flip,
     )
-    learn = {"dsi": invert_style, "class_tokens": invert_classes}[params.synthetic.prompts]
-    return learn(model, params.invert, lesson, saved)
+
+
+def _tune(params: InvertParams, lesson: "Lesson", model, checkpoint: Path) -> "list[LearnedLora]":
+    """Learn the LoRA of the data set, or one for each class."""
+    from synthbridge.diffusion.learning import Checkpoint
+    from synthbridge.diffusion.tuning import say_if_distilled, tune, tune_classes
+
+    say_if_distilled(model)
+    if params.synthetic.tuned == "dataset":
+        return [tune(model, params.tune, lesson, Checkpoint(checkpoint))]
+    names = [f"{checkpoint.name}-{label:04d}" for label in range(len(lesson.class_names))]
+    saved = [Checkpoint(checkpoint.with_name(name)) for name in names]
+    return tune_classes(model, params.tune, lesson, saved)
 
 
 def _read_with_clip(
@@ -214,16 +269,46 @@ def _write_words(
     (unit / SAMPLES).write_bytes(encode_png(grid))
 
 
-def _draw_samples(params: InvertParams, model, prompts: Sequence[str]) -> np.ndarray:
-    """Draw the prompt of every class: (H, W, 3) uint8, a class a row."""
+def _write_loras(
+    params: InvertParams,
+    class_names: Sequence[str],
+    learned: "Sequence[LearnedLora]",
+    model,
+    unit: Path,
+) -> None:
+    """Write the LoRA of the data set, or each class's, the loss curve and a grid of samples.
+
+    The curve of several is their mean, step by step.
+    """
+    from synthbridge.diffusion.lora import file_name, fused, save_lora
+    from synthbridge.diffusion.tuning import caption
+
+    prompts, rows = [caption(name) for name in class_names], []
+    of_class = params.synthetic.tuned == "class"
+    for label, each in enumerate(learned):
+        save_lora(unit / file_name(label if of_class else None), model.denoiser, each.lora)
+        with fused(model.denoiser, each.lora):
+            own = [prompts[label]] if of_class else prompts
+            rows.append(_draw_samples(params, model, own, first_class=label))
+    losses = np.mean([each.losses for each in learned], axis=0).tolist()
+    readings = [each.fixed_noise_losses for each in learned]
+    means = {step: float(np.mean([each[step] for each in readings])) for step in readings[0]}
+    _write_curve(unit / CURVE, losses, means)
+    (unit / SAMPLES).write_bytes(encode_png(np.concatenate(rows)))
+
+
+def _draw_samples(
+    params: InvertParams, model, prompts: Sequence[str], first_class: int = 0
+) -> np.ndarray:
+    """Draw the prompts of classes, from `first_class` on: (H, W, 3) uint8, a class a row."""
     from synthbridge.diffusion.prompts import image_seed
     from synthbridge.diffusion.sampling import sample_images
 
-    columns = range(params.invert.samples_per_class)
+    classes, columns = range(len(prompts)), range(params.invert.samples_per_class)
     batches = sample_images(
         model,
         [prompt for prompt in prompts for _ in columns],
-        [image_seed(params.generate.seed, c, i) for c in range(len(prompts)) for i in columns],
+        [image_seed(params.generate.seed, first_class + c, i) for c in classes for i in columns],
         sampler=params.generate.sampler,
         num_steps=params.generate.num_steps,
         guidance_scale=params.synthetic.guidance_scale,
@@ -266,6 +351,7 @@ def main(arguments: list[str] | None = None) -> None:
     sections = Sections()
     params = InvertParams(
         invert=sections.read(InversionSettings, "invert"),
+        tune=sections.read(TuneSettings, "tune"),
         generate=sections.read(SamplingSettings, "generate"),
         synthetic=sections.read(SyntheticSettings, f"synthetic.{args.set}"),
         seeds=sections.read(list[int], "seeds"),

@@ -5,6 +5,7 @@ ambiguous class name, with all scores.
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def plan(params: PlanParams, inputs: PlanInputs, *, out: Path, num_blocks: int) 
                 prompts=prompts,
                 image_strength=params.synthetic.image_strength,
                 starts=_hash_starts(params.synthetic, inputs.style, list(styles)),
+                tuned=params.synthetic.tuned,
             )
         write_block_plan(out / f"b{number}.json", block)
     write_json(out / "names.json", _describe_choices(choices, real.class_names))
@@ -212,22 +214,17 @@ class PromptWriter:
     def check_lengths(self, prompts: Iterable[Prompts]) -> None:
         """Check that the generator reads every prompt whole, before an hour has gone into others.
 
-        The paper's own prompts are left to `generate`, which says the same: the tokenizer would
-        cost every run some seconds.
-
         Raises:
             ValueError: if one is too long.
         """
-        is_usual = (
-            self.settings.prompts in ("template", *LEARNED) and self.settings.superclass is None
-        )
-        if is_usual and self.settings.class_names == "plain":
-            return
         from synthbridge.diffusion.loading import load_reader
 
         read = load_reader(self.inputs.generator)
+        words = placeholders(self.settings.prompts, self.params.placeholder, len(self.class_names))
+        learned = re.compile("|".join(map(re.escape, words)))
         for per_class in prompts:
-            read([prompt for candidates in per_class for prompt in candidates])
+            # A learned word is one token, which this reader does not know: as `x` is.
+            read([learned.sub("x", prompt) for candidates in per_class for prompt in candidates])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from synthbridge.sources.dataset import check_classes
 from synthbridge.sources.inspection import (
     check_space,
     describe_copies,
+    describe_damage,
     find_copies,
     inspect_dataset,
     left_out,
@@ -32,8 +33,12 @@ def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
     dataset = without(dataset, names_left_out)
     check_classes(dataset, params.validation_per_class)
     check_space(inspections.values(), out)
-    if changes := summarise_changes(inspections.values()):
-        say(f"  {changes}")
+    for line in (
+        summarise_changes(inspections.values()),
+        describe_damage(inspections.values()),
+    ):
+        if line:
+            say(f"  {line}")
     counts = write_dataset(dataset, out, params)
     if copies:
         write_json(out / "duplicates.json", list_copies(copies, names_left_out))

@@ -7,20 +7,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from synthbridge.core.files import read_json, write_json, write_text
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.settings import Sections
-from synthbridge.data.shards import Sample, index_shard, read_square
-from synthbridge.evidence.comparisons import compare_runs
-from synthbridge.evidence.examined import read_examined
+from synthbridge.evidence.classes import class_changes, classes_table
+from synthbridge.evidence.comparisons import compare_runs, pairs_of, runs_of
+from synthbridge.evidence.examined import class_gap_table, read_examined
 from synthbridge.evidence.figures import write_png
 from synthbridge.evidence.frequency import with_frequencies
-from synthbridge.evidence.marks import TABLES, is_selected_on_test, mark_table
-from synthbridge.evidence.page import Evidence, draw_figures, render_page
+from synthbridge.evidence.marks import (
+    FIGURES,
+    TABLES,
+    WARNING,
+    is_selected_on_test,
+    mark_table,
+)
+from synthbridge.evidence.page import Evidence, make_plots, render_page
+from synthbridge.evidence.pictures import read_pictures
+from synthbridge.evidence.plots import grid_figure, write_plot
 from synthbridge.evidence.readings import read_probes, read_retrieved, read_style_losses
-from synthbridge.evidence.results import TestedModel, read_runs
+from synthbridge.evidence.results import REAL, TestedModel, read_runs
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import (
     accuracy_table,
@@ -37,7 +43,6 @@ from synthbridge.evidence.transferability import transferability_table
 from synthbridge.evidence.verdict import underfit_sentences, verdict_sentence
 
 NO_SETS: Mapping[str, Path] = MappingProxyType({})
-TILE = 64  # pixels: the side of a picture in the grid
 # What names a line of `dvc plots`; see plot_shots.json and plot_curve.json beside the page.
 SERIES = {
     "accuracy": ["dataset", "method", "arm"],
@@ -53,9 +58,12 @@ def report(
     final: Sequence[Path],
     probe: Path | None = None,
     real: Path | None = None,
+    delivered: Path | None = None,
     styles: Mapping[str, Path] = NO_SETS,
     blocks: Mapping[str, Path] = NO_SETS,
     examined: Mapping[str, Path] = NO_SETS,
+    made_of: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    note: str | None = None,
     out: Path,
 ) -> None:
     """Write tables, plots and the page of one data set to `out`.
@@ -66,9 +74,12 @@ def report(
         final: folders of finetune and tune_clip.
         probe: the file of probe.
         real: the prepared data set, for the pictures.
+        delivered: the folder of deliver, for its choice.
         styles: by set, a folder of invert, with a loss curve <subset>.csv for each token.
         blocks: by set, a block of generated or retrieved images, for the pictures.
         examined: by set, a folder `findings` of examine.
+        made_of: by set, its group in params.yaml.
+        note: stands over everything.
         out: the folder to fill.
 
     Raises:
@@ -92,27 +103,39 @@ def report(
     lacks = read_retrieved(blocks)
     retrieved = {methods[name]: lacks[name] for name in methods if name in lacks}
     comparisons = compare_runs(runs, params, retrieved)
-    pictures, class_names, provenance = read_pictures(
-        real, blocks, _grid_labels(runs, params.grid_classes), params.grid_images
+    pictures = read_pictures(
+        runs[0],
+        real=real,
+        blocks=blocks,
+        num_classes=params.grid_classes,
+        num_each=params.grid_images,
     )
+    pairs = _primary_pairs(runs, params)
+    changes = class_changes(pairs, params.confidence)
+    found = read_examined(examined)
     evidence = Evidence(
         dataset=dataset,
         runs=runs,
         comparisons=comparisons,
+        pairs=pairs,
+        changes=changes,
         accuracy=tables["accuracy"],
         convergence=tables["convergence"],
         losses=tables["style_loss"],
         probes=tables["probe"],
         transferability=tables["transferability"],
-        examined=read_examined(examined),
+        examined=found,
         pictures=pictures,
-        class_names=class_names,
-        provenance=provenance,
         retrieved=retrieved,
+        made_of=made_of,
+        delivered=read_json(delivered / "choice.json") if delivered else None,
+        generator_note=note,
         num_held_out=facts.num_held_out,
         group_note=facts.group_note,
     )
     tables["differences"] = differences_table(comparisons)
+    tables["classes"] = classes_table(pairs, changes, pictures.class_names)
+    tables["class_gap"] = class_gap_table(found)
     marked = is_selected_on_test(runs)
     for name, table in tables.items():
         table = with_series(table, SERIES[name]) if name in SERIES else table
@@ -147,105 +170,69 @@ def read_facts(real: Path | None) -> RealFacts:
     )
 
 
+def _primary_pairs(
+    runs: Sequence[TestedModel], params: ReportSettings
+) -> list[tuple[TestedModel, TestedModel]]:
+    """Pair the runs of the verdict's arm with those of its reference."""
+    primary = params.primary
+    if primary is None:
+        return []
+    arm = runs_of(runs, primary.arm, primary.method, primary.shots)
+    return pairs_of(arm, runs_of(runs, primary.reference, REAL, primary.shots))
+
+
 def _write_page(evidence: Evidence, params: ReportSettings, out: Path) -> None:
     """Write the plots and the page, and say the verdict."""
-    figures = draw_figures(evidence, params)
-    for name, figure in figures.items():
-        write_png(figure, out / "plots" / f"{name}.png")
+    plots = make_plots(evidence, params)
+    is_marked = is_selected_on_test(evidence.runs)
+    for name, plot in plots.items():
+        heading = WARNING.capitalize() if is_marked and name in FIGURES else None
+        write_plot(plot, out / "plots" / f"{name}.png", heading)
+    pictures = evidence.pictures
+    if pictures.tiles:
+        write_png(grid_figure(pictures.tiles, pictures.row_names), out / "plots" / "grid.png")
     if evidence.methods():
         rows, retrieved = evidence.comparisons, evidence.retrieved
         say(f"  {verdict_sentence(evidence.dataset, rows, params, retrieved)}")
     for sentence in underfit_sentences(evidence.comparisons):
         say(f"  {sentence}")
-    write_text(out / "report.html", render_page(evidence, figures, params))
+    write_text(out / "report.html", render_page(evidence, plots, params))
 
 
-def _grid_labels(runs: list[TestedModel], num_rows: int) -> list[int]:
-    """Choose classes for the grid, spread evenly."""
-    labels = np.unique(runs[0].labels)
-    rows = np.linspace(0, len(labels) - 1, min(num_rows, len(labels))).round().astype(int)
-    return [int(label) for label in labels[rows]]
+def generator_note(generator: Mapping[str, Any] | None, source: str) -> str | None:
+    """Say what a reader must know of the miniature's generator; nothing of another one.
 
-
-def read_pictures(
-    real: Path | None, blocks: Mapping[str, Path], labels: list[int], num: int
-) -> tuple[dict[str, np.ndarray], list[str], dict[str, dict[str, str]]]:
-    """Read the first pictures of each class from the real data and from a block of every set.
-
-    Returns:
-        Pictures (classes, num, TILE, TILE, 3) by set, real first; the names of the classes; and
-        for each set what the records of its pictures agree on.
+    Args:
+        generator: `upstream.generator` in params.yaml; the miniature's says how to train a UNet.
+        source: of the real images.
     """
-    shards = {}
-    if real is not None:
-        shards["real"] = _tars(real, "train-*.tar")
-    for name, block in blocks.items():
-        shards[name] = _tars(block, "**/*.tar")
-    names = {label: str(label) for label in labels}
-    pictures, provenance = {}, {}
-    for name, paths in shards.items():
-        samples = _first_samples(paths, labels, num)
-        pictures[name] = np.stack([_tiles(samples[label], num) for label in labels])
-        for label in labels:
-            for sample in samples[label]:
-                names[label] = sample.record.get("class_name", names[label])
-        if name != "real":
-            provenance[name] = _common_facts([s.record for kept in samples.values() for s in kept])
-    return pictures, [names[label] for label in labels], provenance
-
-
-def _tars(folder: Path, pattern: str) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder of shards; run 'dvc repro' to make it")
-    return sorted(folder.glob(pattern))
-
-
-def _first_samples(paths: list[Path], labels: list[int], num: int) -> dict[int, list[Sample]]:
-    """Return the first `num` samples of each label, opening no more shards than it takes."""
-    samples: dict[int, list[Sample]] = {label: [] for label in labels}
-    for path in paths:
-        for sample in index_shard(path):
-            if len(samples.get(sample.label, [None] * num)) < num:
-                samples[sample.label].append(sample)
-        if all(len(kept) == num for kept in samples.values()):
-            break
-    return samples
-
-
-def _tiles(samples: list[Sample], num: int) -> np.ndarray:
-    """Decode up to `num` pictures as (num, TILE, TILE, 3) uint8; missing ones are white."""
-    tiles = np.full((num, TILE, TILE, 3), 255, np.uint8)
-    for index, sample in enumerate(samples):
-        tiles[index] = read_square(sample, TILE)
-    return tiles
-
-
-def _common_facts(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Return what all records agree on, and one prompt or caption for an example."""
-    if not records:
-        return {}
-    facts = {
-        name: str(value)
-        for name, value in sorted(records[0].items())
-        if all(record.get(name) == value for record in records)
-    }
-    for name in ("prompt", "caption"):
-        if name in records[0]:
-            facts[name] = f"for example: {records[0][name]}"
-    return facts
+    if generator is None or "unet" not in generator:
+        return None
+    note = (
+        "The generator of this run is the miniature: it draws the digits 0 to 9 and nothing else."
+    )
+    if source == "digits":
+        return f"{note} What it does here says little of a large generator on photographs."
+    return (
+        f"{note} So this page says nothing of what synthetic images can do for these data: name a "
+        "generator in upstream.generator (docs/models.md) and run again."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Take the data set's name and the folders that dvc.yaml names; each holds a folder a set."""
     parser = argparse.ArgumentParser(prog="report", description=__doc__)
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
-    for name in ("--real", "--probe", "--results", "--styles", "--sets", "--examined", "--out"):
-        parser.add_argument(name, type=Path, required=True)
+    for name in ("real", "probe", "results", "styles", "sets", "examined", "delivered", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(arguments)
     sections = Sections()
     sets = sections.read(list[str], "sets")
     generated_sets = sections.read(list[str], "generated_sets")
     tuned = sections.read(list[str], "clip_tuning.sets")
+    source = sections.values["data"][args.dataset]["source"]
+    generator = sections.values["upstream"]["generator"]
+    groups = sections.values["synthetic"] | sections.values["retrieved"]
     report(
         sections.read(ReportSettings, "report"),
         dataset=args.dataset,
@@ -259,5 +246,8 @@ def main(arguments: list[str] | None = None) -> None:
         styles={name: args.styles / name for name in generated_sets},
         blocks={name: args.sets / name / "b0" for name in sets},
         examined={name: args.examined / name / "findings" for name in sets},
+        delivered=args.delivered,
+        made_of={name: groups[name] for name in sets},
+        note=generator_note(generator, source) if generated_sets else None,
         out=args.out,
     )

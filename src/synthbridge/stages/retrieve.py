@@ -50,6 +50,7 @@ TILE, PAIRS_SHOWN, PAIRS_A_ROW = 64, 32, 4  # of the picture of near-duplicates;
 class RetrieveParams:
     """What the stage reads of params.yaml."""
 
+    set_name: str
     retrieved: RetrievedSettings
     images_per_block: int
     classes_per_shard: int
@@ -83,7 +84,15 @@ def retrieve(
         model = load_clip(clip, accelerator.device)
         embedder = Embedder(accelerator, model, hash_folder(clip))
         listed = list_pool(accelerator, folder)
-        search = search_pool(settings, words, listed, embedder)
+        try:
+            search = search_pool(settings, words, listed, embedder)
+        except NothingFoundError:
+            some = ", ".join(f"'{name}'" for name in dataset.class_names[:3])
+            raise ValueError(
+                f"no image of the pool {folder} was found for any class ({some}, ...); give the "
+                f"classes the words of its captions (retrieved.{params.set_name}.queries), say "
+                f"search: clip, or leave the set out: python src sets remove {params.set_name}"
+            ) from None
         test_vectors = embedder.embed(
             lambda row: np.asarray(read_image(test[row])), range(len(test)), real=hash_folder(real)
         )
@@ -217,6 +226,10 @@ def _embed(clip: Clip, read: Callable[[int], np.ndarray], rows: Sequence[int]) -
     return vectors
 
 
+class NothingFoundError(Exception):
+    """No class finds any image."""
+
+
 def search_pool(
     settings: RetrievedSettings,
     words: Sequence[Sequence[str]],
@@ -232,7 +245,8 @@ def search_pool(
         embedder: makes what vectors are wanted.
 
     Raises:
-        ValueError: if nothing is found, or the given index does not fit.
+        NothingFoundError: so it is.
+        ValueError: if the given index does not fit.
     """
     given = Path(settings.index) if settings.index else None
     if given:
@@ -262,10 +276,7 @@ def search_pool(
 def _rows_of(found: Sequence[dict[int, str]], pool: ListedPool) -> list[int]:
     rows = sorted(set().union(*found))
     if not rows:
-        raise ValueError(
-            f"no image of the pool {pool.folder} was found for any class; give the classes the "
-            "words of its captions (queries), or search: clip"
-        )
+        raise NothingFoundError
     return rows
 
 
@@ -422,6 +433,7 @@ def main(arguments: list[str] | None = None) -> None:
     sections = Sections()
     retrieve(
         RetrieveParams(
+            set_name=args.set,
             retrieved=sections.read(RetrievedSettings, f"retrieved.{args.set}"),
             images_per_block=sections.read(int, "generate.images_per_block"),
             classes_per_shard=sections.read(int, "generate.classes_per_shard"),

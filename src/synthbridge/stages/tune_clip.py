@@ -25,6 +25,7 @@ from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.data.manifests import Shots
+from synthbridge.data.predictions import write_predictions
 from synthbridge.data.real import PreparedDataset, number_groups, read_dataset
 from synthbridge.data.run_metrics import write_run_metrics
 from synthbridge.data.shards import Sample, index_shard
@@ -190,8 +191,8 @@ class Publisher:
         path = self.results / run.arm / f"{run.shots}-s{run.seed}"
         record = {**self._record(run), **points, **self.labels}
         write_json(path.with_suffix(".json"), record)
-        predictions: dict[str, Any] = {"probabilities": guesses, "labels": answers, **self.groups}
-        np.savez_compressed(path.with_suffix(".npz"), **predictions)
+        predictions = {"probabilities": guesses, "labels": answers, **self.groups}
+        write_predictions(path.with_suffix(".npz"), predictions)
         return record
 
     def _record(self, run: ClipTuning) -> dict[str, Any]:

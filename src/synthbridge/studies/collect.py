@@ -7,10 +7,8 @@ from pathlib import PurePosixPath
 from statistics import mean, stdev
 from typing import Any
 
-from synthbridge.data.run_metrics import MARK
+from synthbridge.data.run_metrics import MARK, ONCE
 from synthbridge.studies.definition import UNIT, Line, Point, Study, X
-
-ONCE = "once"  # the seed of a reading that no seed changes, as of the pretrained model
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from synthbridge.core.files import write_text
+from synthbridge.data.run_metrics import ONCE
 from synthbridge.evidence.figures import COLOURS, DASHES, FAINT, INK, MARKERS, STYLE, legend_below
-from synthbridge.studies.collect import ONCE, Row, missing_lines
+from synthbridge.studies.collect import Row, missing_lines
 from synthbridge.studies.definition import Reading, ScaleName, Study, X
 from synthbridge.studies.differences import CONFIDENCE, LogFit, fit_logarithm, interval_over_seeds
 from synthbridge.studies.experiments import Experiment

@@ -9,11 +9,11 @@ from typing import Literal
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from synthbridge.core.files import whole_file
+from synthbridge.core.files import write_bytes
 from synthbridge.training.images import Normalisation
 
 
@@ -135,8 +135,7 @@ def save_classifier(model: nn.Module, path: Path) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    with whole_file(path) as partial:
-        save_file(weights, partial)
+    write_bytes(path, save(weights))  # save_file hides that a disk is full behind its own error
 
 
 def load_classifier(model: nn.Module, path: Path) -> None:

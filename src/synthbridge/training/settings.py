@@ -1,9 +1,10 @@
 """Settings of training: `training`, `stage_one` and `arms` in params.yaml."""
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from synthbridge.core.settings import Settings
 
@@ -23,6 +24,15 @@ class TrainingSettings(Settings):
     normalisation: Literal["backbone", "real", "synthetic"]
     start: Literal["backbone", "random"]  # pretrained weights, or fresh ones drawn from the seed
     frozen_norm: Literal["eval", "train"]  # whether frozen units' batch norms follow the batch
+
+    @field_validator("batch_size")
+    @classmethod
+    def _more_than_one(cls, size: int) -> int:
+        if size == 1:
+            raise ValueError(
+                "a batch norm cannot learn from one image; choose 2 or more, over all processes"
+            )
+        return size
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "TrainingSettings":
@@ -97,6 +107,13 @@ class StageOneSettings(Settings):
         assert self.num_epochs is not None and self.images_per_class is not None
         images = self.num_epochs * num_classes * self.images_per_class
         return math.ceil(images / batch_size)
+
+
+def stage_one_steps(
+    stage_one: Mapping[str, StageOneSettings], num_classes: int, batch_size: int
+) -> dict[str, int]:
+    """Return how many gradient steps each stage-one model takes, by its name."""
+    return {name: settings.steps(num_classes, batch_size) for name, settings in stage_one.items()}
 
 
 class LegSettings(Settings):

@@ -7,11 +7,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
+    DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
@@ -29,6 +31,10 @@ LATENT_CHANNELS = 4
 LATENT_SIZE = 4  # pixels a side: the VAE of three blocks halves 16 twice
 # Of the sum over a latent's values, beside the mean squared error (Rombach et al.).
 KL_WEIGHT = 1e-6
+NUM_TIMESTEPS = 1000
+
+Prediction = Literal["noise", "v", "flow"]
+Scheduler = DDPMScheduler | DPMSolverMultistepScheduler
 
 
 def write_vae(settings: GeneratorSettings, read: Callable[[], Pool], folder: Path) -> None:
@@ -49,7 +55,8 @@ def write_generator(
     decoder.register_to_config(scaling_factor=scale)
     text_encoder, tokenizer = load_text_tower(clip)
     states, rows = encode_captions(text_encoder, tokenizer, pool.captions)
-    scheduler, unet = make_scheduler(), make_unet(states.shape[-1], settings.seed)
+    scheduler = make_scheduler(settings.prediction)
+    unet = make_unet(states.shape[-1], settings.seed)
     captioned = CaptionedLatents(latents.scaled(scale), states, rows)
     steps = train_unet(unet, scheduler, captioned, settings)
     take_steps(steps, settings.unet.num_steps, "training the UNet")
@@ -91,14 +98,26 @@ def make_unet(text_width: int, seed: int) -> UNet2DConditionModel:
     return unet.to(memory_format=torch.channels_last)
 
 
-def make_scheduler() -> DDPMScheduler:
-    """Make Stable Diffusion's noise schedule."""
+def make_scheduler(prediction: Prediction = "noise") -> Scheduler:
+    """Make Stable Diffusion's noise schedule, or that of a rectified flow (arXiv:2209.03003).
+
+    Of diffusers' schedulers of flows this one can be told from the others by what it says of
+    itself, and its own StableDiffusionPipeline draws with it.
+    """
+    if prediction == "flow":
+        return DPMSolverMultistepScheduler(
+            num_train_timesteps=NUM_TIMESTEPS,
+            prediction_type="flow_prediction",
+            use_flow_sigmas=True,
+            flow_shift=1.0,  # none, for so few latents (arXiv:2403.03206, 5.3.2)
+            steps_offset=1,
+        )
     return DDPMScheduler(
-        num_train_timesteps=1000,
+        num_train_timesteps=NUM_TIMESTEPS,
         beta_schedule="scaled_linear",
         beta_start=0.00085,
         beta_end=0.012,
-        prediction_type="epsilon",
+        prediction_type="epsilon" if prediction == "noise" else "v_prediction",
         clip_sample=False,
         steps_offset=1,
     )
@@ -192,36 +211,68 @@ class CaptionedLatents:
 
 def train_unet(
     unet: UNet2DConditionModel,
-    scheduler: DDPMScheduler,
+    scheduler: Scheduler,
     captioned: CaptionedLatents,
     settings: GeneratorSettings,
 ) -> Iterator[float]:
-    """Train `unet` in place to predict the noise (arXiv:2112.10752, eq. 3); yields each loss."""
+    """Train `unet` in place (arXiv:2112.10752, eq. 3, and its kin); yields each loss."""
     run, rows = settings.unet, captioned.rows
     generator = torch.Generator().manual_seed(settings.seed)
-    size, num_times = (run.batch_size,), scheduler.config["num_train_timesteps"]
+    size = (run.batch_size,)
     unet.train()
     with descend(unet, run.learning_rate, run.num_steps, max_norm=1.0) as step:
         for _ in range(run.num_steps):
             chosen = torch.randint(len(rows), size, generator=generator)
             kept = torch.rand(size, generator=generator) >= settings.caption_dropout
-            times = torch.randint(num_times, size, generator=generator)
+            times = torch.randint(NUM_TIMESTEPS, size, generator=generator)
             clean = captioned.latents.sample(chosen, generator)
             noise = torch.randn(clean.shape, generator=generator)
-            noisy = scheduler.add_noise(clean, noise, times)  # pyright: ignore
-            noisy = noisy.to(memory_format=torch.channels_last)
-            predicted = unet(noisy, times, captioned.states[rows[chosen] * kept]).sample
-            loss = F.mse_loss(predicted, noise)
+            lesson = make_lesson(scheduler, settings.prediction, clean, noise, times)
+            noisy = lesson.noisy.to(memory_format=torch.channels_last)
+            predicted = unet(noisy, lesson.times, captioned.states[rows[chosen] * kept]).sample
+            loss = F.mse_loss(predicted, lesson.target)
             step(loss)
             yield loss.item()
     unet.eval()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the UNet is shown, and what it should say."""
+
+    noisy: Tensor  # (B, 4, 4, 4)
+    times: Tensor  # (B,), as it is told them
+    target: Tensor  # (B, 4, 4, 4)
+
+
+def make_lesson(
+    scheduler: Scheduler, prediction: Prediction, clean: Tensor, noise: Tensor, times: Tensor
+) -> Lesson:
+    """Noise latents x_0, with the same draws whatever is learned.
+
+    Args:
+        scheduler: of `make_scheduler`.
+        prediction: noise eps; v = alpha eps - sigma x_0 (arXiv:2202.00512), which needs no other
+            schedule; or flow: eps - x_0 at x_t = (1 - t) x_0 + t eps (arXiv:2209.03003).
+        clean: x_0 (B, 4, 4, 4).
+        noise: eps, of the same shape.
+        times: (B,) of 0..999.
+    """
+    if prediction == "flow":
+        t = ((times + 1) / NUM_TIMESTEPS).view(-1, 1, 1, 1)  # evenly in 0.001..1
+        return Lesson((1 - t) * clean + t * noise, times + 1, noise - clean)
+    assert isinstance(scheduler, DDPMScheduler)
+    noisy = scheduler.add_noise(clean, noise, times)  # pyright: ignore
+    if prediction == "noise":
+        return Lesson(noisy, times, noise)
+    return Lesson(noisy, times, scheduler.get_velocity(clean, noise, times))  # pyright: ignore
 
 
 def save_generator(
     folder: Path,
     vae: AutoencoderKL,
     unet: UNet2DConditionModel,
-    scheduler: DDPMScheduler,
+    scheduler: Scheduler,
     text_encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
 ) -> None:

@@ -40,6 +40,9 @@ class GeneratorSettings(Settings):
     vae: MiniatureTraining
     unet: MiniatureTraining
     caption_dropout: float = Field(ge=0, lt=1)  # fraction of captions emptied, for guidance
+    # What the UNet learns to say of a noised latent: the noise, as Stable Diffusion 1.5; v, as 2.1;
+    # or the flow, as newer models. All train equally long, from the same draws.
+    prediction: Literal["noise", "v", "flow"] = "noise"
     seed: int = Field(ge=0)
 
 
