@@ -223,9 +223,10 @@ class Params(Settings):
         yield from sampling_faults(distillation, self.generate.sampler, self.generate.num_steps)
         for name in self.generated_sets:
             if settings := self.synthetic.get(name):
-                learned = settings.prompts if settings.prompts in LEARNED else None
+                learns = f"words ({settings.prompts})" if settings.prompts in LEARNED else None
+                learns = "a LoRA" if settings.tuned else learns
                 where, scale = f"synthetic.{name}", settings.guidance_scale
-                yield from set_faults(distillation, where, scale, learned=learned)
+                yield from set_faults(distillation, where, scale, learns=learns)
 
     def _ensemble_sees_one_input(self) -> Iterator[str]:
         if self.deliver.ensemble and self.training.normalisation != "backbone":

@@ -120,7 +120,7 @@ def test_steps_and_samplers_that_make_no_sense(
 
 
 @pytest.mark.parametrize(
-    ("method", "embeds", "scale", "learned", "sentences"),
+    ("method", "embeds", "scale", "learns", "sentences"),
     [
         ("lightning", False, 1, None, []),
         ("lightning", False, 3.5, None, ["a Lightning model, which draws without guidance; write"]),
@@ -128,16 +128,16 @@ def test_steps_and_samplers_that_make_no_sense(
         ("lcm", False, 3.5, None, ["is a LCM model, which takes guidance up to 2; write 1"]),
         ("lcm", True, 8, None, []),
         ("lcm", True, 20, None, ["is a LCM model, which is told a scale up to 15; write 8"]),
-        ("lcm", True, 8, "dsi", ["choose prompts: template, contextual or a"]),
-        (None, False, 20, "dsi", []),
+        ("lcm", True, 8, "words (dsi)", ["choose template, contextual or a file"]),
+        (None, False, 20, "a LoRA", []),
     ],
 )
 def test_guidance_and_words_that_make_no_sense(
-    method: Any, embeds: bool, scale: float, learned: Any, sentences: list[str]
+    method: Any, embeds: bool, scale: float, learns: Any, sentences: list[str]
 ):
     distillation = method and of_method(method, "x_4step_unet.safetensors", embeds_scale=embeds)
-    found = list(set_faults(distillation, "synthetic.s", scale, learned=learned))
-    if learned and found:
+    found = list(set_faults(distillation, "synthetic.s", scale, learns=learns))
+    if learns and found:
         assert "synthetic.s learns words (dsi), but the generator is a LCM model" in found[0]
     assert len(found) == len(sentences)
     for fault, sentence in zip(found, sentences, strict=True):

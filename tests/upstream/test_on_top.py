@@ -33,7 +33,11 @@ from upstream.hub_on_loopback import COMMIT, Hub, Repository, serve
 BASE, TOP = "a/sdxl", "b/weights"
 LIGHTNING = "sdxl_lightning_4step_unet.safetensors"
 UNET = "unet/diffusion_pytorch_model.safetensors"
-LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.2", "conv1"]
+LORA_LAYERS = [  # as LCM-LoRA's
+    *("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2"),
+    *("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv"),
+    "time_emb_proj",
+]
 
 
 @pytest.fixture(scope="module")

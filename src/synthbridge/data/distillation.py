@@ -118,7 +118,7 @@ def sampling_faults(
 
 
 def set_faults(
-    distillation: Distillation | None, where: str, scale: float, *, learned: str | None
+    distillation: Distillation | None, where: str, scale: float, *, learns: str | None
 ) -> Iterator[str]:
     """Say what a set asks of a distilled generator in vain, a sentence each.
 
@@ -126,7 +126,7 @@ def set_faults(
         distillation: the generator's.
         where: the set's key ("synthetic.dsi_4").
         scale: its guidance.
-        learned: the kind of its prompts, if they hold words that are learned; else None.
+        learns: what it learns in the generator ("words: dsi", "a LoRA"); None: nothing.
     """
     if distillation is None:
         return
@@ -138,9 +138,9 @@ def set_faults(
             "embedded": f"which is told a scale up to {most:g}; write 8",
         }[distillation.guidance]
         yield f"{where}.guidance_scale is {scale:g}, but {what}, {rule}"
-    if learned:
+    if learns:
         yield (
-            f"{where} learns words ({learned}), but {what}: it no longer predicts at every noise "
-            "level, and a word learned there says little; choose prompts: template, contextual or "
-            "a file, or draw with the model that it was distilled from"
+            f"{where} learns {learns}, but {what}: it no longer predicts at every noise level, and "
+            "what is learned there says little; choose template, contextual or a file's prompts, "
+            "or draw with the model that it was distilled from"
         )
