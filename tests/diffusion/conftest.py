@@ -31,9 +31,15 @@ WIDTH = 32  # numbers a token
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The generator as diffusers saves it."""
-    folder = tmp_path_factory.mktemp("generator")
+    return write_stable_diffusion(tmp_path_factory.mktemp("generator"))
+
+
+def write_stable_diffusion(folder: Path) -> Path:
+    """Write a model in the original layout; returns `folder`."""
     torch.manual_seed(0)
-    tokenizer = make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    own = folder.with_name(f"{folder.name}-tokenizer")
+    own.mkdir()
+    tokenizer = make_tokenizer(own)
     text_encoder = make_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=4,
@@ -95,18 +101,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def variant(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
     """Make a copy of the folder whose schedule says that another thing is predicted."""
 
-    def make(name: str) -> Path:
-        copy = shutil.copytree(folder, tmp_path / "variant")
-        config = copy / "scheduler" / "scheduler_config.json"
-        values = {**json.loads(config.read_text()), **VARIANTS[name]}
-        config.write_text(json.dumps(values))
-        index = copy / "model_index.json"
-        parts = json.loads(index.read_text())
-        parts["scheduler"] = ["diffusers", values["_class_name"]]
-        index.write_text(json.dumps(parts))
-        return copy
+    return lambda name: make_variant(shutil.copytree(folder, tmp_path / "variant"), name)
 
-    return make
+
+def make_variant(folder: Path, name: str) -> Path:
+    """Change what a folder says of its schedule; returns `folder`."""
+    config = folder / "scheduler" / "scheduler_config.json"
+    values = {**json.loads(config.read_text()), **VARIANTS[name]}
+    config.write_text(json.dumps(values))
+    index = folder / "model_index.json"
+    parts = json.loads(index.read_text())
+    parts["scheduler"] = ["diffusers", values["_class_name"]]
+    index.write_text(json.dumps(parts))
+    return folder
 
 
 @pytest.fixture
