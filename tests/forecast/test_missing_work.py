@@ -174,7 +174,7 @@ def _stop(name):
     log.install(stopper)
     if module is generate:
         with pytest.MonkeyPatch.context() as patch:  # there is no generator here to read prompts
-            patch.setattr(plan, "check_lengths", lambda *_: None)
+            patch.setattr(plan.PromptWriter, "check_lengths", lambda *_: None)
             plan.main(PLAN)
     with pytest.raises(StoppedError):
         module.main(arguments)
