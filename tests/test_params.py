@@ -66,7 +66,11 @@ def _refused(tmp_path, key, value):
             8,
             "params.yaml: training: resize_size 8 must be at least image_size 24",
         ),
-        ("generate.sampler", "ddim", "generate.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'"),
+        (
+            "generate.sampler",
+            "ddim",
+            "generate.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'euler', 'euler_ancestral' or 'lcm'",
+        ),
         ("generate.jpeg_quality", 101, "generate.jpeg_quality is 101"),
         ("datasets", ["mine"], "datasets holds 'mine', which is no group below data"),
         ("datasets", ["my data"], "datasets.0 is 'my data'"),

@@ -16,7 +16,7 @@ from torch import nn
 
 from synthbridge.diffusion.generator import Generator, Tokens
 from synthbridge.diffusion.parts import load_part
-from synthbridge.diffusion.schedule import Step
+from synthbridge.diffusion.schedule import Step, flow_steps
 from synthbridge.diffusion.settings import Sampler, count_steps
 from synthbridge.diffusion.text import require_whole
 
@@ -73,20 +73,6 @@ class FlowMatching(Generator):
         shift, unit = _unit_of(self.vae)
         latents = (latents / unit + shift).to(self.vae.dtype)
         return self.vae.decode(latents, return_dict=False)[0].float()
-
-
-def flow_steps(sigmas: Sequence[float], timesteps: Sequence[float]) -> list[Step]:
-    """Return Euler's steps down the flow: x_next = x + (sigma_next - sigma) (eps - x_0).
-
-    Args:
-        sigmas: at the start of each step, falling, and the 0 that the last one ends at.
-        timesteps: of each step, as the denoiser takes them.
-    """
-    steps = []
-    for timestep, sigma, next_sigma in zip(timesteps, sigmas, sigmas[1:], strict=False):
-        keep = next_sigma / sigma  # eps - x_0 = (x - x_0) / sigma
-        steps.append(Step(timestep, 1 - sigma, sigma, keep, clean=1 - keep))
-    return steps
 
 
 def _unit_of(vae: Any) -> tuple[float, float]:
