@@ -69,7 +69,7 @@ def _refused(tmp_path, key, value):
         (
             "generate.sampler",
             "ddim",
-            "generate.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'euler', 'euler_ancestral' or 'lcm'",
+            "generate.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'euler', 'euler_ancestral'",
         ),
         ("generate.jpeg_quality", 101, "generate.jpeg_quality is 101"),
         ("datasets", ["mine"], "datasets holds 'mine', which is no group below data"),
