@@ -17,6 +17,7 @@ from synthbridge.core.settings import Sections
 from synthbridge.core.shares import end_share
 from synthbridge.core.units import copy_unit, unit_path
 from synthbridge.data.block_plan import BlockPlan, read_block_plan
+from synthbridge.data.licences import licence_record
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import (
     ALL,
@@ -117,7 +118,8 @@ def generate(
         if accelerator.is_main_process:
             for shard, path in paths.items():
                 copy_unit(path, lambda _, shard=shard: out / shard.name)
-            write_json(out / "index.json", {"num_images": of_block.num_images()})
+            about = {"num_images": of_block.num_images(), **licence_record(generator)}
+            write_json(out / "index.json", about)
     log.done(f"{of_block.num_images()} images in {len(shards)} shards", out)
 
 

@@ -19,7 +19,6 @@ from synthbridge.diffusion.families.flow_matching import (
     image_side,
     in_passes,
     linear_mu,
-    load_large,
     load_large_tokenizer,
     pack,
     unpack,
@@ -43,6 +42,7 @@ class Flux(FlowMatching):
     """The models, and the noise schedule that they were trained with."""
 
     name = "FLUX.1"
+    repeated_blocks = ("FluxTransformerBlock", "FluxSingleTransformerBlock")
 
     def __init__(
         self,
@@ -113,8 +113,8 @@ def load(folder: Path) -> Flux:
     return Flux(
         load_reader(folder),
         load_text_encoder(CLIPTextModel, folder / "text_encoder"),
-        load_large(T5EncoderModel, folder / "text_encoder_2"),
-        load_large(FluxTransformer2DModel, folder / "transformer"),
+        load_part(T5EncoderModel, folder / "text_encoder_2"),
+        load_part(FluxTransformer2DModel, folder / "transformer"),
         load_part(AutoencoderKL, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
         read_distillation(folder),

@@ -19,7 +19,6 @@ from synthbridge.diffusion.families.flow_matching import (
     even_sigmas,
     image_side,
     in_passes,
-    load_large,
     load_qwen_reader,
 )
 from synthbridge.diffusion.generator import Condition, Tokens
@@ -42,6 +41,7 @@ class Flux2Klein(FlowMatching):
     """
 
     name = "FLUX.2 klein"
+    repeated_blocks = ("Flux2TransformerBlock", "Flux2SingleTransformerBlock")
     guidance = "classifier-free"
 
     def __init__(
@@ -144,8 +144,8 @@ def load(folder: Path) -> Flux2Klein:
 
     return Flux2Klein(
         load_reader(folder),
-        load_large(Qwen3Model, folder / "text_encoder"),
-        load_large(Flux2Transformer2DModel, folder / "transformer"),
+        load_part(Qwen3Model, folder / "text_encoder"),
+        load_part(Flux2Transformer2DModel, folder / "transformer"),
         load_part(AutoencoderKLFlux2, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
         read_distillation(folder),

@@ -20,7 +20,6 @@ from synthbridge.diffusion.families.flow_matching import (
     image_side,
     in_passes,
     linear_mu,
-    load_large,
     load_qwen_reader,
 )
 from synthbridge.diffusion.generator import Condition, Tokens
@@ -39,6 +38,7 @@ class ZImage(FlowMatching):
     """The models, and the noise schedule that they were trained with."""
 
     name = "Z-Image"
+    repeated_blocks = ("ZImageTransformerBlock",)
     guidance = "classifier-free"
 
     def __init__(
@@ -97,8 +97,8 @@ def load(folder: Path) -> ZImage:
 
     return ZImage(
         load_reader(folder),
-        load_large(Qwen3Model, folder / "text_encoder"),
-        load_large(ZImageTransformer2DModel, folder / "transformer"),
+        load_part(Qwen3Model, folder / "text_encoder"),
+        load_part(ZImageTransformer2DModel, folder / "transformer"),
         load_part(AutoencoderKL, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
         read_distillation(folder),
