@@ -24,6 +24,7 @@ class Table:
 class Figure:
     heading: str
     title: str  # what a screen reader reads
+    above: str = ""  # the paragraph before it
     text: str = ""  # the words in the drawing
 
 
@@ -64,6 +65,10 @@ class Page(HTMLParser):
         return " ".join(text for _, own, text in self.paragraphs if own.startswith(heading))
 
     @property
+    def _above(self) -> str:
+        return self.paragraphs[-1][2] if self.paragraphs else ""
+
+    @property
     def text(self) -> str:
         """Return all words that are read."""
         cells = [cell for table in self.tables for row in table.rows for cell in row]
@@ -81,19 +86,18 @@ class Page(HTMLParser):
         heading = self.headings[-1] if self.headings else ""
         if tag == "svg":
             self._svg += 1
-            self.figures.append(Figure(heading, values.get("aria-label", "")))
+            self.figures.append(Figure(heading, values.get("aria-label", ""), self._above))
         if self._svg:
             return
         if tag == "img":
-            self.figures.append(Figure(heading, values.get("alt", "")))
+            self.figures.append(Figure(heading, values.get("alt", ""), self._above))
         if tag == "table":
-            above = self.paragraphs[-1][2] if self.paragraphs else ""
-            self.tables.append(Table(heading, above))
+            self.tables.append(Table(heading, self._above))
         if tag == "tr" and self.tables[-1].header:
             self.tables[-1].rows.append([])
         if tag in ("h1", "h2", "h3", "p", "th", "td", "title", "li", "summary"):
             self._text, self._class = [], values.get("class", "")
-        self._answer = tag == "span"
+        self._answer = values.get("class") == "answer"
 
     def handle_endtag(self, tag):
         text = re.sub(r"\s+", " ", "".join(self._text)).strip()

@@ -203,6 +203,15 @@ def simulate_examined(folder: Path, *, threshold: float = 0.9) -> None:
     (folder / "pairs.png").write_bytes(encode_png(np.zeros((2, 4, 3), np.uint8)))
 
 
+def simulate_choice(folder: Path) -> None:
+    """Write what `deliver` says of the model that it chose."""
+    choice = {"arm": "bridged", "set": "dsi_4", "shots": 4, "num_members": 1, "measure": "top1"}
+    choice |= {"num_held_out": 120, "num_close": 2, "candidates": [{}] * 9}
+    choice |= {"test": {"accuracy": 89.2, "low": 86.1, "high": 91.9}}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "choice.json").write_text(json.dumps(choice))
+
+
 def write_pictures(path: Path, shade: int, **record: str) -> None:
     """Write a shard of 30 grey pictures of ten classes."""
     image = encode_png(np.full((16, 16, 3), shade, np.uint8))

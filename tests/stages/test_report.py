@@ -13,6 +13,7 @@ import pytest
 from evidence.reading_pages import Page
 from evidence.simulated import (
     SETTINGS,
+    simulate_choice,
     simulate_clip,
     simulate_examined,
     simulate_probe,
@@ -23,11 +24,12 @@ from evidence.simulated import (
 
 from synthbridge.core.files import write_json
 from synthbridge.evidence.comparisons import compare_runs
+from synthbridge.evidence.decision import HEADLINES
 from synthbridge.evidence.results import read_runs
 from synthbridge.evidence.verdict import VERDICTS, underfit_sentences, verdict_sentence
 from synthbridge.stages.report import main, report
 
-TABLES = {"results", "accuracy", "differences", "convergence"}
+TABLES = {"results", "accuracy", "differences", "convergence", "classes", "class_gap"}
 TABLES |= {"probe", "transferability", "style_loss"}
 # Each plot, and the heading that it stands under on the page.
 PLOTS = {
@@ -118,10 +120,16 @@ def test_each_link_meets_one_id(page):
 
 
 def test_the_page_opens_with_the_verdict(page):
-    first = next(part for part in page.paragraphs if part[2].startswith("With dsi images at "))
+    assert page.headings[0] == "Do synthetic images help on digits?"
     assert len(page.answers) == 1 and set(page.answers) <= set(VERDICTS)
-    assert first[1] == "digits"  # the heading before those of plots and tables
-    assert page.headings.index("digits") < page.headings.index(PLOTS["accuracy"])
+    first = page.text_below(page.headings[0])
+    assert first.startswith(tuple(HEADLINES.values())) and "With dsi images, bridged reads" in first
+    top = ["What to do now", "Real and drawn", "Classes that won and lost", "What it cost"]
+    shown = [heading for heading in page.headings if heading in [*top, "The evidence"]]
+    assert shown == [*top, "The evidence"]
+    folded = page.headings[page.headings.index("The evidence") + 1 :]
+    assert {*PLOTS.values(), "Controls", "How the verdict was made"} <= set(folded)
+    assert "With dsi images at 4 shots on digits" in page.text_below("How the verdict was made")
     assert "a photo of &lt;one&gt;" in page.source  # a prompt is text, never markup
     assert_no_nan(page)
 
@@ -138,7 +146,7 @@ def test_without_styles_and_pictures_there_is_no_such_figure(bare):
     out, _ = bare
     headings = {figure.heading for figure in Page(out / "report.html").figures}
     names = {"accuracy", "differences", "primary_arm", "convergence"}
-    assert headings == {PLOTS[name] for name in names}
+    assert headings == {"Label more?", *(PLOTS[name] for name in names)}  # one at the top
     assert {path.stem for path in (out / "plots").glob("*.png")} == names
 
 
@@ -207,10 +215,10 @@ def test_missing_pieces_give_an_honest_report(reduced, tmp_path):
     page = Page(tmp_path / "metrics/report.html")
     assert_no_nan(page)
     no_sets = reduced.get("methods") == []
-    opening = page.text_below("digits")
+    opening = page.text_below(page.headings[0])
     assert ("nothing to judge" in opening) == no_sets == (not page.answers)
     if reduced == {"seeds": [0]}:
-        assert "1 seed; at least three are needed" in opening
+        assert "1 seed: an interval needs 3." in opening
     if reduced.get("seeds") == [0]:
         assert not CLEAR_ANSWERS & set(page.answers)
         assert all("no interval" in cell for cell in page.cells_of("difference [95 %]"))
@@ -236,11 +244,12 @@ def test_the_page_tells_of_groups(tmp_path):
     real = tmp_path / "real"
     write_pictures(real / "train-00000.tar", 10)
     write_json(real / "dataset.json", {"group_note": "guessed"})
-    grouped = _report_text(tmp_path / "a", real=real, num_groups=20).text_below("digits")
-    assert "200 test images in 20 groups, seeds 0, 1, 2." in grouped
+    page = _report_text(tmp_path / "a", real=real, num_groups=20)
+    grouped = page.text_below("The evidence")
+    assert "200 real images of 10 classes in 20 groups, seeds 0, 1, 2." in grouped
     assert "intervals count groups, not images. The groups are guessed." in grouped
-    assert "200 test images in 20 groups)" in grouped  # the verdict's sentence
-    plain = _report_text(tmp_path / "b").text_below("digits")
+    assert "3 seeds, 200 test images in 20 groups." in page.text_below(page.headings[0])
+    plain = _report_text(tmp_path / "b").text_below("The evidence")
     assert "No group of test images is known." in plain and "groups are" not in plain
 
 
@@ -264,7 +273,8 @@ def test_without_a_primary_comparison_there_is_no_verdict(tmp_path):
     settings = SETTINGS.model_copy(update={"primary": None})
     page = _report_text(tmp_path, settings)
     assert page.answers == []
-    assert "No verdict on digits: report.primary names no comparison." in page.text_below("digits")
+    said = "No verdict on digits: report.primary names no comparison."
+    assert said in page.text_below(page.headings[0])
     summary = json.loads((tmp_path / "metrics/summary.json").read_text())["digits"]
     assert set(summary) == {"accuracy"}
     assert not (tmp_path / "metrics/plots/primary_arm.png").exists()
@@ -277,7 +287,10 @@ def test_two_data_sets_are_two_reports(tmp_path):
         simulate_style(own / "dsi_4", ["s0"])
         folders = {"final": [own / "final"], "styles": {"dsi_4": own / "dsi_4"}}
         report(SETTINGS, dataset=dataset, **folders, out=own / "metrics")
-        assert Page(own / "metrics/report.html").headings[1] == dataset
+        assert (
+            Page(own / "metrics/report.html").headings[0]
+            == f"Do synthetic images help on {dataset}?"
+        )
         assert list(json.loads((own / "metrics/summary.json").read_text())) == [dataset]
         with (own / "metrics/style_loss.csv").open(newline="") as file:
             assert {row["dataset"] for row in csv.DictReader(file)} == {dataset}
@@ -301,11 +314,8 @@ def test_retrieved_images_are_called_so_and_their_holes_are_shown(tmp_path):
     blocks = {"retrieved": block}
     report(SETTINGS, dataset="digits", final=[runs], blocks=blocks, out=tmp_path / "metrics")
     page = Page(tmp_path / "metrics/report.html")
-    sentences = [text for _, heading, text in page.paragraphs if heading == "digits"]
-    opening = "With dsi images at 4 shots on digits,"
-    [dsi] = [place for place, text in enumerate(sentences) if text.startswith(opening)]
-    assert sentences.index("Retrieved images: No image was found for one.") > dsi
-    assert any("what synthetic images have to beat" in text for text in sentences)
+    assert "Retrieved images: No image was found for one." in page.text_below(page.headings[0])
+    assert "what synthetic images have to beat" in page.text_below("The evidence")
     assert "for example: a <small> zero" in page.text_below("What was trained")
 
 
@@ -319,7 +329,7 @@ def test_arms_on_clip_stand_apart(tmp_path):
     on_clip = {"clip_zero_shot", "clip_vanilla", "clip_mixed"}
     assert set(page.table("CLIP, another model").column("arm")) == on_clip
     assert not on_clip & set(page.table("Accuracy against shots").column("arm"))
-    assert "seeds 1, 2." in page.text_below("digits")  # not the 0 of zero-shot CLIP
+    assert "seeds 1, 2." in page.text_below("The evidence")  # not the 0 of zero-shot CLIP
     beside = page.table("Other test images")
     assert set(beside.column("arm")) == on_clip
     assert all(cell.startswith("25.0") for cell in beside.column("extra test set, top-1"))
@@ -365,7 +375,10 @@ def test_main_reads_params_and_names_the_folders_of_each_set(inputs, tmp_path, m
         " primary: {arm: bridged, method: dsi, shots: 4, reference: vanilla},\n"
         " grid_classes: 3, grid_images: 2}\n"
         "sets: [dsi_4]\ngenerated_sets: [dsi_4]\nclip_tuning: {sets: []}\n"
+        "data: {digits: {source: digits}}\nupstream: {generator: {unet: {num_steps: 9}}}\n"
+        "synthetic: {dsi_4: {shots: 4, images_per_class: 60}}\nretrieved: {}\n"
     )
+    simulate_choice(tmp_path / "delivered")
     monkeypatch.chdir(tmp_path)
     folders = {
         "--real": inputs["real"],
@@ -374,12 +387,16 @@ def test_main_reads_params_and_names_the_folders_of_each_set(inputs, tmp_path, m
         "--styles": root / "styles",
         "--sets": "sets",
         "--examined": root / "examined",
+        "--delivered": "delivered",
         "--out": "metrics",
     }
     main(["--dataset", "digits", *(str(word) for pair in folders.items() for word in pair)])
     page = Page(tmp_path / "metrics/report.html")
     assert page.table("Leakage").column("set") == ["dsi_4"]
     assert {figure.heading for figure in page.figures} >= {PLOTS["style_loss"], PLOTS["grid"]}
+    assert "draws the digits 0 to 9 and nothing else" in page.text_below(page.headings[0])
+    assert "bridged, dsi_4, 4 shots" in page.text_below("Use the model")
+    assert page.table("What it cost").records()[0]["images"] == "600"
 
 
 def test_starts_without_torch():

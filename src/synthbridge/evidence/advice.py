@@ -47,16 +47,15 @@ class LabelStep:
     instead: Interval | None  # the arm with `shots` over the reference with `more`
 
 
-def label_steps(
-    runs: Sequence[TestedModel], settings: ReportSettings, arm: str, method: str
-) -> list[LabelStep]:
-    """Compare neighbouring numbers of shots of the reference, and an arm with both."""
-    reference = REFERENCE if settings.primary is None else settings.primary.reference
+def label_steps(runs: Sequence[TestedModel], settings: ReportSettings) -> list[LabelStep]:
+    """Compare neighbouring numbers of shots of the reference, and the primary arm with both."""
+    primary = settings.primary
+    reference = REFERENCE if primary is None else primary.reference
     counts = sorted({run.shots for run in runs if run.arm == reference}, key=shots_key)
     steps = []
     for shots, more in itertools.pairwise(counts):
         few, many = (runs_of(runs, reference, REAL, count) for count in (shots, more))
-        own = runs_of(runs, arm, method, shots)
+        own = {} if primary is None else runs_of(runs, primary.arm, primary.method, shots)
         if pairs := pairs_of(many, few):
             num_classes = len(np.unique(pairs[0][0].labels))
             added = np.mean([after.num_train - before.num_train for after, before in pairs])
@@ -80,36 +79,38 @@ def _difference(
     return interval_of(pairs, settings) if pairs else None
 
 
-def label_sentences(steps: Sequence[LabelStep], primary: PrimaryComparison) -> list[str]:
+def label_sentences(steps: Sequence[LabelStep], primary: PrimaryComparison | None) -> list[str]:
     """Say what a further real image is worth where the verdict was made, and what is not known."""
     if not steps:
         return [
             "Not measured: real images were tried in one number a class. With a second one in "
             "'shots', this page says what further labels bring."
         ]
-    here = next((step for step in steps if step.shots == primary.shots), None)
-    if here is not None or primary.shots == "full":
+    shots = "full" if primary is None else primary.shots
+    here = next((step for step in steps if step.shots == shots), None)
+    if here is not None or shots == "full":
         return _label_sentences(here or steps[-1], primary)
     return [
-        f"Not measured beyond {shots_words(primary.shots)}: add a larger number to 'shots' to "
+        f"Not measured beyond {shots_words(shots)}: add a larger number to 'shots' to "
         "learn what the next labels bring. Below it:",
         *_label_sentences(steps[-1], primary),
     ]
 
 
-def _label_sentences(step: LabelStep, primary: PrimaryComparison) -> list[str]:
+def _label_sentences(step: LabelStep, primary: PrimaryComparison | None) -> list[str]:
+    reference = REFERENCE if primary is None else primary.reference
     few, many = shots_words(step.shots), shots_words(step.more)
     further = f"{step.num_images:,.0f} further label{'s' * (round(step.num_images) != 1)} a class"
     each = ""
     if step.num_images > 1:
         each = f", {points_words(step.labels.difference / step.num_images, 2)} each on average"
     sentences = [
-        f"From {few} to {many}, {further} bring {primary.reference} {interval_words(step.labels)} "
+        f"From {few} to {many}, {further} bring {reference} {interval_words(step.labels)} "
         f"points{each}."
     ]
-    if step.instead is not None:
+    if primary is not None and step.instead is not None:
         sentences.append(
-            f"{primary.arm} with {few} against {primary.reference} with {many}: "
+            f"{primary.arm} with {few} against {reference} with {many}: "
             f"{interval_words(step.instead)}. {_which(step.instead, further)}"
         )
     return sentences

@@ -163,8 +163,8 @@ def _top(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
     name = known.primary_set()
     return {
         "answer": answer(known) if evidence.methods() else None,
-        "next_steps": next_steps(known, evidence.dataset) if evidence.methods() else [],
-        "label_steps": label_rows(known),
+        "next_steps": next_steps(known, evidence.dataset),
+        "label_steps": label_rows(known) if known.primary_set() else [],
         "side_by_side": side_by_side(pictures, name),
         "classes": changed_classes(known, evidence.pairs, evidence.changes, pictures),
         "costs": cost_rows(costs),
@@ -200,7 +200,10 @@ def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
         "num_classes": len(np.unique(first.labels)),
         "seeds": ", ".join(str(seed) for seed in seeds),
         "sentence": verdict_sentence(
-            evidence.dataset, evidence.comparisons, settings, evidence.retrieved
+            evidence.dataset,
+            evidence.comparisons,
+            settings,
+            images=evidence.known(settings).primary_images(),
         ),
         "underfits": underfit_sentences(evidence.comparisons),
         "has_sets": bool(evidence.methods()),
