@@ -72,7 +72,9 @@ class Models:
 
 def _storages(models: Any) -> list[Any]:
     tensors = (tensor for model in models for tensor in model.state_dict().values())
-    return list({id(tensor.untyped_storage()): tensor.untyped_storage() for tensor in tensors}.values())
+    return list(
+        {id(tensor.untyped_storage()): tensor.untyped_storage() for tensor in tensors}.values()
+    )
 
 
 def make_models(family: Family) -> Models:

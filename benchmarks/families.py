@@ -77,9 +77,7 @@ def _vae(sample_size: int, scale: float, **more: Any) -> Part:
         **more,
     }
     number = 83_653_863 if config["latent_channels"] == 4 else 83_819_683
-    return Part(
-        "diffusers.models.autoencoders.autoencoder_kl", "AutoencoderKL", config, number
-    )
+    return Part("diffusers.models.autoencoders.autoencoder_kl", "AutoencoderKL", config, number)
 
 
 def _clip(name: str, num_parameters: int, width: int, layers: int, heads: int, **more: Any) -> Part:
@@ -445,7 +443,10 @@ FAMILIES = {
                 3_875_544_576,
             ),
             "vae": Part(
-                "diffusers.models.autoencoders.autoencoder_kl_flux2", "AutoencoderKLFlux2", {}, 84_046_115
+                "diffusers.models.autoencoders.autoencoder_kl_flux2",
+                "AutoencoderKLFlux2",
+                {},
+                84_046_115,
             ),
             "text_encoder": _QWEN3,
         },

@@ -22,10 +22,9 @@ def _group():
     return YAML(typ="safe").load(text)["data"]["mine"]
 
 
-def _command(start):
-    """Return the words behind `dvc` of the guide's own command."""
-    line = next(line for line in GUIDE.splitlines() if line.startswith(start))
-    return shlex.split(line, comments=True)[1:]
+def _line(start):
+    """Return the guide's own line that starts so."""
+    return next(line for line in GUIDE.splitlines() if line.startswith(start))
 
 
 def test_the_guide_works(tmp_path):
@@ -33,10 +32,9 @@ def test_the_guide_works(tmp_path):
     class_folders(scratch.folder / "data/raw/mine", 30)
     scratch.dvc("add", "data/raw/mine")
     scratch.git("add", "data/raw/mine.dvc")
-    scratch.change({"data.mine": _group()})
-    scratch.git("add", "params.yaml")
-    scratch.git("commit", "-m", "Add my data")
-    run = (*_command("dvc exp run"), "prepare@mine")
+    scratch.change({"data.mine": _group(), "datasets": ["mine"]})
+    scratch.git(*shlex.split(_line("git commit -am \"Add my data\""))[1:])
+    run = (*shlex.split(_line("dvc exp run"))[1:], "prepare@mine")
     assert "made 3 classes, 15 train images, 15 validation images, 60 test images" in scratch.dvc(
         *run
     )

@@ -11,7 +11,7 @@ from house import ROOT
 from synthbridge.core.settings import Sections, check_settings
 from synthbridge.data.synthetic import read_named_set
 from synthbridge.params import Params, check_primary, read_params
-from synthbridge.pipeline import check_params
+from synthbridge.pipeline import GENERATOR, check_generator, check_params, generator_faults
 
 ABSENT = object()  # in place of a value: the key is left out
 HARD = {
@@ -52,6 +52,21 @@ def _refused(tmp_path, key, value):
         ),
         ("upstream.generator", {"hub": "a/b", "revison": "c"}, "choose from hub, revision"),
         ("upstream.generator", {"hub": "sd15"}, "upstream.generator.hub is 'sd15'; give owner/na"),
+        (
+            "upstream.generator",
+            {"hub": "a/b", "weights": {"hub": "a/b", "file": "x.bin", "distilled": None}},
+            "upstream.generator.weights.file is 'x.bin'; name one .safetensors of the repository",
+        ),
+        (
+            "upstream.generator",
+            {"hub": "a/b", "weights": {"hub": "a/b", "file": "x.safetensors"}},
+            "upstream.generator.weights.distilled is missing; add it",
+        ),
+        (
+            "upstream.generator",
+            {"hub": "a/b", "weights": {"hub": "a/b", "file": "x.safetensors", "distilled": "ad"}},
+            "upstream.generator.weights.distilled is 'ad'; it should be 'lcm' or 'lightning'",
+        ),
         ("upstream.backbone", {"hub": "resnet50"}, "give a timm name with its weights' tag"),
         ("upstream.backbone", {"file": "a"}, "upstream.backbone.model is missing; add it"),
         ("upstream.backbone", {"file": "a", "modl": "b"}, "choose from file, input_size, mean"),
@@ -66,7 +81,11 @@ def _refused(tmp_path, key, value):
             8,
             "params.yaml: training: resize_size 8 must be at least image_size 24",
         ),
-        ("generate.sampler", "ddim", "generate.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'"),
+        (
+            "generate.sampler",
+            "ddim",
+            "generate.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'eu",
+        ),
         ("generate.jpeg_quality", 101, "generate.jpeg_quality is 101"),
         ("datasets", ["mine"], "datasets holds 'mine', which is no group below data"),
         ("datasets", ["my data"], "datasets.0 is 'my data'"),
@@ -442,3 +461,30 @@ def test_an_old_key_of_a_leg_is_refused_with_its_new_name(tmp_path):
     refused = _refused(tmp_path, "arms.mixed.mixed", [leg])
     where = "arms.mixed.mixed.0.synthetic_share"
     assert f"params.yaml: {where} is now called synthetic_fraction; rename it" in refused
+
+
+def test_few_step_weights_refuse_what_params_ask_of_them(tmp_path):
+    """Steps, a sampler, guidance and learned words, all at once, before anything is fetched."""
+    weights = {"hub": "a/b", "file": "x_4step_unet.safetensors", "distilled": "lightning"}
+    said = _refused(tmp_path, "upstream.generator", {"hub": "a/b", "weights": weights})
+    for sentence in (
+        "generate.sampler is dpm++, but the generator is a Lightning model, which takes euler",
+        "generate.num_steps is 10, but the generator is a Lightning model, distilled to 4 steps",
+        "synthetic.template.guidance_scale is 1.5, but the generator is a Lightning model, which",
+        "synthetic.dsi_4 learns words (dsi), but the generator is a Lightning model: it no longer",
+    ):
+        assert sentence in said
+    weights["file"] = "sdxl_lightning_1step_unet_x0.safetensors"
+    said = _refused(tmp_path, "upstream.generator", {"hub": "a/b", "weights": weights})
+    assert "weights.file: sdxl_lightning_1step_unet_x0.safetensors predicts the image" in said
+
+
+def test_a_few_step_folder_refuses_what_params_ask_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    assert generator_faults() == []  # no folder yet
+    (GENERATOR / "scheduler").mkdir(parents=True)
+    config = '{"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}'
+    (GENERATOR / "scheduler" / "scheduler_config.json").write_text(config)
+    with pytest.raises(ValueError, match="is a Turbo model, distilled to 1 to 8 steps; choose 4"):
+        check_generator()

@@ -33,6 +33,7 @@ STAGES = {
     "report": "tables, plots, verdicts and one page",
     "deliver": "the final model that held-out images prefer, for anyone to use",
 }
+DRAWING = ("invert", "plan", "generate")  # they ask something of the generator
 COMMANDS = {
     "estimate": "say what the settings will cost",
     "export": "a set or the model in a layout that others read",
@@ -84,6 +85,8 @@ def _run_stage(stage: str, arguments: list[str]) -> int:
     wants_help = "-h" in arguments or "--help" in arguments
     notes = [] if wants_help else pipeline.check_params()
     launch.check_share(stage)
+    if stage in DRAWING and not wants_help:
+        pipeline.check_generator()
     if (status := launch.start_processes(stage, sys.argv)) is not None:
         return status
     if stage in ("upstream", "select"):  # the first of all, and the first that trains on shots
@@ -91,6 +94,9 @@ def _run_stage(stage: str, arguments: list[str]) -> int:
             log.say(note)
     try:
         importlib.import_module(f"synthbridge.stages.{stage}").main(arguments)
+        if stage == "upstream":  # before an hour goes into other stages
+            for fault in pipeline.generator_faults():
+                log.say(f"invert will stop: {fault}")
     except shares.ShareMade:
         log.say(f"{stage}: this share is made; a run without SYNTHBRIDGE_SHARE puts them together")
     except RuntimeError as error:

@@ -8,11 +8,18 @@ from pydantic import Field, PlainValidator, StringConstraints, model_validator
 
 from synthbridge.clip.settings import ClipTuningSettings, RetrievedSettings
 from synthbridge.core.settings import Settings, check_settings, read_yaml
+from synthbridge.data.distillation import (
+    Distillation,
+    of_method,
+    sampling_faults,
+    set_faults,
+)
 from synthbridge.data.manifests import MAX_SHOTS, NUM_FEW_SHOT_SEEDS, Shots
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.synthetic import NamedSet
 from synthbridge.delivery.settings import DeliverSettings
 from synthbridge.diffusion.settings import (
+    LEARNED,
     InversionSettings,
     SamplingSettings,
     SyntheticSettings,
@@ -28,7 +35,7 @@ from synthbridge.training.settings import (
     StageOneSettings,
     TrainingSettings,
 )
-from synthbridge.upstream.settings import UpstreamSettings
+from synthbridge.upstream.settings import HubGenerator, UpstreamSettings
 
 PARAMS = Path("params.yaml")
 SHOTS_RULE = f"1 to {MAX_SHOTS}, or full"
@@ -94,6 +101,7 @@ class Params(Settings):
         faults = [
             *self._lists_fit(),
             *self._sets_fit(),
+            *self._weights_fit(),
             *self._ensemble_sees_one_input(),
             *self._clip_tuning_fits(),
             *self._arms_fit(),
@@ -190,6 +198,35 @@ class Params(Settings):
                 f"{where}.pool is null, the upstream's, but upstream.pool is null too; name a "
                 "folder of captioned images (docs/retrieval.md)"
             )
+
+    def _weights_fit(self) -> Iterator[str]:
+        """Say what few-step weights, told by their settings alone, do not take."""
+        generator = self.upstream.generator
+        weights = generator.weights if isinstance(generator, HubGenerator) else None
+        if weights is None or weights.distilled is None:
+            return
+        try:  # whether the UNet is told the scale is seen at `upstream`: leave it room
+            distillation = of_method(weights.distilled, weights.file, embeds_scale=True)
+        except ValueError as error:
+            yield f"upstream.generator.weights.file: {error}"
+        else:
+            yield from self.distillation_faults(distillation)
+
+    def distillation_faults(self, distillation: Distillation | None) -> Iterator[str]:
+        """Say what the generator does not take, a sentence each.
+
+        Args:
+            distillation: the generator's; None: it is none of few steps.
+        """
+        if not self.generated_sets:
+            return
+        yield from sampling_faults(distillation, self.generate.sampler, self.generate.num_steps)
+        for name in self.generated_sets:
+            if settings := self.synthetic.get(name):
+                learns = f"words ({settings.prompts})" if settings.prompts in LEARNED else None
+                learns = "a LoRA" if settings.tuned else learns
+                where, scale = f"synthetic.{name}", settings.guidance_scale
+                yield from set_faults(distillation, where, scale, learns=learns)
 
     def _ensemble_sees_one_input(self) -> Iterator[str]:
         if self.deliver.ensemble and self.training.normalisation != "backbone":

@@ -21,12 +21,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from synthbridge.core.settings import one_message, read_yaml
+from synthbridge.data.distillation import read_distillation
 from synthbridge.data.synthetic import check_volume
 from synthbridge.params import Params, check_primary, read_params
 
 Values = Mapping[str, Any]
 
 PIPELINE = Path("dvc.yaml")
+GENERATOR = Path("data/upstream/generator")  # where the stage `upstream` leaves it
 GIVEN = ("data/raw/", "data/prompts")  # put there by a person, or by git
 
 # Dependencies that these stages have for every set, by the list of params.yaml that names
@@ -79,6 +81,24 @@ def check_params() -> list[str]:
     check_sets(params, pipeline)
     check_primary(params)
     return [*params.notes(), *_missing_data(params)]
+
+
+def generator_faults() -> list[str]:
+    """Say what params.yaml asks in vain of the generator that lies in data/upstream.
+
+    Few-step models do not take every number of steps, sampler, guidance and kind of prompts.
+    """
+    return list(read_params().distillation_faults(read_distillation(GENERATOR)))
+
+
+def check_generator() -> None:
+    """Refuse what the generator does not take.
+
+    Raises:
+        ValueError: what `generator_faults` says.
+    """
+    if faults := generator_faults():
+        raise ValueError(one_message(faults))
 
 
 def _missing_data(params: Params) -> list[str]:

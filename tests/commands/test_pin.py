@@ -63,6 +63,23 @@ def _files(scratch):
     return [path.read_text() for path in (scratch / "params.yaml", *scratch.glob("data/raw/*/*"))]
 
 
+def test_weights_on_top_of_a_generator_are_pinned_too(scratch):
+    file = scratch / "params.yaml"
+    line = f"    hub: {GENERATOR}"
+    weights = "\n    weights: {hub: b/lcm, revision: , file: a.safetensors, distilled: }"
+    head, tail = file.read_text().split(line)
+    rest = tail.partition("\n")[2]
+    file.write_text(f"{head}{line}{weights}\n{rest}")
+    found = {unpinned.key: unpinned.repository for unpinned in find_unpinned(read_params())}
+    assert found["upstream.generator.weights.revision"] == "b/lcm"
+    assert found["upstream.generator.revision"] == GENERATOR
+    text = with_value(file.read_text(), "upstream.generator.weights.revision", COMMIT)
+    file.write_text(text)
+    assert "upstream.generator.weights.revision" not in {
+        unpinned.key for unpinned in find_unpinned(read_params())
+    }
+
+
 def test_all_missing_commits_are_written_and_nothing_else(hub, scratch):
     before, _ = _files(scratch)
     _serve_all(hub, scratch)

@@ -183,6 +183,19 @@ def test_a_set_that_clip_is_tuned_on_leaves_that_list_too(scratch):
     assert "dsi_4" not in (scratch / "dvc.yaml").read_text()
 
 
+@pytest.mark.parametrize(("stem", "tuned"), [("lora", "dataset"), ("lora_class", "class")])
+def test_a_tuned_set_is_made_of_templates(scratch, capsys, stem, tuned):
+    main(["add", stem, "--shots", "4", "full"])
+    params = read_params(scratch / "params.yaml")
+    for shots in (4, "full"):
+        group = params.synthetic[f"{stem}_{shots}"].model_dump()
+        template = params.synthetic["template"].model_dump()
+        assert group == {**template, "shots": shots, "tuned": tuned}
+    assert f"synthetic.{stem}_4 is a copy of template, its generator tuned by {stem}" in (
+        capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -42,6 +42,11 @@ def test_stable_diffusion_passes(folder):
             {"prediction_type": "sample"},
             "mine predicts sample, which is not supported; choose one that predicts the noise",
         ),
+        (
+            "scheduler/scheduler_config.json",
+            {"rescale_betas_zero_snr": True},
+            "mine begins at noise alone .* set it to false, or choose a generator of v_prediction",
+        ),
         ("vae/config.json", [], "vae/config.json of mine is damaged; fetch it again"),
     ],
 )

@@ -1,6 +1,7 @@
 import pytest
 
 from delivered_model import MINIATURE
+from synthbridge.data.licences import Licence
 from synthbridge.delivery.origins import backbone_origin, set_origin
 from synthbridge.upstream.settings import UpstreamSettings
 
@@ -25,6 +26,19 @@ def test_a_hub_generator_is_linked_with_its_commit_and_licence(hub, told):
     origin = set_origin("dsi_4", DRAWN, _upstream(generator={"hub": hub, "revision": COMMIT}))
     assert "kind `dsi` at guidance scale 3.5, made from 4 real images a class" in origin
     assert f"[{hub}](https://huggingface.co/{hub}) (0123456789ab); {told}" in origin
+
+
+def test_the_hubs_word_on_licences_is_told():
+    turbo = Licence("a/turbo", COMMIT, "other", "sai-nc-community", "https://a/LICENSE.md")
+    sd = {"hub": "CompVis/stable-diffusion-v1-4", "revision": COMMIT}
+    weights = {"hub": "a/turbo", "revision": COMMIT, "file": "x.safetensors", "distilled": "lcm"}
+    upstream = _upstream(generator={**sd, "weights": weights})
+    told = set_origin("s", DRAWN, upstream, [Licence(sd["hub"], COMMIT, "mit", None, None), turbo])
+    assert "stable-diffusion-v1-4) (0123456789ab); its licence: mit, with weights on top" in told
+    assert told.endswith(
+        "(0123456789ab); its licence: sai-nc-community (https://a/LICENSE.md), which forbids "
+        "commercial use."
+    )
 
 
 def test_retrieved_images_belong_to_others_unless_the_pipeline_drew_them():

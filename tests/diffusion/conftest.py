@@ -1,7 +1,10 @@
 """A whole Stable Diffusion folder, tiny, with random weights and a tokenizer of a toy corpus."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,9 +31,15 @@ WIDTH = 32  # numbers a token
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The generator as diffusers saves it."""
-    folder = tmp_path_factory.mktemp("generator")
+    return write_stable_diffusion(tmp_path_factory.mktemp("generator"))
+
+
+def write_stable_diffusion(folder: Path) -> Path:
+    """Write a model in the original layout; returns `folder`."""
     torch.manual_seed(0)
-    tokenizer = make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    own = folder.with_name(f"{folder.name}-tokenizer")
+    own.mkdir()
+    tokenizer = make_tokenizer(own)
     text_encoder = make_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=4,
@@ -68,6 +77,42 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder)
+    return folder
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "v": {"prediction_type": "v_prediction"},  # as Stable Diffusion 2.1 at 768 pixels
+    "v, zero SNR": {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
+    # As diffusers' own pipeline draws a flow: DPM-Solver++ says of itself what it solves.
+    "flow": {
+        "_class_name": "DPMSolverMultistepScheduler",
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": 2.0,
+    },
+}
+
+
+@pytest.fixture
+def variant(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Make a copy of the folder whose schedule says that another thing is predicted."""
+
+    return lambda name: make_variant(shutil.copytree(folder, tmp_path / "variant"), name)
+
+
+def make_variant(folder: Path, name: str) -> Path:
+    """Change what a folder says of its schedule; returns `folder`."""
+    config = folder / "scheduler" / "scheduler_config.json"
+    values = {**json.loads(config.read_text()), **VARIANTS[name]}
+    config.write_text(json.dumps(values))
+    index = folder / "model_index.json"
+    parts = json.loads(index.read_text())
+    parts["scheduler"] = ["diffusers", values["_class_name"]]
+    index.write_text(json.dumps(parts))
     return folder
 
 

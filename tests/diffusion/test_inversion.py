@@ -1,7 +1,9 @@
 """Style inversion: a naive reference's steps, nothing else moves, a killed run resumes exactly."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from synthbridge.diffusion.inversion import (
 )
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
 from synthbridge.diffusion.learning import Checkpoint
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.settings import InversionSettings
 from synthbridge.diffusion.style_token import put_words
@@ -56,7 +59,7 @@ def invert_naively(generator: StableDiffusion, num_steps: int) -> tuple[torch.Te
     ((token_id,),) = put_words(generator, {"<style>": start})
     table = text_encoder.get_input_embeddings().weight.requires_grad_()
     frozen = table.detach().clone()
-    schedule = DDPMScheduler.from_config(generator.scheduler_config)
+    schedule: Any = DDPMScheduler.from_config(generator.scheduler_config)
     optimizer = torch.optim.AdamW([table], lr=SETTINGS.learning_rate, weight_decay=0)
     cache = cache_latents(generator, IMAGES, flip=True)
     losses = []
@@ -72,8 +75,17 @@ def invert_naively(generator: StableDiffusion, num_steps: int) -> tuple[torch.Te
         prompts = [style_prompt(NAMES[index], "<style>") for index in draw.classes]
         ids = tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
         text = text_encoder(ids).last_hidden_state
-        noisy = schedule.add_noise(draw.latents, draw.noise, draw.timesteps)
-        loss = (generator.denoiser(noisy, draw.timesteps, text).sample - draw.noise).square().mean()
+        noisy, timesteps, target = draw.latents, draw.timesteps, draw.noise
+        if generator.prediction == "flow":  # shifted by 2, as the folder says
+            sigma = (timesteps + 1).view(-1, 1, 1, 1) / 1000
+            sigma = 2 * sigma / (1 + sigma)
+            noisy = (1 - sigma) * draw.latents + sigma * draw.noise
+            timesteps, target = 1000 * sigma.flatten(), draw.noise - draw.latents
+        else:
+            noisy = schedule.add_noise(draw.latents, draw.noise, timesteps)
+        if generator.prediction == "v":
+            target = schedule.get_velocity(draw.latents, draw.noise, timesteps)
+        loss = (generator.denoiser(noisy, timesteps, text).sample - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -91,6 +103,16 @@ def test_steps_of_a_naive_reference(generator: StableDiffusion):
     start = initial_vector(generator, "style")
     assert (vector - start).abs().median() > 0.05  # it went somewhere
     # Its first steps are lr x sign(gradient), which blows up what rounding does to small gradients.
+    torch.testing.assert_close(ours.vectors[0], vector, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["v", "v, zero SNR", "flow"])
+def test_steps_of_a_naive_reference_at_other_predictions(variant: Callable[[str], Path], name: str):
+    generator = load_generator(variant(name))
+    assert isinstance(generator, StableDiffusion)
+    ours = invert(generator, SETTINGS.model_copy(update={"num_steps": 6}))
+    vector, losses = invert_naively(generator, 6)
+    assert ours.losses == pytest.approx(losses, abs=1e-5)
     torch.testing.assert_close(ours.vectors[0], vector, atol=1e-4, rtol=1e-4)
 
 

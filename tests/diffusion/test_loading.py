@@ -150,3 +150,17 @@ def test_without_a_compiler_nothing_is_compiled(folder: Path, monkeypatch: pytes
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ValueError, match="compile is true, but there is no C\\+\\+ compiler here"):
         load_generator(folder).compiled()
+
+
+def test_of_a_transformer_the_repeated_blocks_are_compiled_and_share_their_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **how: compiled.append(module))
+    plain = load_generator(folder)
+    monkeypatch.setattr(StableDiffusion, "repeated_blocks", ("ResnetBlock2D",))
+    fast = plain.compiled()
+    assert {type(module).__name__ for module in compiled} == {"ResnetBlock2D"}
+    assert not {id(module) for module in plain.denoiser.modules()} & {id(m) for m in compiled}
+    for own, same in zip(plain.denoiser.parameters(), fast.denoiser.parameters(), strict=True):
+        assert own is same

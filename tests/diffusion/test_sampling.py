@@ -1,15 +1,23 @@
 """Sampling: the images of diffusers' own pipeline, one seed an image, flat images refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import (
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+)
 
 from synthbridge.diffusion import sampling
 from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import image_seed
 from synthbridge.diffusion.sampling import (
     check_images,
@@ -73,6 +81,70 @@ def test_images_of_diffusers_pipeline(
     ours = draw(generator, sampler=sampler, num_steps=num_steps, guidance_scale=guidance_scale)
     # The latents agree to 1e-4: a byte may round the other way, and no more.
     assert np.abs(ours.astype(float) - pixels * 255).max() < 0.55
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+@pytest.mark.parametrize(
+    ("name", "sampler", "scheduler"),
+    [
+        ("v", "ddpm", DDPMScheduler),
+        ("v", "dpm++", DPMSolverMultistepScheduler),
+        ("v", "euler", EulerDiscreteScheduler),
+        ("v, zero SNR", "ddpm", DDPMScheduler),
+        ("v, zero SNR", "dpm++", DPMSolverMultistepScheduler),
+        ("v, zero SNR", "euler_ancestral", EulerAncestralDiscreteScheduler),
+        ("flow", "dpm++", None),  # the folder's own
+    ],
+)
+def test_latents_of_diffusers_pipeline_at_other_predictions(
+    variant: Callable[[str], Path], name: str, sampler: Any, scheduler: Any, guidance_scale: float
+):
+    folder = variant(name)
+    generator, pipeline = load_generator(folder), StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    if scheduler:
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    for num_steps in (5, 16):
+        noise = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+        expected = pipeline(
+            PROMPTS,
+            num_inference_steps=num_steps,
+            guidance_scale=guidance_scale,
+            generator=noise,
+            output_type="latent",
+        ).images
+        condition = encode_prompts(generator, ["", *PROMPTS])
+        steps = make_steps(sampler, num_steps, generator.scheduler_config)
+        latents = denoise(
+            generator,
+            condition,
+            torch.arange(1, 5),
+            SEEDS,
+            steps=steps,
+            guidance_scale=guidance_scale,
+        )
+        torch.testing.assert_close(latents, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("v", {"sampler": "lcm"}, "sampler is lcm, which this .* choose dpm.* or ddpm or euler"),
+        ("flow", {"sampler": "ddpm"}, r"sampler is ddpm, which .* choose dpm\+\+ or euler"),
+        (
+            "v",
+            {"num_steps": 1000},
+            "num_steps is 1000, and this .* draws in 1 to 999 steps;",
+        ),
+    ],
+)
+def test_what_the_generator_does_not_take_is_refused(
+    variant: Callable[[str], Path], name: str, settings: dict, sentence: str
+):
+    generator = load_generator(variant(name))
+    assert isinstance(generator, StableDiffusion)
+    with pytest.raises(ValueError, match=sentence):
+        draw(generator, **settings)
 
 
 @pytest.mark.parametrize(

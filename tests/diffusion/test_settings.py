@@ -60,6 +60,7 @@ TEMPLATE = {**DSI, "prompts": "template", "shots": None}
         (SyntheticSettings, {**DSI, "image_strength": 1.0}),
         (SyntheticSettings, {**TEMPLATE, "shots": 4, "tuned": "class"}),
         (SyntheticSettings, {**TEMPLATE, "shots": "full", "tuned": "dataset"}),
+        (SyntheticSettings, {**DSI, "image_strength": 0.7, "mix_gamma": 0.8}),
         (TuneSettings, TUNE),
         (SyntheticSettings, {**DSI, "keep_fraction": 0.5, "select": "random"}),
         (SyntheticSettings, {**DSI, "cap": 9, "select": "entropy", "scored_by": "plain"}),
@@ -91,7 +92,8 @@ def test_what_fits_is_taken(cls: Any, values: dict):
         (
             SamplingSettings,
             {**GENERATE, "sampler": "ddim"},
-            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm' or 'dpm++'",
+            "params.yaml: here.sampler is 'ddim'; it should be 'ddpm', 'dpm++', 'euler', "
+            "'euler_ancestral' or 'lcm'",
         ),
         (
             SamplingSettings,
@@ -132,6 +134,12 @@ def test_what_fits_is_taken(cls: Any, values: dict):
             {**TEMPLATE, "shots": 4, "tuned": "class", "image_strength": 0.35},
             "params.yaml: here.image_strength is 0.35; a tuned generator draws from noise alone; "
             "leave out image_strength, or tuned",
+        ),
+        (
+            SyntheticSettings,
+            {**DSI, "mix_gamma": 0.8},
+            "params.yaml: here.mix_gamma is 0.8; it mixes classes by the real images of others "
+            "that images start from; give an image_strength, or leave it out",
         ),
         (
             SyntheticSettings,

@@ -93,6 +93,9 @@ def test_the_verdict_of_simulated_runs(gains, answer, tmp_path, settings):
     for row in primary_rows(rows, settings.primary):
         assert row and interval_words(row.interval) in sentence
     assert "8 seeds, 4,000 test images)" in sentence
+    part = "dsi images (60 of 180 drawn a class, at random)"
+    told = verdict_sentence("digits", rows, settings, images=part)
+    assert told == sentence.replace("dsi images", part)
 
 
 @pytest.fixture(scope="module")

@@ -82,15 +82,29 @@ def test_a_guided_step_is_two_rows_and_a_start_image_saves_steps():
 
 def test_inversion_counts_steps_readings_and_its_grid():
     params = _params()
-    found = costs.learning(
-        params.synthetic["dsi_4"], params.invert, params.generate, SIZES["digits"]
-    )
+    sections = params.invert, params.tune, params.generate, SIZES["digits"]
+    found = costs.learning(params.synthetic["dsi_4"], *sections)
     batch, steps = params.invert.batch_size, params.invert.num_steps
     assert found["encoded_image"] == 40
     assert found["inverted_row"] == pytest.approx((steps + 11 / 3) * batch)
     assert found["drawn_image"] == 10 * params.invert.samples_per_class
     template = params.synthetic["template"]
-    assert costs.learning(template, params.invert, params.generate, SIZES["digits"]) == {}
+    assert costs.learning(template, *sections) == {}
+
+
+@pytest.mark.parametrize(("tuned", "num_loras"), [("dataset", 1), ("class", 10)])
+def test_tuning_counts_steps_of_all_classes_and_keeps_its_loras(tuned, num_loras):
+    params = _params(synthetic__dsi_4__prompts="template", synthetic__dsi_4__tuned=tuned)
+    sections = params.invert, params.tune, params.generate, SIZES["digits"]
+    found = costs.learning(params.synthetic["dsi_4"], *sections)
+    steps = 10 * params.tune.steps_per_class + 2 / 3 * num_loras
+    assert found["inverted_row"] == pytest.approx(steps * params.tune.batch_size)
+    assert found["encoded_image"] == 40
+    assert found["drawn_image"] == 10 * params.invert.samples_per_class
+    work = count_work(params, SIZES)
+    assert work.stored()["lora_rank"] == 8 * num_loras * params.tune.rank
+    of_miniature = read_speeds()["cpu"].bytes["miniature"]
+    assert of_miniature["lora_rank"] == pytest.approx(16384, rel=0.01)  # 32 projections
 
 
 @pytest.mark.parametrize("shots", [1, 4, "full"])

@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from synthbridge.data.block_plan import BlockPlan
 from synthbridge.data.synthetic import PlannedShard, StartImages
 from synthbridge.diffusion.settings import SamplingSettings
 from synthbridge.prompts.templates import template_prompts
-from synthbridge.stages.generate import Block, _key, plan_images
+from synthbridge.stages.generate import Block, _key, plan_images, soft_label
 
 PARAMS = SamplingSettings(
     sampler="dpm++",
@@ -87,3 +90,18 @@ def test_the_shots_of_a_class_take_turns():
     images = _images(start=2, stop=6, starts=starts)
     assert [image.start for image in images] == ["c", "a", "b", "c", "d", "d", "d", "d"]
     assert {image.start for image in _images()} == {None}
+
+
+def test_images_of_mixed_classes_start_from_the_others_in_turn():
+    starts = StartImages({}, {0: ["a", "b"], 1: ["c"], 2: ["d", "e"]})
+    plan = replace(
+        _plan({"all": [*PROMPTS, ["a bird"]]}), image_strength=0.25, mix_gamma=0.5, stop=4
+    )
+    shard = PlannedShard("all", 0, (0, 2), 0, 4)
+    images = plan_images(PARAMS, plan, shard, starts)
+    assert [image.start for image in images] == ["c", "d", "c", "e", "a", "c", "b", "c"]
+    assert [image.start_label for image in images] == [1, 2, 1, 2, 0, 1, 0, 1]
+    assert soft_label(plan, images[1]) == {"2": 0.5, "0": 0.5}  # 0.25 ** 0.5
+    one = StartImages({}, {0: ["a"]})
+    with pytest.raises(ValueError, match="mixes two classes, and the data set has one"):
+        plan_images(PARAMS, plan, PlannedShard("all", 0, (0,), 0, 4), one)

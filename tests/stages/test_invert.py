@@ -23,6 +23,7 @@ from synthbridge.prompts.templates import template_prompts
 from synthbridge.stages.generate import generate
 from synthbridge.stages.invert import InvertParams, invert
 from synthbridge.stages.plan import PlanInputs, PlanParams, plan
+from synthbridge.training.images import load_samples
 from synthbridge.upstream import generator as miniature
 from synthbridge.upstream.clip import make_clip, save_clip
 from synthbridge.upstream.pool import write_caption
@@ -188,6 +189,22 @@ def test_oracle_prompts_need_a_clip(folder: Path, tmp_path: Path, work: Path):
 def test_all_real_images_are_not_copied(folder: Path, tmp_path: Path, work: Path):
     style = _invert(folder, tmp_path, {**TEMPLATE, "prompts": "dsi", "shots": "full"})
     assert (style / "all.safetensors").is_file() and not (style / "all.tar").exists()
+
+
+def test_images_of_mixed_classes_say_how_much_of_each_they_are(
+    folder: Path, tmp_path: Path, work: Path
+):
+    drawn = _draw(folder, tmp_path, {**GUIDED, "mix_gamma": 0.8})
+    of = {"0": 0, "2": 0, "1": 1, "3": 1}
+    of_prompt = 0.5**0.8
+    for sample in drawn["s0"]:
+        record = sample.record
+        start = of[record["start_image"]]
+        assert start != sample.label and NAMES[sample.label] in record["prompt"]
+        assert record["soft_label"] == {str(start): 1 - of_prompt, str(sample.label): of_prompt}
+        assert record["num_classes"] == 2
+    labels = load_samples(drawn["s0"], 16, torch.device("cpu")).labels
+    assert labels.shape == (6, 2) and labels.sum(1).tolist() == pytest.approx([1] * 6)
 
 
 @pytest.mark.parametrize("tuned", ["dataset", "class"])

@@ -16,7 +16,7 @@ from synthbridge.studies.definition import Scale
 from synthbridge.studies.planning import Workspace
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-REVISION = "upstream.backbone.revision"
+REVISIONS = ("upstream.backbone.revision", "upstream.generator.revision")
 OWN_DATA = {"source": "folder", "flip": True, "validation_per_class": 50, "seed": 0}
 
 
@@ -48,7 +48,7 @@ def pinned(scale: Scale) -> Scale:
     """Write a commit wherever the definition leaves it to the user."""
 
     def pin(overrides: dict[str, Any]) -> dict[str, Any]:
-        return {key: COMMIT if key == REVISION else value for key, value in overrides.items()}
+        return {key: COMMIT if key in REVISIONS else value for key, value in overrides.items()}
 
     points = [one.model_copy(update={"overrides": pin(one.overrides)}) for one in scale.points]
     return scale.model_copy(update={"overrides": pin(scale.overrides), "points": points})

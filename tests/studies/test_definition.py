@@ -14,7 +14,8 @@ NAMES = [
     *("gap-fig2", "gap-fig3", "gap-fig4", "gap-ablations"),
     *("retrieval-analysis", "retrieval-counts"),
     *("diversify-domains", "diversify-longtail", "diversify-lowdata", "diversify-names"),
-    *("diversify-norms", "diversify-scaling", "fixed-rate", "style-word"),
+    *("diversify-norms", "diversify-scaling", "generators", "tuned-generator", "hard-images"),
+    *("fixed-rate", "style-word"),
 ]
 SMALL = """
 title: T

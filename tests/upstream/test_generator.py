@@ -7,6 +7,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
+from synthbridge.diffusion.loading import load_generator
+from synthbridge.diffusion.schedule import training_levels, training_target
 from synthbridge.upstream.generator import (
     CaptionedLatents,
     Latents,
@@ -138,6 +140,27 @@ def test_diffusers_own_pipeline_draws_with_each_kind(clip_folder: Path, tmp_path
     assert pipeline.scheduler.config.prediction_type == kinds[prediction]
     images = pipeline("a photo of a two", num_inference_steps=3, output_type="np").images
     assert images.shape == (1, 16, 16, 3) and np.isfinite(images).all()
+
+
+@pytest.mark.parametrize("prediction", ["noise", "v", "flow"])
+def test_each_kind_is_drawn_and_learned_with_as_it_was_taught(
+    clip_folder: Path, tmp_path: Path, prediction
+):
+    """An inversion's levels and targets are those of `make_lesson`."""
+    text_encoder, tokenizer = load_text_tower(clip_folder)
+    scheduler = make_scheduler(prediction)
+    save_generator(tmp_path, make_vae(1), make_unet(64, 2), scheduler, text_encoder, tokenizer)
+    generator = load_generator(tmp_path)
+    assert generator.prediction == prediction and "dpm++" in generator.samplers
+    clean, noise = torch.randn(2, 5, 4, 4, 4)
+    lesson = make_lesson(scheduler, prediction, clean, noise, TIMES)
+    levels = training_levels(generator.scheduler_config)
+    assert len(levels.timesteps) == 1000
+    assert torch.allclose(levels.timesteps[TIMES].float(), lesson.times.float())
+    alpha, sigma = (of[TIMES].view(-1, 1, 1, 1) for of in (levels.alphas, levels.sigmas))
+    assert torch.allclose(alpha * clean + sigma * noise, lesson.noisy, atol=1e-5)
+    target = training_target(prediction, clean, noise, alpha, sigma)
+    assert torch.allclose(target, lesson.target, atol=1e-5)
 
 
 def test_diffusers_loads_what_is_saved_and_draws_with_it(clip_folder: Path, tmp_path: Path):

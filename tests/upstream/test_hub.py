@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from house import ROOT
 from synthbridge.core.files import hash_folder
+from synthbridge.data.licences import Licence, read_licences
 from synthbridge.upstream import layouts
 from synthbridge.upstream.generator import (
     load_text_tower,
@@ -243,6 +244,25 @@ def test_all_models_without_a_commit_are_in_one_sentence(tmp_path: Path):
     )
 
 
+def test_the_cards_licence_is_kept_beside_the_weights(
+    hub: Hub, fetch: Fetcher, generator: Path, copy: Path
+):
+    card = {"license": "other", "license_name": "sai-nc", "license_link": "https://a/LICENSE.md"}
+    hub.repositories[NAME] = Repository(copy, card=card)
+    folder = fetch()
+    assert read_licences(folder) == [Licence(NAME, COMMIT, *card.values())]
+    (folder / "licence.json").unlink()
+    assert hash_folder(folder) == hash_folder(generator)
+
+
+def test_a_half_precision_variant_is_not_enough(hub: Hub, fetch: Fetcher, copy: Path):
+    (copy / UNET).rename(copy / UNET.replace(".safetensors", ".fp16.safetensors"))
+    hub.repositories[NAME] = Repository(copy)
+    sentence = fetch.refused()
+    assert "(only unet/diffusion_pytorch_model.fp16.safetensors: a half-precision" in sentence
+    assert "which is not enough to train on); choose a repository or a commit with" in sentence
+
+
 def test_pickles_are_refused_before_they_are_asked_for(hub: Hub, fetch: Fetcher, copy: Path):
     (copy / UNET).rename((copy / UNET).with_suffix(".bin"))
     hub.repositories[NAME] = Repository(copy)
@@ -263,18 +283,18 @@ def test_a_pickle_by_another_name_is_refused(hub: Hub, fetch: Fetcher, copy: Pat
     [
         (
             "model_index.json",
-            {"_class_name": "StableDiffusionXLPipeline"},
-            "is a StableDiffusionXLPipeline, which is not supported; choose a Stable Diffusion",
+            {"_class_name": "StableDiffusionUpscalePipeline"},
+            "is a StableDiffusionUpscalePipeline, which diffusers has and we do not; choose a gen",
         ),
         (
             "model_index.json",
-            {"_class_name": "FluxPipeline"},
-            "is a FluxPipeline, which is not supported",
+            {"_class_name": "StableDiffusionXLPipeline"},
+            "is no whole StableDiffusionXLPipeline in diffusers' layout: it has no tokenizer_2",
         ),
         (
             "scheduler/scheduler_config.json",
-            {"prediction_type": "v_prediction"},
-            "predicts v_prediction, not the noise (epsilon); choose a Stable Diffusion",
+            {"prediction_type": "sample"},
+            "predicts sample, which is not supported; choose one that predicts the noise",
         ),
         (
             "unet/config.json",

@@ -16,6 +16,7 @@ from typing import Any
 from synthbridge.core.files import whole_folder
 from synthbridge.core.log import say
 from synthbridge.core.settings import Sections, read_yaml
+from synthbridge.data.licences import read_set_licences
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import Sample
 from synthbridge.data.synthetic import block_folders, synthetic_samples
@@ -51,7 +52,12 @@ def export_images(name: str, *, form: str, seed: int, dataset: str, to: Path) ->
     card = ImageSetCard(
         name=name,
         dataset=dataset,
-        origin=set_origin(name, groups[name], sections.read(UpstreamSettings, "upstream")),
+        origin=set_origin(
+            name,
+            groups[name],
+            sections.read(UpstreamSettings, "upstream"),
+            read_set_licences(DATA / "sets" / dataset / name / "b0"),
+        ),
         prompts=_some_prompts(kept),
         seed=seed,
         num_left_out=len(samples) - len(kept),

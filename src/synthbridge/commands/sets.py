@@ -2,6 +2,7 @@
 
     python src sets add dsi_8                 # its group is a copy of dsi_4's, with 8 shots
     python src sets add dsi --shots 8 16 full # three such sets
+    python src sets add lora_4                # the generator tuned on 4 shots, as lora_class_4
     python src sets add mine --like template
     python src sets add hard_4 --like dsi_4 --select entropy --keep 0.5
     python src sets remove dsi_1              # its group stays: `add` brings it back
@@ -24,6 +25,7 @@ from synthbridge.editing import load, with_copy, with_items, with_value
 from synthbridge.params import PARAMS, Params, check_primary, read_shots
 from synthbridge.pipeline import PIPELINE, check_blocks, fit
 
+TUNED = {"lora": "dataset", "lora_class": "class"}  # names of sets -> what each LoRA is of
 KINDS = {"synthetic": "generated_sets", "retrieved": "retrieved_sets"}  # groups -> list of names
 
 
@@ -117,13 +119,18 @@ def _add_one(text: str, name: str, like: str | None) -> str:
     values = load(text)
     kind = _kind_of(values, name)
     if kind is None:
-        like = like or _sibling(values["synthetic"], name)
+        changes: dict[str, Any] = {}
+        if like is None:
+            like, changes = _model(values["synthetic"], name)
         if (kind := _kind_of(values, like)) is None:
             raise ValueError(f"there is no set '{like}' to copy; {_choices(values)}")
         text = with_copy(text, f"{kind}.{like}", name)
         if _shots_of(name) is not None and values[kind][like].get("shots") is not None:
-            text = with_value(text, f"{kind}.{name}.shots", _shots_of(name))
-        say(f"{kind}.{name} is a copy of {like}")
+            changes = {"shots": _shots_of(name)}
+        for key, value in changes.items():
+            text = with_value(text, f"{kind}.{name}.{key}", value)
+        tuned = f", its generator tuned by {name.rpartition('_')[0]}" if "tuned" in changes else ""
+        say(f"{kind}.{name} is a copy of {like}{tuned}")
     elif like:
         raise ValueError(f"{kind}.{name} is there already; leave out '--like {like}'")
     listed = values[KINDS[kind]]
@@ -147,24 +154,34 @@ def _shots_of(name: str) -> Shots | None:
     return shots if isinstance(shots, int) or shots == "full" else None
 
 
-def _sibling(groups: Any, name: str) -> str:
-    """Return the last group of the same name but for its shots.
+def _model(groups: Any, name: str) -> tuple[str, dict[str, Any]]:
+    """Return the group that a new set of this name is a copy of, and what differs in it.
+
+    The last group of the same name but for its shots; or, for a tuned generator, the last one whose
+    templates see no real image.
 
     Raises:
         ValueError: if there is none.
     """
-    stem = name.rpartition("_")[0]
+    stem, shots = name.rpartition("_")[0], _shots_of(name)
     found = [
         other
         for other, group in groups.items()
         if group.get("shots") is not None and other == f"{stem}_{group['shots']}"
     ]
-    if _shots_of(name) is None or not found:
-        raise ValueError(
-            f"params.yaml has no group of a set '{name}', nor one that differs in its shots alone; "
-            f"say which set it is a copy of: 'python src sets add {name} --like OTHER'"
-        )
-    return found[-1]
+    if shots is not None and found:
+        return found[-1], {"shots": shots}
+    plain = [
+        other
+        for other, group in groups.items()
+        if group.get("prompts") == "template" and group.get("shots") is None
+    ]
+    if shots is not None and stem in TUNED and plain:
+        return plain[-1], {"shots": shots, "tuned": TUNED[stem]}
+    raise ValueError(
+        f"params.yaml has no group of a set '{name}', nor one that differs in its shots alone; "
+        f"say which set it is a copy of: 'python src sets add {name} --like OTHER'"
+    )
 
 
 def _choices(values: Any) -> str:

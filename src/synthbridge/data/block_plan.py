@@ -30,6 +30,7 @@ class BlockPlan:
     prompts: Mapping[str, Prompts]
     image_strength: float | None = None  # None: images start from noise alone
     starts: Mapping[str, str] | None = None  # else of each subset the hash of its real images
+    mix_gamma: float | None = None  # images start from other classes, by Diff-Mix
     tuned: Literal["dataset", "class"] | None = None  # what each LoRA is of; None: words, if any
 
     def candidates(self, subset: str, label: int) -> list[str]:
@@ -59,6 +60,8 @@ def write_block_plan(path: Path, plan: BlockPlan | None) -> None:
         values["prompts_by_subset"] = plan.prompts
     if plan.image_strength is not None:
         values |= {"image_strength": plan.image_strength, "starts": plan.starts}
+    if plan.mix_gamma is not None:
+        values["mix_gamma"] = plan.mix_gamma
     if plan.tuned is not None:
         values["tuned"] = plan.tuned
     write_json(path, values)

@@ -7,6 +7,11 @@ the guidance that its teacher showed it. The publishers' own words, read from th
     Lightning  SDXL-Lightning: the number of steps in the file's name, Euler, `trailing`, off
     LCM        with an embedded scale (LCM_Dreamshaper_v7, lcm-sdxl): 1-8 steps, LCM's sampler
     LCM-LoRA   without one: as LCM, guidance off or up to 2
+    schnell    FLUX.1-schnell: 1-4 steps, Euler, guidance off
+    klein      FLUX.2-klein (`is_distilled`): 4 steps, Euler, guidance off
+    Z-Image    Z-Image-Turbo: 8 steps, Euler, guidance off
+
+Where a publisher names fewer than 8 steps, up to 8 are taken; of Z-Image-Turbo up to 16.
 """
 
 import re
@@ -18,6 +23,7 @@ from typing import Any, Literal
 from synthbridge.core.files import read_json
 
 Guidance = Literal["classifier-free", "embedded", "none"]
+Sampler = Literal["euler", "euler_ancestral", "lcm"]
 Method = Literal["lcm", "lightning"]  # of weights that stand alone: their scheduler
 
 RECORD = "distilled.json"  # beside model_index.json where weights were put on top of a base
@@ -30,7 +36,7 @@ class Distillation:
     """How a generator was distilled, and which settings it then takes."""
 
     name: str  # what people call it
-    samplers: tuple[str, ...]  # the publisher's first
+    samplers: tuple[Sampler, ...]  # the publisher's first
     num_steps: tuple[int, int]  # the fewest and the most
     guidance: Guidance
     max_scale: float  # of guidance; 1 = off
@@ -68,6 +74,8 @@ def _lcm(embeds_scale: bool) -> Distillation:
 def read_distillation(folder: Path) -> Distillation | None:
     """Say how the generator in `folder` was distilled, by its configurations; None: it was not."""
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    if scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler":
+        return _of_flow(folder, scheduler.get("shift"))
     embeds_scale = bool(_read(folder / "unet" / "config.json").get("time_cond_proj_dim"))
     record = _read(folder / RECORD)
     if method := record.get("method"):
@@ -79,9 +87,25 @@ def read_distillation(folder: Path) -> Distillation | None:
     is_trailing = scheduler.get("timestep_spacing") == "trailing"
     is_plain = scheduler.get("prediction_type", "epsilon") == "epsilon"
     if kind in EULER and is_trailing and is_plain and not scheduler.get("rescale_betas_zero_snr"):
-        others = ("euler", "euler_ancestral")
-        samplers = others if kind == "EulerDiscreteScheduler" else others[::-1]
+        samplers: tuple[Sampler, ...] = ("euler", "euler_ancestral")
+        if kind == "EulerAncestralDiscreteScheduler":
+            samplers = ("euler_ancestral", "euler")
         return Distillation("Turbo", samplers, (1, 8), "none", 1.0)
+    return None
+
+
+def _of_flow(folder: Path, shift: float | None) -> Distillation | None:
+    """Say how a flow-matching generator was distilled, whose schedule is shifted by `shift`."""
+    index = _read(folder / "model_index.json")
+    kind = index.get("_class_name")
+    is_told_scale = _read(folder / "transformer" / "config.json").get("guidance_embeds")
+    if kind == "FluxPipeline" and not is_told_scale:  # FLUX.1-dev is told
+        return Distillation("FLUX.1-schnell", ("euler",), (1, 8), "none", 1.0)
+    if kind == "Flux2KleinPipeline" and index.get("is_distilled"):
+        return Distillation("FLUX.2-klein", ("euler",), (1, 8), "none", 1.0)
+    # Nothing else in its configurations tells Turbo from its base, which is shifted by 6.
+    if kind == "ZImagePipeline" and shift == 3.0:
+        return Distillation("Z-Image-Turbo", ("euler",), (1, 16), "none", 1.0)
     return None
 
 
@@ -116,7 +140,7 @@ def sampling_faults(
 
 
 def set_faults(
-    distillation: Distillation | None, where: str, scale: float, *, learned: str | None
+    distillation: Distillation | None, where: str, scale: float, *, learns: str | None
 ) -> Iterator[str]:
     """Say what a set asks of a distilled generator in vain, a sentence each.
 
@@ -124,23 +148,21 @@ def set_faults(
         distillation: the generator's.
         where: the set's key ("synthetic.dsi_4").
         scale: its guidance.
-        learned: the kind of its prompts, if they hold words that are learned; else None.
+        learns: what it learns in the generator ("words: dsi", "a LoRA"); None: nothing.
     """
     if distillation is None:
         return
-    what = f"the generator is a {distillation.name} model"
-    if scale > distillation.max_scale:
-        rule = (
-            "which draws without guidance; write 1"
-            if distillation.max_scale == 1
-            else f"which takes guidance up to {distillation.max_scale:g}; write 1"
-        )
-        if distillation.guidance == "embedded":
-            rule = f"told the scale up to {distillation.max_scale:g}; write 8"
+    what, most = f"the generator is a {distillation.name} model", distillation.max_scale
+    if scale > most:
+        rule = {
+            "none": "which draws without guidance; write 1",
+            "classifier-free": f"which takes guidance up to {most:g}; write 1",
+            "embedded": f"which is told a scale up to {most:g}; write 8",
+        }[distillation.guidance]
         yield f"{where}.guidance_scale is {scale:g}, but {what}, {rule}"
-    if learned:
+    if learns:
         yield (
-            f"{where} learns words ({learned}), but {what}: it no longer predicts at every noise "
-            "level, and a word learned there says little; choose prompts: template, contextual or "
-            "a file, or draw with the model that it was distilled from"
+            f"{where} learns {learns}, but {what}: it no longer predicts at every noise level, and "
+            "what is learned there says little; choose template, contextual or a file's prompts, "
+            "or draw with the model that it was distilled from"
         )

@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from synthbridge.data.looks import look_of
 from synthbridge.data.shards import encode_jpeg, encode_png
 
 # EPS is left out (Pillow would start Ghostscript), and with it formats that no camera writes.
@@ -55,7 +57,8 @@ class Inspection:
     sha256: str  # of the upright 8-bit RGB pixels and their size
     changes: tuple[str, ...]  # why it is encoded anew; empty: it passes byte for byte
     num_bytes: int  # that the shard will need; an upper bound where it is encoded anew
-    has_damage: bool = False  # in EXIF or another part that says nothing of the pixels
+    look: bytes | None  # data.looks; None if it is too small for one
+    has_damage: bool  # in EXIF or another part that says nothing of the pixels
 
 
 def inspect_image(content: bytes, name: str, max_side: int | None) -> Inspection:
@@ -78,7 +81,7 @@ def inspect_image(content: bytes, name: str, max_side: int | None) -> Inspection
             num_bytes = width * height * (1 if image.format in LOSSY else 3)
         pixels = _upright_rgb(image)
         digest = hashlib.sha256(f"{pixels.size}".encode() + pixels.tobytes()).hexdigest()
-        return Inspection(digest, changes, num_bytes, has_damage)
+        return Inspection(digest, changes, num_bytes, look_of(pixels), has_damage)
 
 
 def decode_image(content: bytes, name: str) -> np.ndarray:
@@ -89,6 +92,34 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
     """
     with _open_image(content, name) as image:
         return np.asarray(_upright_rgb(image))
+
+
+def read_look(content: bytes, name: str) -> bytes | None:
+    """Return what an image looks like; None if it is too small to tell.
+
+    Raises:
+        ValueError: as `inspect_image`.
+    """
+    with _open_image(content, name) as image:
+        return look_of(_upright_rgb(image))
+
+
+def when_taken(content: bytes, name: str) -> tuple[str, datetime] | None:
+    """Return the camera that took an image and its time, as EXIF says; None if it says none.
+
+    Raises:
+        ValueError: as `inspect_image`.
+    """
+    with _open_image(content, name) as image:
+        try:
+            exif = image.getexif()
+            times = exif.get_ifd(ExifTags.IFD.Exif)
+            said = times.get(ExifTags.Base.DateTimeOriginal) or exif[ExifTags.Base.DateTime]
+            time = datetime.strptime(str(said).strip(" \0"), "%Y:%m:%d %H:%M:%S")
+            camera = [exif.get(tag, "") for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+            return " ".join(str(part).strip(" \0") for part in camera), time
+        except Exception:  # Pillow's reader of EXIF raises almost anything
+            return None
 
 
 def encode_image(content: bytes, name: str, max_side: int | None) -> tuple[str, bytes]:

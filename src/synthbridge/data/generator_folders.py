@@ -201,8 +201,7 @@ def _check_flow(folder: Path, name: str, channels_per_latent: int = 1) -> None:
     """
     taken = read_config(folder, "transformer/config.json", name).get("in_channels")
     given = read_config(folder, "vae/config.json", name).get("latent_channels")
-    known = isinstance(taken, int) and isinstance(given, int)
-    if known and taken != channels_per_latent * given:
+    if isinstance(given, int) and taken not in (None, channels_per_latent * given):
         raise ValueError(
             f"{name} draws from {taken} channels and its VAE gives {given}, where it should be "
             f"{channels_per_latent} for each: it needs more than a prompt (an image, a mask), "

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from synthbridge.core.files import read_json, write_json
 
@@ -60,3 +61,16 @@ def licence_lines(folder: Path) -> list[str]:
         forbids = "; it forbids commercial use" if licence.is_non_commercial else ""
         lines.append(f"licence of {licence.hub}: {licence}{forbids}")
     return lines
+
+
+def licence_record(generator: Path) -> dict[str, Any]:
+    """Return what a block of images says of the licences of the generator that drew it."""
+    known = [asdict(licence) for licence in read_licences(generator)]
+    return {"licences": known} if known else {}
+
+
+def read_set_licences(block: Path) -> list[Licence]:
+    """Read what a block of a set says of the licences that its images were drawn under."""
+    path = block / "index.json"
+    known = read_json(path).get("licences", []) if path.is_file() else []
+    return [Licence(**values) for values in known]

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthbridge.core.settings import Settings
 
@@ -26,6 +26,7 @@ Source = Literal[
     "pets",
     "sun397",
 ]
+OWN_DATA = ("csv", "folder", "huggingface", "webdataset")  # forms of data that no author split
 
 
 class DatasetSettings(Settings):
@@ -38,9 +39,11 @@ class DatasetSettings(Settings):
     # The two that follow are for one's own data; None where a data set does not need them.
     test_per_class: int | None = Field(default=None, ge=1)  # held out where no test split is given
     max_side: int | None = Field(default=None, ge=1)  # pixels; a longer shorter side is reduced
-    # What names the groups of images that belong together, for source folder: a level of folders
-    # inside the classes. Other forms have a column or key `group` instead.
-    group_by: Literal["folder"] | None = None
+    # What tells which images belong together (docs/own-data.md): a level of folders inside the
+    # classes (source folder alone), a regular expression in their paths, the minute in which a
+    # camera took them, or that they look alike. Files may name groups themselves instead.
+    group_by: Literal["folder", "regex", "exif-minute", "alike"] | None = None
+    group_regex: str | None = None  # for group_by: regex; its first (...), or all that it finds
     # Train becomes long-tailed: the first class keeps so many times the images of the last one,
     # with an exponential profile between them. 1: as it is.
     imbalance: float = Field(default=1.0, ge=1)
@@ -49,14 +52,40 @@ class DatasetSettings(Settings):
     # `corrupted`, a stand-in made of their own test images. None: there is none.
     extra_test: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Say whether this is somebody's own data, split by us."""
+        return self.source in OWN_DATA
+
     @field_validator("group_by")
     @classmethod
-    def _of_folders(cls, group_by: str | None, info: ValidationInfo) -> str | None:
-        if group_by and info.data.get("source") not in ("folder", None):  # None: refused itself
+    def _of_own_data(cls, group_by: str | None, info: ValidationInfo) -> str | None:
+        source = info.data.get("source")
+        if group_by is None or source is None:  # None: refused itself
+            return group_by
+        if source not in OWN_DATA:
+            raise ValueError(f"source {source} has the groups of its authors; remove the line")
+        if group_by == "folder" and source != "folder":
             raise ValueError(
-                f"source {info.data['source']} takes groups from its files; remove the line"
+                f"source {source} has no folders of groups; name groups in its files, choose "
+                "regex, exif-minute or alike, or remove the line"
             )
         return group_by
+
+    @field_validator("group_regex")
+    @classmethod
+    def _compiles(cls, regex: str | None) -> str | None:
+        try:
+            re.compile(regex or "")
+        except re.error as error:
+            raise ValueError(f"it is no regular expression ({error}); correct it") from None
+        return regex
+
+    @model_validator(mode="after")
+    def _regex_is_used(self) -> "DatasetSettings":
+        if (self.group_by == "regex") != (self.group_regex is not None):
+            raise ValueError("group_by: regex and group_regex go together; write both or none")
+        return self
 
     @field_validator("extra_test")
     @classmethod

@@ -132,6 +132,19 @@ class StartImages:
         own = self.names[label]
         return own[image_index % len(own)]
 
+    def choose_other(self, label: int, image_index: int) -> tuple[int, str]:
+        """Return another class and the name of an image of it: classes take turns, then images.
+
+        Raises:
+            ValueError: if there is no other class.
+        """
+        others = [other for other in sorted(self.names) if other != label]
+        if not others:
+            raise ValueError("mix_gamma mixes two classes, and the data set has one; leave it out")
+        turn, place = divmod(image_index, len(others))
+        names = self.names[others[place]]
+        return others[place], names[turn % len(names)]
+
     def read(self, name: str) -> np.ndarray:
         """Decode an image: (H, W, 3) uint8."""
         return np.asarray(read_image(self.samples[name]))

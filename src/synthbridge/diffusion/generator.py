@@ -124,6 +124,9 @@ class Generator(ABC):
     denoiser: Any  # UNet2DConditionModel, SD3Transformer2DModel, ...
     vae: Any
     text_encoders: tuple[Any, ...]
+    # The classes of a transformer's blocks: compiled alone, once for all blocks of a class, where
+    # the whole would take longer with each of them. Empty: the denoiser is compiled as a whole.
+    repeated_blocks: tuple[str, ...] = ()
     # Where memory is short, text encoders lie on the device while they encode, and the others else.
     takes_turns: bool = False
     _is_encoding: bool = False  # where they take turns
@@ -254,8 +257,15 @@ class Generator(ABC):
         _require_compiler()
         fast = copy.copy(self)
         # A shape at a time: code for any batch would hang on which batch it met first.
-        options: dict[str, Any] = {"deterministic": True}
-        fast.denoiser = torch.compile(self.denoiser, dynamic=False, options=options)
+        how: dict[str, Any] = {"dynamic": False, "options": {"deterministic": True}}
+        if not self.repeated_blocks:
+            fast.denoiser = torch.compile(self.denoiser, **how)
+            return fast
+        shared = {id(weights): weights for weights in self.denoiser.parameters()}
+        fast.denoiser = copy.deepcopy(self.denoiser, shared)  # the same weights
+        for module in fast.denoiser.modules():
+            if type(module).__name__ in self.repeated_blocks:
+                module.compile(**how)
         return fast
 
     @contextmanager

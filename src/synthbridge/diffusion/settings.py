@@ -92,6 +92,10 @@ class SyntheticSettings(Settings):
     # fraction of the noise, 1 = nothing of the shot is left; null: from noise alone. Paper: 0.15 /
     # 0.20 / 0.35 / 0.40 / 0.50 for 16 / 8 / 4 / 2 / 1 shots.
     image_strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    # Diff-Mix (arXiv:2403.19600): images start from shots of other classes, and their soft labels
+    # say 1 - s^gamma of the start's class and s^gamma of the prompt's, s the image_strength. Null:
+    # from their own class. Published: gamma 0.8, s 0.7 (its authors' code).
+    mix_gamma: Annotated[float, Field(gt=0)] | None = None
     # What prompts call a class: its plain name, or, of the senses that the data set's lists give
     # an ambiguous name, the one that CLIP finds nearest to the real images that the set may see.
     class_names: Literal["plain", "disambiguated"] = "plain"
@@ -135,6 +139,17 @@ class SyntheticSettings(Settings):
                 "a tuned generator draws from noise alone; leave out image_strength, or tuned"
             )
         return strength
+
+    @field_validator("mix_gamma")
+    @classmethod
+    def _mix_starts(cls, gamma: float | None, info: ValidationInfo) -> float | None:
+        """Keep to images that start from real ones."""
+        if gamma is not None and info.data.get("image_strength") is None:
+            raise ValueError(
+                "it mixes classes by the real images of others that images start from; give an "
+                "image_strength, or leave it out"
+            )
+        return gamma
 
     @field_validator("class_names", "superclass")
     @classmethod

@@ -77,7 +77,7 @@ class TuningObjective:
         self.cache = cache_latents(generator, lesson.images, flip=lesson.flip)
         self.levels = training_levels(generator.scheduler_config)
         tokens = generator.tokenize([caption(name) for name in lesson.class_names])
-        with torch.no_grad():
+        with torch.no_grad(), generator.encoding():
             self.condition = generator.encode(tokens)  # a row a class
         self.key = _hash_task(settings, lesson, [ids.tolist() for ids in tokens])
 
@@ -198,12 +198,10 @@ def _start_run(generator: Generator, settings: TuneSettings, num_steps: int) -> 
 def _save_run(run: Run, path: Path, key: str) -> None:
     tensors = {"losses": run.losses, "readings": run.readings}
     for place, parameter in enumerate(run.parameters):
-        state = run.optimizer.state[parameter]
-        tensors |= {
-            f"{place}.value": parameter.detach(),
-            f"{place}.exp_avg": state["exp_avg"],
-            f"{place}.exp_avg_sq": state["exp_avg_sq"],
-        }
+        state = run.optimizer.state[parameter]  # none of what the loss does not depend on
+        tensors[f"{place}.value"] = parameter.detach()
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{place}.{moment}"] = state.get(moment, torch.zeros_like(parameter))
     with whole_file(path) as partial:
         save_file(tensors, partial, metadata={"key": key, "step": str(run.step)})
 

@@ -28,6 +28,7 @@ from synthbridge.evidence.comparisons import (
     seeds_words,
     shots_words,
 )
+from synthbridge.evidence.examined import part_words
 from synthbridge.evidence.pictures import Pictures, data_uri, strip
 from synthbridge.evidence.results import CONTROL, REAL, Shots, TestedModel
 from synthbridge.evidence.settings import ReportSettings
@@ -69,6 +70,15 @@ class Known:
         cell = (primary.arm, primary.method, primary.shots)
         return next((r.set for r in self.runs if (r.arm, r.method, r.shots) == cell), None)
 
+    def primary_images(self) -> str:
+        """Name the images of that set, and the part of them that trains; "" of none."""
+        primary = self.settings.primary
+        if primary is None or primary.method == REAL:
+            return ""
+        group = self.made_of.get(self.primary_set() or "")
+        part = part_words(group) if group else ""
+        return images_words(primary.method, self.retrieved) + (part and f" ({part})")
+
 
 def answer(known: Known) -> dict[str, Any] | None:
     """Return the verdict in words; None if nothing is judged."""
@@ -76,7 +86,7 @@ def answer(known: Known) -> dict[str, Any] | None:
     primary = known.settings.primary
     if word is None or primary is None:
         return None
-    images = "" if primary.method == REAL else images_words(primary.method, known.retrieved)
+    images = known.primary_images()
     where = f"{primary.arm} with {images}" if images else primary.arm
     return {
         "word": word,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from synthbridge.data.keeping import count_kept
 from synthbridge.evidence.cells import cut
 from synthbridge.evidence.comparisons import DASH
 from synthbridge.evidence.gap import mean_gap
@@ -71,6 +72,16 @@ def leakage_rows(examined: Sequence[Examined]) -> list[dict[str, str]]:
         }
         for item in examined
     ]
+
+
+def part_words(group: Mapping[str, Any]) -> str:
+    """Say which part of a set trains, by its group in params.yaml; "" where all of it does."""
+    if "search" in group:  # retrieved: what is taken is what is there
+        return ""
+    drawn = group["images_per_class"]
+    kept = count_kept(drawn, group.get("keep_fraction", 1.0), group.get("cap"))
+    which = SELECTED[group.get("select", "clip")]
+    return "" if kept == drawn else f"{kept:,} of {drawn:,} drawn a class, {which}"
 
 
 def _kept(gap: Mapping[str, Any]) -> str:

@@ -200,7 +200,10 @@ def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
         "num_classes": len(np.unique(first.labels)),
         "seeds": ", ".join(str(seed) for seed in seeds),
         "sentence": verdict_sentence(
-            evidence.dataset, evidence.comparisons, settings, evidence.retrieved
+            evidence.dataset,
+            evidence.comparisons,
+            settings,
+            images=evidence.known(settings).primary_images(),
         ),
         "underfits": underfit_sentences(evidence.comparisons),
         "has_sets": bool(evidence.methods()),

@@ -75,6 +75,7 @@ def verdict_sentence(
     comparisons: Sequence[Comparison],
     settings: ReportSettings,
     retrieved: Collection[str] = (),
+    images: str | None = None,
 ) -> str:
     """Say in one sentence what came of the primary comparison.
 
@@ -83,12 +84,14 @@ def verdict_sentence(
         comparisons: all of them.
         settings: of the report.
         retrieved: the methods that are retrieved.
+        images: the words for the images of the comparison; None: what its method is called.
     """
     primary, answer = settings.primary, primary_verdict(comparisons, settings)
     if primary is None or answer is None:
         return f"No verdict on {dataset}: report.primary names no comparison."
-    images = "" if primary.method == REAL else f"with {images_words(primary.method, retrieved)} "
-    opening = f"{images}at {shots_words(primary.shots)} on {dataset}, "
+    if images is None:
+        images = "" if primary.method == REAL else images_words(primary.method, retrieved)
+    opening = f"{images and f'with {images} '}at {shots_words(primary.shots)} on {dataset}, "
     opening = f"{opening[0].upper()}{opening[1:]}{OPENINGS[answer].format(arm=primary.arm)}"
     rows = primary_rows(comparisons, primary)
     names = (primary.reference, CONTROL_WORDS)

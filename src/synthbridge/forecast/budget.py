@@ -20,6 +20,7 @@ class Scale:
     images_per_class: int  # of every synthetic set; paper: 1,000
     inversion_steps: int  # paper: 20,000
     stage_one_epochs: int  # paper: 150
+    real_epochs: int  # on all real images; paper: 150
     num_seeds: int  # paper: three
 
     def gives_up(self) -> str:
@@ -28,20 +29,21 @@ class Scale:
             f"{self.images_per_class:,} images a class (1,000)": self.images_per_class < 1000,
             f"{self.inversion_steps:,} steps of inversion (20,000)": self.inversion_steps < 20_000,
             f"{self.stage_one_epochs} epochs in stage one (150)": self.stage_one_epochs < 150,
+            f"{self.real_epochs} on real images (150)": self.real_epochs < 150,
         }
         return ", ".join(line for line, is_less in papers.items() if is_less)
 
 
 SCALES = (  # the largest first; chosen: volume falls before seeds, which the interval needs
-    Scale(1000, 10_000, 30, 5),
-    Scale(600, 6000, 30, 5),
-    Scale(400, 4000, 20, 5),
-    Scale(300, 3000, 20, 5),
-    Scale(200, 3000, 20, 3),
-    Scale(150, 2000, 20, 3),
-    Scale(100, 2000, 20, 3),
-    Scale(50, 1000, 20, 3),
-    Scale(25, 1000, 20, 3),
+    Scale(1000, 10_000, 30, 150, 5),
+    Scale(600, 6000, 30, 150, 5),
+    Scale(400, 4000, 20, 100, 5),
+    Scale(300, 3000, 20, 100, 5),
+    Scale(200, 3000, 20, 100, 3),
+    Scale(150, 2000, 20, 60, 3),
+    Scale(100, 2000, 20, 60, 3),
+    Scale(50, 1000, 20, 40, 3),
+    Scale(25, 1000, 20, 30, 3),
 )
 
 
@@ -105,6 +107,7 @@ def scale_of(params: Params) -> Scale:
         max(settings.images_per_class for settings in params.synthetic.values()),
         params.invert.num_steps,
         max(settings.num_epochs or 0 for settings in params.stage_one.values()),
+        params.real_leg.num_epochs,
         len(params.seeds),
     )
 
@@ -137,6 +140,8 @@ def scaled_settings(scale: Scale, values: Mapping[str, Any]) -> dict[str, Any]:
         },
         "generate.images_per_block": volume,
         "invert.num_steps": scale.inversion_steps,
+        "real_leg.num_epochs": scale.real_epochs,
+        "real_leg.num_epochs_few_shot": min(100, scale.real_epochs),
         "seeds": list(range(scale.num_seeds)),
     }
     for name in values["stage_one"]:

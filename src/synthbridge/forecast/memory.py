@@ -22,7 +22,7 @@ from synthbridge.diffusion.memory import (
     free_bytes,
 )
 
-# Values alive for each pixel of an image in a step that learns: Stable Diffusion XL, and the others.
+# Values alive for each pixel of an image in a step that learns.
 VALUES_LEARNED = {"StableDiffusionXLPipeline": 2500}
 VALUES_LEARNED_ELSE = 1500
 

@@ -8,12 +8,13 @@ where none is given.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synthbridge.core.log import say
 from synthbridge.data.manifests import hold_out_groups, rank_by_hash
 from synthbridge.data.settings import DatasetSettings
+from synthbridge.sources.groups import name_groups
 from synthbridge.sources.names import class_names, natural_order, order_keys
 
 # What people call splits, and what we call them.
@@ -101,6 +102,7 @@ def build_dataset(
         ValueError: if the classes and splits do not fit one another or the settings.
     """
     keys = _order_classes(files, keys, raw)
+    files = _with_groups(files, settings, raw)
     labels = {key: label for label, key in enumerate(keys)}
     splits: dict[str, list[RealImage]] = {"train": [], "validation": [], "test": []}
     for file in sorted(files, key=lambda file: natural_order(file.name)):
@@ -177,6 +179,25 @@ def _plain_spelling(key: str) -> str:
     text = unicodedata.normalize("NFC", key).lower()
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # of no width
     return re.sub(r"^(\d+)\.0+$", r"\1", " ".join(text.split()))
+
+
+def _with_groups(
+    files: Sequence[LabelledFile], settings: DatasetSettings, raw: Path
+) -> Sequence[LabelledFile]:
+    """Give the images the groups that `group_by` finds; folders of groups are read before.
+
+    Raises:
+        ValueError: if they have groups already, or the setting does not fit them.
+    """
+    if settings.group_by in (None, "folder"):
+        return files
+    if any(file.group is not None for file in files):
+        raise ValueError(
+            f"params.yaml: data.{raw.name}.group_by is {settings.group_by}, but the files of {raw} "
+            "name groups themselves; remove one of the two"
+        )
+    groups = name_groups({file.name: file.read for file in files}, settings)
+    return [replace(file, group=groups[file.name]) for file in files]
 
 
 def _check_groups(images: Sequence[RealImage]) -> None:

@@ -82,7 +82,7 @@ def _list_class(
     Raises:
         ValueError: if there is none, or one lies on the wrong level.
     """
-    if settings.group_by is None:
+    if settings.group_by != "folder":
         return list_class_files(folder, raw, split)
     groups = list_folder(folder)
     for path in groups:

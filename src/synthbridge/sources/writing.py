@@ -18,7 +18,9 @@ from synthbridge.sources.dataset import RealDataset, RealImage, validation_group
 IMAGES_PER_SHARD = 1000
 
 
-def write_dataset(dataset: RealDataset, out: Path, settings: DatasetSettings) -> dict[str, int]:
+def write_dataset(
+    dataset: RealDataset, out: Path, settings: DatasetSettings
+) -> dict[str, list[RealImage]]:
     """Write the splits of `dataset` as shards, with its classes, manifest and few-shot rankings.
 
     Validation is held out of train unless the data set has its own. Train alone becomes
@@ -30,7 +32,7 @@ def write_dataset(dataset: RealDataset, out: Path, settings: DatasetSettings) ->
         settings: of the data set.
 
     Returns:
-        The number of images of each split.
+        The images of each split.
     """
     seed, imbalance = settings.seed, settings.imbalance
     splits = _split(dataset, settings)
@@ -59,7 +61,7 @@ def write_dataset(dataset: RealDataset, out: Path, settings: DatasetSettings) ->
             **_describe_groups(splits, dataset.group_note),
         },
     )
-    return counts
+    return splits
 
 
 def _trim(train: list[RealImage], num_classes: int, imbalance: float, seed: int) -> list[RealImage]:

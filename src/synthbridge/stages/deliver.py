@@ -19,6 +19,7 @@ from synthbridge.core.files import read_json, whole_folder, write_json, write_te
 from synthbridge.core.log import StageLog, progress, say
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
+from synthbridge.data.licences import read_licences
 from synthbridge.data.real import SPLITS, PreparedDataset, read_dataset
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.delivery.card import Difference, ModelCard, OnTest, Read, write_card
@@ -65,6 +66,7 @@ class DeliverInputs:
     backbone: Path
     models: Path
     results: Path
+    generator: Path | None = None  # for the licences that stand beside it
 
     def families(self, sets: Sequence[str]) -> list[str]:
         """List the folders of arms, below models and results alike."""
@@ -238,7 +240,9 @@ def _describe(
     config = read_json(inputs.backbone / "config.json")
     origins = [backbone_origin(params.upstream, config)]
     if run.set is not None:
-        origins.append(set_origin(run.set, params.made_of[run.set], params.upstream))
+        licences = read_licences(inputs.generator) if inputs.generator else []
+        made_of = params.made_of[run.set]
+        origins.append(set_origin(run.set, made_of, params.upstream, licences))
     return ModelCard(
         dataset=params.dataset,
         source=params.source,
@@ -309,7 +313,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Take the data set's name and the paths that dvc.yaml names."""
     parser = argparse.ArgumentParser(prog="deliver", description=__doc__)
     parser.add_argument("--dataset", required=True, help="a group below `data` in params.yaml")
-    for name in ("--real", "--backbone", "--models", "--results", "--out"):
+    for name in ("--real", "--backbone", "--generator", "--models", "--results", "--out"):
         parser.add_argument(name, type=Path, required=True)
     args = parser.parse_args(arguments)
     sections = Sections()
@@ -329,5 +333,5 @@ def main(arguments: list[str] | None = None) -> None:
         made_of=made_of,
         upstream=sections.read(UpstreamSettings, "upstream"),
     )
-    inputs = DeliverInputs(args.real, args.backbone, args.models, args.results)
+    inputs = DeliverInputs(args.real, args.backbone, args.models, args.results, args.generator)
     deliver(params, inputs, out=args.out)

@@ -17,6 +17,7 @@ from synthbridge.core.settings import Sections
 from synthbridge.core.shares import end_share
 from synthbridge.core.units import copy_unit, unit_path
 from synthbridge.data.block_plan import BlockPlan, read_block_plan
+from synthbridge.data.licences import licence_record
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import (
     ALL,
@@ -60,6 +61,7 @@ class ImagePlan:
     seed: int
     prompt: str
     start: str | None = None  # the real image that it starts from
+    start_label: int | None = None  # the class of that image
 
 
 def generate(
@@ -116,7 +118,8 @@ def generate(
         if accelerator.is_main_process:
             for shard, path in paths.items():
                 copy_unit(path, lambda _, shard=shard: out / shard.name)
-            write_json(out / "index.json", {"num_images": of_block.num_images()})
+            about = {"num_images": of_block.num_images(), **licence_record(generator)}
+            write_json(out / "index.json", about)
     log.done(f"{of_block.num_images()} images in {len(shards)} shards", out)
 
 
@@ -136,12 +139,18 @@ def _key(block: Block, shard: PlannedShard) -> str:
         generator=block.generator_hash,
         batch_size=BATCH_SIZE,
         **_tuned(plan),
+        **_mixed(plan),
     )
 
 
 def _tuned(plan: BlockPlan) -> dict[str, str]:
     """Return what each LoRA of a set is of, where there are LoRAs."""
     return {} if plan.tuned is None else {"tuned": plan.tuned}
+
+
+def _mixed(plan: BlockPlan) -> dict[str, float]:
+    """Return how images mix two classes, where they do."""
+    return {} if plan.mix_gamma is None else {"mix_gamma": plan.mix_gamma}
 
 
 def _make_shards(block: Block, paths: dict[PlannedShard, Path], device: "torch.device") -> None:
@@ -238,17 +247,36 @@ def plan_images(
         candidates = plan.candidates(shard.subset, label)
         for index in range(shard.start, shard.stop):
             seed = image_seed(run_seed, label, index)
-            start = starts.choose(label, index) if starts else None
-            images.append(ImagePlan(label, index, seed, draw_prompt(candidates, seed), start))
+            prompt = draw_prompt(candidates, seed)
+            if starts is None:
+                images.append(ImagePlan(label, index, seed, prompt))
+                continue
+            of, start = label, starts.choose(label, index)
+            if plan.mix_gamma is not None:
+                of, start = starts.choose_other(label, index)
+            images.append(ImagePlan(label, index, seed, prompt, start, of))
     return images
+
+
+def soft_label(plan: BlockPlan, image: ImagePlan) -> dict[str, float]:
+    """Return how much of each class an image is: Diff-Mix (arXiv:2403.19600).
+
+    1 - s^gamma of the class of the real image that it starts from, s^gamma of the prompt's.
+    """
+    assert plan.mix_gamma is not None and plan.image_strength is not None
+    of_prompt = plan.image_strength**plan.mix_gamma
+    return {str(image.start_label): 1 - of_prompt, str(image.label): of_prompt}
 
 
 def _describe(block: Block, shard: PlannedShard, image: ImagePlan) -> dict[str, Any]:
     """Return one sample without its image: all that is needed to draw it again."""
     plan, sampling = block.plan, block.sampling
-    start = {}
+    start: dict[str, Any] = {}
     if image.start:
         start = {"image_strength": plan.image_strength, "start_image": image.start}
+    if plan.mix_gamma is not None:
+        start["soft_label"] = soft_label(plan, image)
+        start["num_classes"] = len(plan.class_names)
     return {
         "__key__": f"{shard.subset}-{image.label:04d}-{image.index:06d}",
         "cls": image.label,

@@ -90,6 +90,7 @@ def plan(params: PlanParams, inputs: PlanInputs, *, out: Path, num_blocks: int) 
                 prompts=prompts,
                 image_strength=params.synthetic.image_strength,
                 starts=_hash_starts(params.synthetic, inputs.style, list(styles)),
+                mix_gamma=params.synthetic.mix_gamma,
                 tuned=params.synthetic.tuned,
             )
         write_block_plan(out / f"b{number}.json", block)

@@ -20,6 +20,7 @@ from synthbridge.sources.inspection import (
     without,
 )
 from synthbridge.sources.loading import load_dataset
+from synthbridge.sources.near_duplicates import describe_pairs, find_across, write_pairs
 from synthbridge.sources.writing import write_dataset
 
 
@@ -39,12 +40,16 @@ def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
     ):
         if line:
             say(f"  {line}")
-    counts = write_dataset(dataset, out, params)
+    splits = write_dataset(dataset, out, params)
     if copies:
         write_json(out / "duplicates.json", list_copies(copies, names_left_out))
         for line in describe_copies(copies, names_left_out):
             say(f"  {line}")
-    made = ", ".join(f"{count} {split.replace('_', ' ')} images" for split, count in counts.items())
+    if pairs := find_across(splits, inspections):
+        write_pairs(pairs, dataset, out)
+        for line in describe_pairs(pairs, can_group=params.group_by is None and params.is_own):
+            say(f"  {line}")
+    made = ", ".join(f"{len(i)} {split.replace('_', ' ')} images" for split, i in splits.items())
     log.done(f"{len(dataset.class_names)} classes, {made}", out)
 
 

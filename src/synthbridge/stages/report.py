@@ -192,8 +192,8 @@ def _write_page(evidence: Evidence, params: ReportSettings, out: Path) -> None:
     if pictures.tiles:
         write_png(grid_figure(pictures.tiles, pictures.row_names), out / "plots" / "grid.png")
     if evidence.methods():
-        rows, retrieved = evidence.comparisons, evidence.retrieved
-        say(f"  {verdict_sentence(evidence.dataset, rows, params, retrieved)}")
+        rows, images = evidence.comparisons, evidence.known(params).primary_images()
+        say(f"  {verdict_sentence(evidence.dataset, rows, params, images=images)}")
     for sentence in underfit_sentences(evidence.comparisons):
         say(f"  {sentence}")
     write_text(out / "report.html", render_page(evidence, plots, params))

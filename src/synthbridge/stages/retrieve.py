@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from PIL import Image, ImageOps
 
 from synthbridge.clip.captions import Catalogue, write_catalogue
 from synthbridge.clip.embedding import Clip, load_clip
@@ -36,14 +35,14 @@ from synthbridge.core.processes import share_units, start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
 from synthbridge.data.encoding import encode_image
+from synthbridge.data.pair_pictures import PAIRS_SHOWN, draw_pairs
 from synthbridge.data.real import PreparedDataset, read_dataset
-from synthbridge.data.shards import Sample, encode_png, read_image, write_shard
+from synthbridge.data.shards import Sample, read_image, write_shard
 from synthbridge.data.synthetic import ALL, PlannedShard, block_folders, check_volume, plan_shards
 from synthbridge.prompts.templates import TEMPLATES
 
 IMAGES_PER_UNIT = 5000  # embedded by one process as one unit of work
 CATALOGUE, ABOUT, VECTORS = "catalogue.sqlite", "pool.json", "vectors.npy"  # files of units
-TILE, PAIRS_SHOWN, PAIRS_A_ROW = 64, 32, 4  # of the picture of near-duplicates; pixels a side
 
 
 @dataclass(frozen=True)
@@ -393,20 +392,12 @@ def _write_pairs(found: RetrievedImages, pairs: Sequence[tuple[int, Pair]], reco
             }
         )
     write_json(record / "near_duplicates.json", rows)
-    tiles = []
-    for row, pair in pairs[:PAIRS_SHOWN]:
-        alike = found.pool.pixels(row), np.asarray(read_image(found.test[pair.reference]))
-        tiles.append(np.concatenate([_tile(pixels) for pixels in alike], axis=1))
-    if tiles:
-        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % PAIRS_A_ROW)
-        starts = range(0, len(tiles), PAIRS_A_ROW)
-        lines = [np.concatenate(tiles[start : start + PAIRS_A_ROW], axis=1) for start in starts]
-        (record / "near_duplicates.png").write_bytes(encode_png(np.concatenate(lines)))
-
-
-def _tile(pixels: np.ndarray) -> np.ndarray:
-    """Cut the centre square as (TILE, TILE, 3) uint8."""
-    return np.asarray(ImageOps.fit(Image.fromarray(pixels), (TILE, TILE)))
+    shown = [
+        (found.pool.pixels(row), np.asarray(read_image(found.test[pair.reference])))
+        for row, pair in pairs[:PAIRS_SHOWN]
+    ]
+    if shown:
+        (record / "near_duplicates.png").write_bytes(draw_pairs(shown))
 
 
 def _say_holes(found: RetrievedImages) -> None:

@@ -129,8 +129,9 @@ def _ask(
 
     dataset = read_dataset(real)
     by_subset = _by_subset(images)
+    start = hash_folder(backbone)
     scorings = [
-        _plan(params, dataset, backbone, subset, [images[row] for row in rows], learned[rows])
+        _plan(params, dataset, start, subset, [images[row] for row in rows], learned[rows])
         for subset, rows in by_subset.items()
     ]
     with start_accelerator() as accelerator:
@@ -150,7 +151,7 @@ def _ask(
 def _plan(
     params: SiftParams,
     dataset: PreparedDataset,
-    backbone: Path,
+    start: str,
     subset: str,
     judged: list[Sample],
     is_learned: np.ndarray,
@@ -173,7 +174,7 @@ def _plan(
         make=Scorer.make,
         leg=[leg.num_steps, leg.learning_rate, leg.seed, leg.mixup],
         training=params.training.model_dump(),
-        backbone=hash_folder(backbone),
+        backbone=start,
         classes=[num_classes, dataset.flip],
         images=[hash_value(hash_samples(judged)), [image.key for image in learned]],
     )

@@ -14,14 +14,14 @@ small models side by side also take a third less time than two threads on one at
 import argparse
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 
-from synthbridge.core.files import hash_folder, read_json, whole_folder, write_json
+from synthbridge.core.files import hash_folder, whole_folder, write_json
 from synthbridge.core.keys import unit_key
 from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import share_units, start_accelerator
@@ -94,19 +94,19 @@ def _describe(params: UpstreamSettings) -> Iterator[str]:
 
 def _fetch(accelerator: Accelerator, params: UpstreamSettings, out: Path) -> None:
     """Write the parts that are not the miniature's: from the hub, from a file, or absent."""
-    wanted = _wanted(params)
     if accelerator.is_main_process:
+        wanted = _wanted(params)
         if isinstance(params.backbone, BackboneFile):
             _publish([store_file(params.backbone)], out / "backbone")
         if wanted:
             from synthbridge.upstream.hub import fetch_models
 
             fetch_models(list(wanted.values()), out)
-        on_top = wanted.pop(WEIGHTS, None)
+        top = wanted.pop(WEIGHTS, None)
         for name, model in wanted.items():
             parts = [model.path]
-            if name == "generator" and on_top:
-                parts.append(_merge(params, model, on_top))
+            if name == "generator" and top:
+                parts.append(_merge(params, model, top))
             _publish(parts, out / name)
             for line in licence_lines(out / name):
                 say(f"  {line}")
@@ -123,7 +123,7 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
     if not named:
         return {}
     # Here, so that the miniature does not wait for the hub's library.
-    from synthbridge.upstream import hub, layouts
+    from synthbridge.upstream import hub, layouts, on_top
 
     layout = {"generator": layouts.GENERATOR, "clip": layouts.CLIP, "backbone": layouts.BACKBONE}
     wanted = {
@@ -135,64 +135,24 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
     generator = params.generator
     if not isinstance(generator, HubGenerator) or not generator.weights:
         return wanted
-    weights = generator.weights
-    on_top = hub.Wanted(
-        f"upstream.generator.{WEIGHTS}",
-        weights.hub,
-        weights.revision,
-        layouts.on_top(weights.file),
-    )
-    hub.refuse_unpinned([*wanted.values(), on_top])
-    base = _base(wanted["generator"], on_top, weights.file)
+    where, weights = f"upstream.generator.{WEIGHTS}", generator.weights
+    layout = layouts.on_top(weights.file)
+    top = hub.Wanted(where, weights.hub, weights.revision, layout)
+    hub.refuse_unpinned([*wanted.values(), top])
+    base = on_top.base_for(wanted["generator"], top, weights.file)
     # First what goes on top: its configuration says whether it fits.
-    return {WEIGHTS: on_top, **wanted, "generator": base}
+    return {WEIGHTS: top, **wanted, "generator": base}
 
 
-def _base(model: "Wanted", on_top: "Wanted", file: str) -> "Wanted":
-    """Return the model that weights go on top of, refused where they do not fit it.
-
-    Args:
-        model: the generator that params.yaml names.
-        on_top: the weights.
-        file: of these.
-    """
-    from synthbridge.upstream import hub, layouts
-    from synthbridge.upstream.on_top import check_configs_fit, check_fit, tell_kind
-
-    name = f"{on_top.name}: {file}"
-    shapes = hub.read_shapes(on_top, file)
-    if not shapes:
-        return model  # the file is not there, as is said when it is asked for
-    kind = tell_kind(shapes, name)
-    layout = layouts.WITHOUT_UNET if kind == "unet" else layouts.GENERATOR
-
-    def check(folder: Path, of_model: str) -> Sequence[str]:
-        needed = layout.check(folder, of_model)
-        own = folder / "unet" / "config.json"
-        if not own.is_file():
-            raise ValueError(f"{name} goes on top of a UNet, and {of_model} has none")
-        config = read_json(own)
-        place = on_top.path if on_top.path.is_dir() else on_top.downloads
-        (beside,) = on_top.layout.configs
-        if kind == "unet" and (place / beside).is_file():
-            told = read_json(place / beside)
-            check_configs_fit(told, config, name)
-            config = told
-        check_fit(shapes, kind, config, name)
-        return needed
-
-    return replace(model, layout=replace(layout, check=check))
-
-
-def _merge(params: UpstreamSettings, model: "Wanted", on_top: "Wanted") -> Path:
+def _merge(params: UpstreamSettings, model: "Wanted", top: "Wanted") -> Path:
     """Make of the model and the weights on top of it what replaces files of the model."""
     from synthbridge.upstream.on_top import merge
 
     assert isinstance(params.generator, HubGenerator) and params.generator.weights
     weights = params.generator.weights
     model.layout.check(model.path, model.name)  # a model that was there already, for others
-    parts = [model.path.name, on_top.path.name]
-    inputs = (model.path, on_top.path, weights.file, weights.distilled)
+    parts = [model.path.name, top.path.name]
+    inputs = (model.path, top.path, weights.file, weights.distilled)
     decides = {"parts": parts, "file": weights.file, "distilled": weights.distilled}
     unit = _unit(merge, *inputs, decides=decides)
     if not unit.path.is_dir():

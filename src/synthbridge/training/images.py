@@ -114,7 +114,7 @@ class ImageSet:
     """Images with their class indices."""
 
     images: "Tensor | WholeImages | DecodedOnDemand"  # squares: (N, 3, S, S) uint8
-    labels: Tensor  # (N,) int64
+    labels: Tensor  # (N,) int64; or where some are soft (N, C) float32, rows of sum 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -155,7 +155,7 @@ class ImageSet:
 
 def load_images(
     images: Sequence[Any],
-    labels: Sequence[int],
+    labels: Sequence[int] | Tensor,
     read: Read,
     *,
     size: int,
@@ -167,7 +167,7 @@ def load_images(
 
     Args:
         images: what `read` takes, one an image.
-        labels: class indices.
+        labels: class indices, or soft labels (N, C).
         read: decodes one image, with a shorter side of `size` pixels.
         size: pixels.
         device: where training runs.
@@ -177,7 +177,9 @@ def load_images(
     if sides is None:
         sides = np.full((len(images), 2), size)
     on_demand = DecodedOnDemand(images, read, size, decoding_threads(device), sides)
-    targets = torch.tensor(labels, dtype=torch.int64, device=device)
+    if not isinstance(labels, Tensor):
+        labels = torch.tensor(labels, dtype=torch.int64)
+    targets = labels.to(device)
     if 3 * int(sides.prod(1).sum()) > memory_limit:
         return ImageSet(on_demand, targets)
     decoded = on_demand.decode(np.arange(len(images)), torch.device("cpu"))
@@ -201,13 +203,31 @@ def load_samples(
     limit = float(os.environ.get("SYNTHBRIDGE_CACHE_GIB", "16"))
     return load_images(
         samples,
-        [sample.label for sample in samples],
+        _labels(samples),
         read_whole if whole else read_square,
         size=size,
         device=device,
         memory_limit=int(limit * 2**30),
         sides=_whole_sides(samples, size, device) if whole else None,
     )
+
+
+def _labels(samples: Sequence[Sample]) -> list[int] | Tensor:
+    """Return the class of each sample; or, where some are mixtures of two, soft labels (N, C)."""
+    soft = [sample.record.get("soft_label") for sample in samples]
+    if not any(soft):
+        return [sample.label for sample in samples]
+    num_classes = max(sample.record.get("num_classes", 0) for sample in samples)
+    table = torch.zeros(len(samples), num_classes)
+    for row, sample, mixture in zip(table, samples, soft, strict=True):
+        for label, part in (mixture or {sample.label: 1.0}).items():
+            row[int(label)] = part
+    return table
+
+
+def hard_labels(labels: Tensor) -> Tensor:
+    """Return class indices (B,): of soft labels (B, C) the class that an image is most of."""
+    return labels if labels.ndim == 1 else labels.argmax(1)
 
 
 def _whole_sides(samples: Sequence[Sample], size: int, device: torch.device) -> np.ndarray:

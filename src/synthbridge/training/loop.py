@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthbridge.training.classifier import set_train_mode
 from synthbridge.training.crops import centre_crop
-from synthbridge.training.images import ImageSet
+from synthbridge.training.images import ImageSet, hard_labels
 from synthbridge.training.mixture import Mixture
 from synthbridge.training.recipe import Recipe
 from synthbridge.training.schedule import cosine_rate, epoch_batches, share
@@ -52,7 +52,7 @@ class Curve:
     """What training showed: one value an epoch, over the augmented images as they were trained."""
 
     train_loss: list[float] = field(default_factory=list)
-    # With mixup: of the label that weighs more.
+    # With mixup, and of a soft label: of the class that weighs more.
     train_accuracy: list[float] = field(default_factory=list)
 
 
@@ -111,7 +111,8 @@ def train(model: nn.Module, images: ImageSet, recipe: Recipe, leg: Leg, team: Te
         optimizer.step()
         optimizer.zero_grad()
         total_loss += loss.detach()
-        num_correct += (logits.argmax(1) == (first if part >= 0.5 else second)).sum()
+        weightier = hard_labels(first if part >= 0.5 else second)
+        num_correct += (logits.argmax(1) == weightier).sum()
         num_images += len(first)
         if ends_epoch or step == leg.num_steps - 1:
             sums = [total_loss.item(), num_correct.item(), num_images]
@@ -171,8 +172,8 @@ def draw_inputs(
     """Make this process's part of a global batch.
 
     Returns:
-        Inputs (b, 3, H, W); the class indices (b,) of the first and of the second mixed image;
-        the first one's part in 0..1 (1 without mixup).
+        Inputs (b, 3, H, W); the labels (b,), or soft ones (b, C), of the first and of the second
+        mixed image; the first one's part in 0..1 (1 without mixup).
     """
     mine = share(np.arange(len(drawn.batch)), team.rank, team.size)
 

@@ -126,7 +126,10 @@ def unshare_batch_norm(model: nn.Module) -> nn.Module:
 
 
 def summed_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the sum of the cross entropies, weighted (B,) or not, also of no image at all."""
+    """Return the sum of the cross entropies, weighted (B,) or not, also of no image at all.
+
+    Labels are class indices (B,), or soft (B, C).
+    """
     if weights is None:
         return F.cross_entropy(logits.float(), labels, reduction="sum")
     return (F.cross_entropy(logits.float(), labels, reduction="none") * weights).sum()

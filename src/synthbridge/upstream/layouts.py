@@ -115,13 +115,15 @@ CLIP = Layout(_CLIP, check_clip, key=(_CLIP, WEIGHTS))
 BACKBONE = Layout(("config.json",), check_backbone, key=(("config.json",), WEIGHTS))
 
 
-def _check_beside_unet(folder: Path, name: str) -> Sequence[str]:
-    return [weights for weights in check_generator(folder, name) if not weights.startswith("unet/")]
+def _beside_unet(weights: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in weights if not name.startswith("unet/"))
 
 
 # Where a whole UNet of another repository takes the place of the model's own.
 WITHOUT_UNET = replace(
-    GENERATOR, check=_check_beside_unet, key=(GENERATOR.key[0], GENERATOR.key[1][::2])
+    GENERATOR,
+    check=lambda folder, name: _beside_unet(check_generator(folder, name)),
+    key=(GENERATOR.key[0], _beside_unet(GENERATOR.key[1])),
 )
 
 

@@ -12,13 +12,16 @@ whole is again a folder that diffusers loads.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from synthbridge.core.files import read_json, write_json
 from synthbridge.data.distillation import RECORD, Method
 from synthbridge.data.licences import read_licences, write_licences
+from synthbridge.upstream.hub import Wanted, read_shapes
+from synthbridge.upstream.layouts import GENERATOR, WITHOUT_UNET
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
@@ -34,6 +37,40 @@ OF_TEXT_ENCODER = re.compile(r"^(lora_te|text_encoder)")
 OF_TRANSFORMER = re.compile(r"(^|\.)transformer\.|(double|single|joint|transformer)_blocks[._]\d")
 # The matrix of a LoRA that reads the text: its inputs are the numbers a word of the text encoders.
 READS_TEXT = re.compile(r"attn2[._](to_k|to_v|processor\.to_[kv]_lora).*(lora_down|lora_A|down)\.")
+
+
+def base_for(model: Wanted, top: Wanted, file: str) -> Wanted:
+    """Return the model that weights go on top of, refused by its configurations if they do not fit.
+
+    Args:
+        model: the generator that params.yaml names.
+        top: the weights, of which the header is read before anything large is fetched.
+        file: of these.
+
+    Raises:
+        ValueError: if the weights are neither a UNet nor a LoRA of one.
+    """
+    name = f"{top.name}: {file}"
+    shapes = read_shapes(top, file)
+    if not shapes:
+        return model  # there is no such file, as is said when it is fetched
+    kind = tell_kind(shapes, name)
+    layout = WITHOUT_UNET if kind == "unet" else GENERATOR
+
+    def check(folder: Path, of_model: str) -> Sequence[str]:
+        needed = layout.check(folder, of_model)
+        if not (folder / "unet" / "config.json").is_file():
+            raise ValueError(f"{name} goes on top of a UNet, and {of_model} has none")
+        config = read_json(folder / "unet" / "config.json")
+        beside = (top.path if top.path.is_dir() else top.downloads) / top.layout.configs[0]
+        if kind == "unet" and beside.is_file():
+            told = read_json(beside)
+            _check_configs_fit(told, config, name)
+            config = told
+        check_fit(shapes, kind, config, name)
+        return needed
+
+    return replace(model, layout=replace(layout, check=check))
 
 
 def tell_kind(shapes: Shapes, name: str) -> Kind:
@@ -126,7 +163,7 @@ def _check_lora_width(shapes: Shapes, config: Mapping[str, Any], name: str) -> N
         )
 
 
-def check_configs_fit(config: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
+def _check_configs_fit(config: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
     """Refuse a UNet whose own configuration asks for other inputs than the model gives.
 
     Raises:

@@ -12,10 +12,11 @@ from diffusers import ModelMixin
 from flow_reference import PROMPTS, SEEDS
 from tiny_flow import SAVED
 
-from synthbridge.diffusion.families.flow_matching import flow_steps, pack, unpack
+from synthbridge.diffusion.families.flow_matching import pack, unpack
 from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.loading import load_generator, load_reader
 from synthbridge.diffusion.sampling import encode_prompts, sample_images
+from synthbridge.diffusion.schedule import flow_steps
 from synthbridge.diffusion.style_token import require_words
 
 

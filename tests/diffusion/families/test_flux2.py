@@ -37,7 +37,7 @@ def test_the_base_draws_as_diffusers(pairs: dict[bool, Pair], num_steps: int, sc
 def test_only_the_base_is_guided(pairs: dict[bool, Pair]):
     check_sampling(pairs[False].ours, "euler", 50, 4.0)
     with pytest.raises(
-        ValueError, match=r"this generator \(FLUX.2 klein\) is made to draw without"
+        ValueError, match=r"this generator \(FLUX.2-klein\) is made to draw without"
     ):
         check_sampling(pairs[True].ours, "euler", 4, 4.0)
     with pytest.raises(ValueError, match="1 to 8 steps"):

@@ -48,7 +48,9 @@ def test_starts_from_images_as_diffusers(folder: Path):
 
 def test_only_the_base_is_guided(turbo: Pair, base: Pair):
     check_sampling(base.ours, "euler", 50, 5.0)
-    with pytest.raises(ValueError, match=r"this generator \(Z-Image\) is made to draw without"):
+    with pytest.raises(
+        ValueError, match=r"this generator \(Z-Image-Turbo\) is made to draw without"
+    ):
         check_sampling(turbo.ours, "euler", 8, 5.0)
     with pytest.raises(ValueError, match="1 to 16 steps"):
         check_sampling(turbo.ours, "euler", 50, 1.0)

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
+from synthbridge.data.distillation import Distillation
 from synthbridge.diffusion.generator import Generator, Tokens
-from synthbridge.diffusion.parts import load_part
-from synthbridge.diffusion.schedule import Step
+from synthbridge.diffusion.schedule import Step, flow_steps
 from synthbridge.diffusion.settings import Sampler, count_steps
 from synthbridge.diffusion.text import require_whole
 
@@ -57,6 +56,12 @@ class FlowMatching(Generator):
         steps = flow_steps(scheduler.sigmas.tolist(), scheduler.timesteps.tolist())
         return steps[num_steps - count_steps(num_steps, image_strength) :]
 
+    def become(self, distillation: Distillation | None) -> None:
+        """Take the name, the guidance and the steps of a distilled model, if it is one."""
+        if distillation:
+            self.name, self.guidance = distillation.name, distillation.guidance
+            self.num_steps = distillation.num_steps
+
     @property
     def num_tokens(self) -> int:
         """Tokens of one image: 2 x 2 latents each."""
@@ -73,20 +78,6 @@ class FlowMatching(Generator):
         shift, unit = _unit_of(self.vae)
         latents = (latents / unit + shift).to(self.vae.dtype)
         return self.vae.decode(latents, return_dict=False)[0].float()
-
-
-def flow_steps(sigmas: Sequence[float], timesteps: Sequence[float]) -> list[Step]:
-    """Return Euler's steps down the flow: x_next = x + (sigma_next - sigma) (eps - x_0).
-
-    Args:
-        sigmas: at the start of each step, falling, and the 0 that the last one ends at.
-        timesteps: of each step, as the denoiser takes them.
-    """
-    steps = []
-    for timestep, sigma, next_sigma in zip(timesteps, sigmas, sigmas[1:], strict=False):
-        keep = next_sigma / sigma  # eps - x_0 = (x - x_0) / sigma
-        steps.append(Step(timestep, 1 - sigma, sigma, keep, clean=1 - keep))
-    return steps
 
 
 def _unit_of(vae: Any) -> tuple[float, float]:
@@ -122,20 +113,6 @@ def image_side(vae: Any) -> tuple[int, int]:
     """
     pixels = vae.config["sample_size"]
     return pixels, pixels // 2 ** (len(vae.config["block_out_channels"]) - 1)
-
-
-def load_large(kind: Any, folder: Path) -> Any:
-    """Load a model of billions of weights in the precision it is stored in, if not float16."""
-    stored = _stored_dtype(folder)
-    keyword = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
-    return load_part(kind, folder, **{keyword: stored})
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    first = min(folder.glob("*.safetensors"))
-    with safe_open(first, framework="pt") as weights:
-        name = weights.get_slice(next(iter(weights.keys()))).get_dtype()
-    return torch.bfloat16 if name == "BF16" else torch.float32
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from synthbridge.data.distillation import Distillation, read_distillation
 from synthbridge.data.generator_folders import read_config
 from synthbridge.diffusion.families.flow_matching import (
     FlowMatching,
@@ -18,7 +19,6 @@ from synthbridge.diffusion.families.flow_matching import (
     image_side,
     in_passes,
     linear_mu,
-    load_large,
     load_large_tokenizer,
     pack,
     unpack,
@@ -36,13 +36,13 @@ if TYPE_CHECKING:  # they take seconds to import: only where a generator is load
 PIPELINE = "FluxPipeline"
 # Tokens of T5 that a prompt is padded to: schnell was distilled with fewer (its model card).
 SCHNELL_TOKENS, DEV_TOKENS = 256, 512
-SCHNELL_STEPS = (1, 8)  # published: 1 to 4; chosen: refuse more than twice that
 
 
 class Flux(FlowMatching):
     """The models, and the noise schedule that they were trained with."""
 
     name = "FLUX.1"
+    repeated_blocks = ("FluxTransformerBlock", "FluxSingleTransformerBlock")
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Flux(FlowMatching):
         transformer: "FluxTransformer2DModel",
         vae: "AutoencoderKL",
         scheduler_config: dict[str, Any],
+        distillation: Distillation | None,
     ):
-        """Take the parts of a folder."""
+        """Take the parts of a folder, and how it was distilled to few steps, if it was."""
         self.read, self.text_encoders = read, (clip, t5)
         self.denoiser, self.vae, self.scheduler_config = transformer, vae, scheduler_config
         self.is_told_scale = transformer.config["guidance_embeds"]
         self.guidance = "embedded" if self.is_told_scale else "none"
-        if not self.is_told_scale:
-            self.num_steps = SCHNELL_STEPS
+        self.become(distillation)
         self.image_size, side = image_side(vae)
         self.latent_shape = (transformer.config["in_channels"] // 4, side, side)
 
@@ -113,10 +113,11 @@ def load(folder: Path) -> Flux:
     return Flux(
         load_reader(folder),
         load_text_encoder(CLIPTextModel, folder / "text_encoder"),
-        load_large(T5EncoderModel, folder / "text_encoder_2"),
-        load_large(FluxTransformer2DModel, folder / "transformer"),
+        load_part(T5EncoderModel, folder / "text_encoder_2"),
+        load_part(FluxTransformer2DModel, folder / "transformer"),
         load_part(AutoencoderKL, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
+        read_distillation(folder),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from synthbridge.data.distillation import Distillation, read_distillation
 from synthbridge.data.generator_folders import read_config
 from synthbridge.diffusion.families.flow_matching import (
     FlowMatching,
@@ -18,7 +19,6 @@ from synthbridge.diffusion.families.flow_matching import (
     even_sigmas,
     image_side,
     in_passes,
-    load_large,
     load_qwen_reader,
 )
 from synthbridge.diffusion.generator import Condition, Tokens
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # they take seconds to import: only where a generator is load
 
 PIPELINE = "Flux2KleinPipeline"
 TEXT_LAYERS = (9, 18, 27)  # of Qwen3, side by side
-DISTILLED_STEPS = (1, 8)  # published: 4; chosen: refuse more than twice that
 
 
 class Flux2Klein(FlowMatching):
@@ -42,6 +41,8 @@ class Flux2Klein(FlowMatching):
     """
 
     name = "FLUX.2 klein"
+    repeated_blocks = ("Flux2TransformerBlock", "Flux2SingleTransformerBlock")
+    guidance = "classifier-free"
 
     def __init__(
         self,
@@ -50,15 +51,12 @@ class Flux2Klein(FlowMatching):
         transformer: "Flux2Transformer2DModel",
         vae: "AutoencoderKLFlux2",
         scheduler_config: dict[str, Any],
-        *,
-        is_distilled: bool,
+        distillation: Distillation | None,
     ):
-        """Take the parts of a folder."""
+        """Take the parts of a folder, and how it was distilled to few steps, if it was."""
         self.read, self.text_encoders = read, (qwen,)
         self.denoiser, self.vae, self.scheduler_config = transformer, vae, scheduler_config
-        self.guidance = "none" if is_distilled else "classifier-free"
-        if is_distilled:
-            self.num_steps = DISTILLED_STEPS
+        self.become(distillation)
         self.image_size, side = image_side(vae)
         self.latent_shape = (transformer.config["in_channels"], side // 2, side // 2)
         # Kept beside the VAE, which may compute in bfloat16: (C, 1, 1).
@@ -146,11 +144,11 @@ def load(folder: Path) -> Flux2Klein:
 
     return Flux2Klein(
         load_reader(folder),
-        load_large(Qwen3Model, folder / "text_encoder"),
-        load_large(Flux2Transformer2DModel, folder / "transformer"),
+        load_part(Qwen3Model, folder / "text_encoder"),
+        load_part(Flux2Transformer2DModel, folder / "transformer"),
         load_part(AutoencoderKLFlux2, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
-        is_distilled=read_config(folder, "model_index.json").get("is_distilled", False),
+        read_distillation(folder),
     )
 
 

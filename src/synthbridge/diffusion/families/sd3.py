@@ -18,7 +18,6 @@ from synthbridge.diffusion.families.flow_matching import (
     Spread,
     in_passes,
     linear_mu,
-    load_large,
     load_large_tokenizer,
 )
 from synthbridge.diffusion.generator import Condition, Tokens
@@ -38,6 +37,7 @@ class StableDiffusion3(FlowMatching):
     """The models, and the noise schedule that they were trained with."""
 
     name = "Stable Diffusion 3"
+    repeated_blocks = ("JointTransformerBlock",)
     guidance = "classifier-free"
 
     def __init__(
@@ -114,11 +114,11 @@ def load(folder: Path) -> StableDiffusion3:
         for part in ("text_encoder", "text_encoder_2")
     ]
     if (folder / "text_encoder_3").is_dir():
-        encoders.append(load_large(T5EncoderModel, folder / "text_encoder_3"))
+        encoders.append(load_part(T5EncoderModel, folder / "text_encoder_3"))
     return StableDiffusion3(
         load_reader(folder),
         encoders,
-        load_large(SD3Transformer2DModel, folder / "transformer"),
+        load_part(SD3Transformer2DModel, folder / "transformer"),
         load_part(AutoencoderKL, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
     )

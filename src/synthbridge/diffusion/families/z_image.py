@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from synthbridge.data.distillation import Distillation, read_distillation
 from synthbridge.data.generator_folders import read_config
 from synthbridge.diffusion.families.flow_matching import (
     FlowMatching,
@@ -19,7 +20,6 @@ from synthbridge.diffusion.families.flow_matching import (
     image_side,
     in_passes,
     linear_mu,
-    load_large,
     load_qwen_reader,
 )
 from synthbridge.diffusion.generator import Condition, Tokens
@@ -32,14 +32,14 @@ if TYPE_CHECKING:  # they take seconds to import: only where a generator is load
     from transformers import Qwen3Model
 
 PIPELINE = "ZImagePipeline"
-TURBO_SHIFT = 3.0  # of its schedule, by which alone its configurations tell it from its base (6.0)
-TURBO_STEPS = (1, 16)  # published: 8; chosen: refuse more than twice that
 
 
 class ZImage(FlowMatching):
     """The models, and the noise schedule that they were trained with."""
 
     name = "Z-Image"
+    repeated_blocks = ("ZImageTransformerBlock",)
+    guidance = "classifier-free"
 
     def __init__(
         self,
@@ -48,14 +48,12 @@ class ZImage(FlowMatching):
         transformer: "ZImageTransformer2DModel",
         vae: "AutoencoderKL",
         scheduler_config: dict[str, Any],
+        distillation: Distillation | None,
     ):
-        """Take the parts of a folder."""
+        """Take the parts of a folder, and how it was distilled to few steps, if it was."""
         self.read, self.text_encoders = read, (qwen,)
         self.denoiser, self.vae, self.scheduler_config = transformer, vae, scheduler_config
-        is_turbo = scheduler_config.get("shift") == TURBO_SHIFT
-        self.guidance = "none" if is_turbo else "classifier-free"
-        if is_turbo:
-            self.num_steps = TURBO_STEPS
+        self.become(distillation)
         self.image_size, side = image_side(vae)
         self.latent_shape = (transformer.config["in_channels"], side, side)
 
@@ -99,10 +97,11 @@ def load(folder: Path) -> ZImage:
 
     return ZImage(
         load_reader(folder),
-        load_large(Qwen3Model, folder / "text_encoder"),
-        load_large(ZImageTransformer2DModel, folder / "transformer"),
+        load_part(Qwen3Model, folder / "text_encoder"),
+        load_part(ZImageTransformer2DModel, folder / "transformer"),
         load_part(AutoencoderKL, folder / "vae"),
         read_config(folder, "scheduler/scheduler_config.json"),
+        read_distillation(folder),
     )
 
 
