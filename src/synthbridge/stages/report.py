@@ -25,7 +25,12 @@ from synthbridge.evidence.marks import (
 from synthbridge.evidence.page import Evidence, make_plots, render_page
 from synthbridge.evidence.pictures import read_pictures
 from synthbridge.evidence.plots import grid_figure, write_plot
-from synthbridge.evidence.readings import read_probes, read_retrieved, read_style_losses
+from synthbridge.evidence.readings import (
+    read_licences,
+    read_probes,
+    read_retrieved,
+    read_style_losses,
+)
 from synthbridge.evidence.results import REAL, TestedModel, read_runs
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import (
@@ -132,6 +137,7 @@ def report(
         generator_note=note,
         num_held_out=facts.num_held_out,
         group_note=facts.group_note,
+        licences=read_licences(blocks),
     )
     tables["differences"] = differences_table(comparisons)
     tables["classes"] = classes_table(pairs, changes, pictures.class_names)
