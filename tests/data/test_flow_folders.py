@@ -27,12 +27,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def sd3(saved: dict[str, Path], tmp_path: Path) -> Path:
-    return shutil.copytree(saved["sd3"], tmp_path / "copy")
+    return shutil.copytree(saved["sd3"], tmp_path / "sd3")
 
 
 @pytest.fixture
 def schnell(saved: dict[str, Path], tmp_path: Path) -> Path:
-    return shutil.copytree(saved["schnell"], tmp_path / "copy")
+    return shutil.copytree(saved["schnell"], tmp_path / "schnell")
 
 
 def test_each_is_known_and_whole(saved: dict[str, Path]):
