@@ -43,7 +43,7 @@ from synthbridge.evidence.transferability import transferability_table
 from synthbridge.evidence.verdict import underfit_sentences, verdict_sentence
 
 NO_SETS: Mapping[str, Path] = MappingProxyType({})
-# What names a line of `dvc plots`; see plot_shots.json and plot_curve.json beside the page.
+# What names a line of `dvc plots`; see the templates plot_*.json beside the page.
 SERIES = {
     "accuracy": ["dataset", "method", "arm"],
     "convergence": ["dataset", "method", "arm", "shots"],
