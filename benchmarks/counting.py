@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.core.files import write_json
-from synthbridge.diffusion.inversion import repeat
+from synthbridge.diffusion.generator import repeat
 from synthbridge.diffusion.latents import IMAGES_PER_ENCODING
 from synthbridge.diffusion.learning import NUM_EVALUATIONS
 from synthbridge.diffusion.sampling import (

@@ -21,8 +21,9 @@ from scales import Product
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import Lesson, invert_style
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.sampling import check_images, sample_images
 from synthbridge.prompts.templates import template_prompts
@@ -58,9 +59,9 @@ def time_in_turns(
     }
 
 
-def _load(folder: Path, dtype: str) -> TextToImage:
+def _load(folder: Path, dtype: str) -> Generator:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_text_to_image(folder / "generator").to(device, getattr(torch, dtype))
+    return load_generator(folder / "generator").to(device, getattr(torch, dtype))
 
 
 def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, Any]:
@@ -104,8 +105,9 @@ def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str,
         for images in drawn:
             check_images(images, prompts)
 
-    count = counting.operations_of_stable_diffusion()
-    image = 2 * settings.num_steps * count["unet"] + count["decode"]  # 2: with and without prompt
+    count = counting.operations_of("sd-1.5")
+    # 2: with and without prompt
+    image = 2 * settings.num_steps * count["denoiser"] + count["decode"]
     return time_in_turns(run, scale, batch * image, batch)
 
 

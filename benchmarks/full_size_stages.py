@@ -13,7 +13,12 @@ from safetensors import safe_open
 
 from synthbridge.core.files import write_json
 from synthbridge.data.settings import DatasetSettings
-from synthbridge.diffusion.settings import InversionSettings, SamplingSettings, SyntheticSettings
+from synthbridge.diffusion.settings import (
+    InversionSettings,
+    SamplingSettings,
+    SyntheticSettings,
+    TuneSettings,
+)
 from synthbridge.training.settings import (
     LegSettings,
     RealLegSettings,
@@ -35,6 +40,13 @@ def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
         learning_rate=5e-4 * batch,
         samples_per_class=1,
         seed=0,
+    )
+
+
+def tune_settings(batch: int) -> TuneSettings:
+    """Return settings of a LoRA, which none of the sets learns."""
+    return TuneSettings(
+        rank=16, alpha=16, steps_per_class=1, batch_size=batch, learning_rate=1e-4, seed=0
     )
 
 
@@ -102,6 +114,7 @@ def run_invert(folder: Path, scale: Scale) -> None:
 
     params = InvertParams(
         inversion_settings(scale, scale.inversion_batch),
+        tune_settings(scale.inversion_batch),
         sampling_settings(scale),
         synthetic_settings(scale),
         seeds=[0],

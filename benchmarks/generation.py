@@ -43,7 +43,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import ALL, PlannedShard
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import draw_prompt, image_seed
 from synthbridge.diffusion.sampling import (
     check_images,
@@ -52,7 +53,6 @@ from synthbridge.diffusion.sampling import (
     encode_prompts,
     sample_images,
 )
-from synthbridge.diffusion.schedule import make_steps
 from synthbridge.prompts.templates import template_prompts
 from synthbridge.upstream.pool import CLASS_NAMES
 
@@ -73,7 +73,7 @@ def load_pipeline(folder: Path) -> Any:
 class Job:
     """The images to draw, and every way of drawing them: the arms."""
 
-    def __init__(self, scale: Scale, model: TextToImage, pipeline: Any):
+    def __init__(self, scale: Scale, model: Generator, pipeline: Any):
         """Draw a prompt and a seed for each image, class after class."""
         self.scale, self.model, self.pipeline = scale, model, pipeline
         count = scale.num_images
@@ -84,7 +84,7 @@ class Job:
         ]
 
     @cached_property
-    def compiled(self) -> TextToImage:
+    def compiled(self) -> Generator:
         """The same weights, compiled when they first draw."""
         return self.model.compiled()
 
@@ -145,11 +145,11 @@ class Job:
 
     def denoise(self, chosen: range) -> torch.Tensor:
         """Denoise the images `chosen` in one batch of our loop: (B, C, h, w)."""
-        steps = make_steps("dpm++", self.scale.num_steps, self.model.scheduler_config)
-        text = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
+        steps = self.model.steps("dpm++", self.scale.num_steps)
+        condition = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
         return denoise(
             self.model,
-            text,
+            condition,
             torch.arange(1, len(chosen) + 1),
             [self.seeds[index] for index in chosen],
             steps=steps,
@@ -221,7 +221,7 @@ class Job:
                 "usual": lambda: self.run_the_usual_script(folder),
                 "fast": lambda: self.draw("fast"),
                 "full": lambda: self.draw("full"),
-                "product": self.scale.product.prepare(self.model.unet.dtype),
+                "product": self.scale.product.prepare(self.model.dtype),
             },
             rounds=rounds,
             num_warm_ups=self.scale.num_warm_ups,
@@ -231,10 +231,10 @@ class Job:
 def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[str, Any]]:
     """Compare, check and time: a row a ratio."""
     torch.backends.cudnn.allow_tf32 = False  # compared in float32; no arm convolves in it
-    model = load_text_to_image(generator).to(DEVICE)
+    model = load_generator(generator).to(DEVICE)
     job = Job(scale, model, load_pipeline(generator).to(DEVICE))
     difference = job.compare()
-    job.pipeline.to(DEVICE, model.to_fastest(DEVICE).unet.dtype)
+    job.pipeline.to(DEVICE, model.to_fastest(DEVICE).dtype)
     job.check()
     first = job.compile()
     with tempfile.TemporaryDirectory() as folder:

@@ -32,13 +32,14 @@ from torch.nn.functional import mse_loss
 
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import read_square
+from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import Lesson, invert_style
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.schedule import noise_levels
 from synthbridge.diffusion.settings import InversionSettings
-from synthbridge.diffusion.style_token import add_style_token, find_initial_token, word_table
-from synthbridge.diffusion.text import tokenize
+from synthbridge.diffusion.style_token import find_initial_token, put_words
+from synthbridge.diffusion.text import word_table
 
 STEPS, BATCH, RATE, SHOTS = 100, 32, 5e-3, 4
 PLACEHOLDER, INITIAL_WORD = "<style>", "style"
@@ -84,20 +85,22 @@ class Recipe:
         names: tuple[str, ...],
     ):
         """Load the models and add the placeholder, as the example does."""
-        self.model, self.scale = load_text_to_image(generator).to_fastest(DEVICE), scale
+        self.model, self.scale = load_generator(generator).to_fastest(DEVICE), scale
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         self.pixels = pixels.to(DEVICE, self.model.vae.dtype)
-        tokenizer, text_encoder = self.model.tokenizer, self.model.text_encoder
-        initial = word_table(text_encoder)[find_initial_token(tokenizer, INITIAL_WORD)].clone()
-        self.token = add_style_token(tokenizer, text_encoder, PLACEHOLDER, initial)
+        (vocabulary,) = self.model.vocabularies
+        self.text_encoder = vocabulary.text_encoder
+        start = find_initial_token(vocabulary.tokenizer, INITIAL_WORD)
+        initial = word_table(self.text_encoder)[start].clone()
+        ((self.token,),) = put_words(self.model, {PLACEHOLDER: initial})
         prompts = [style_prompt(names[label], PLACEHOLDER) for label in labels]
-        self.ids = tokenize(tokenizer, prompts).to(DEVICE)
+        self.ids = self.model.tokenize(prompts)[0].to(DEVICE)
         self.signal = noise_levels(self.model.scheduler_config).to(self.pixels)
 
     def run(self) -> None:
         """Take all steps; a second call goes on where the first one ended."""
-        model, batch, dtype = self.model, self.scale.batch, self.model.unet.dtype
-        table = word_table(model.text_encoder)
+        model, batch, dtype = self.model, self.scale.batch, self.model.dtype
+        table = word_table(self.text_encoder)
         table.requires_grad_(True)
         before = table.detach().clone()
         others = torch.arange(len(table), device=DEVICE) != self.token
@@ -112,8 +115,8 @@ class Recipe:
             signal = self.signal[times].view(-1, 1, 1, 1)
             noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
             with torch.autocast(DEVICE.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-                text = model.text_encoder(self.ids[chosen])[0].to(dtype)
-            loss = mse_loss(model.unet(noisy, times, text).sample.float(), noise.float())
+                text = self.text_encoder(self.ids[chosen])[0].to(dtype)
+            loss = mse_loss(model.denoiser(noisy, times, text).sample.float(), noise.float())
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -126,7 +129,7 @@ class Recipe:
 def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, Any]]:
     """Time both, and the product that the limit is taken from: a row a ratio."""
     dataset = read_dataset(world.real)
-    model = load_text_to_image(world.generator).to_fastest(DEVICE)
+    model = load_generator(world.generator).to_fastest(DEVICE)
     samples = dataset.train_samples(scale.shots, 0)
     images = np.stack([read_square(sample, model.image_size) for sample in samples])
     labels = [sample.label for sample in samples]
@@ -142,7 +145,7 @@ def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, 
     lesson = Lesson(images, labels, dataset.class_names, flip=False)
     recipe = Recipe(world.generator, scale, images, labels, dataset.class_names)
 
-    def learn(model: TextToImage) -> None:
+    def learn(model: Generator) -> None:
         learned = invert_style(model, settings, lesson)
         assert np.isfinite(learned.losses).all()
 
@@ -153,7 +156,7 @@ def measure_all(scale: Scale, world: World, rounds: int) -> dict[str, dict[str, 
         "recipe": recipe.run,
     }
     if scale.product:
-        arms["product"] = scale.product.prepare(model.unet.dtype)
+        arms["product"] = scale.product.prepare(model.dtype)
     seconds = measure.take_turns(arms, rounds=rounds, num_warm_ups=scale.num_warm_ups)
     shared: dict[str, Any] = {
         "milliseconds_per_step": {

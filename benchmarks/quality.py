@@ -33,7 +33,8 @@ from judging import DATA, REAL, Judge, differences, spread
 from synthbridge.clip.embedding import Clip, load_clip
 from synthbridge.data.real import read_dataset
 from synthbridge.data.shards import encode_jpeg, index_shards, read_image, write_shard
-from synthbridge.diffusion.loading import TextToImage, load_text_to_image
+from synthbridge.diffusion.generator import Generator
+from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import image_seed, style_prompt
 from synthbridge.diffusion.sampling import sample_images
 from synthbridge.diffusion.style_token import load_words, put_words
@@ -83,12 +84,12 @@ def clock() -> float:
 
 
 @contextmanager
-def reuse_deep_blocks(model: TextToImage, every: int, num_steps: int) -> Iterator[None]:
+def reuse_deep_blocks(model: Generator, every: int, num_steps: int) -> Iterator[None]:
     """Compute all of the UNet but its outermost blocks at every so many steps, and reuse it.
 
     The idea of DeepCache (arXiv:2312.00858): deep features change slowly over the steps.
     """
-    unet: Any = model.unet
+    unet: Any = model.denoiser
     blocks = [*unet.down_blocks[1:], unet.mid_block, *unet.up_blocks[:-1]]
 
     def cached(forward: Any) -> Any:
@@ -119,9 +120,9 @@ class Bench:
         self.folder = folder
         self.drawn: dict[tuple[Arm, int], tuple[list, float]] = {}
         self.team = Team(Accelerator(cpu=not torch.cuda.is_available()), rank=0, size=1)
-        self.model = load_text_to_image(DATA / "upstream/generator").to_fastest(self.team.device)
+        self.model = load_generator(DATA / "upstream/generator").to_fastest(self.team.device)
         words = load_words(STYLE)
-        put_words(self.model.tokenizer, self.model.text_encoder, words)
+        put_words(self.model, words)
         [self.placeholder] = words
         self.clip: Clip = load_clip(DATA / "upstream/clip", self.team.device)
         self.dataset = read_dataset(REAL)

@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from synthbridge.diffusion.loading import TextToImage
+from synthbridge.diffusion.generator import Generator
 
 torch.set_num_threads(1)  # as the benchmarks do on a CPU
 WIDTH = 32  # numbers a token
@@ -78,7 +78,7 @@ def bfloat16(monkeypatch):
 
     def to_fastest(model, device):
         model.to(device, torch.bfloat16)
-        model.text_encoder.float()
+        model.text_encoders[0].float()
         return model
 
-    monkeypatch.setattr(TextToImage, "to_fastest", to_fastest)
+    monkeypatch.setattr(Generator, "to_fastest", to_fastest)

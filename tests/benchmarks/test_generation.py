@@ -10,7 +10,7 @@ from generation_scale import FULL, TRIAL
 from machine import needs_compiler
 from PIL import Image
 
-from synthbridge.diffusion.loading import load_text_to_image
+from synthbridge.diffusion.loading import load_generator
 
 SCALE = replace(
     TRIAL,
@@ -26,7 +26,7 @@ SCALE = replace(
 
 @pytest.fixture
 def job(world):
-    model = load_text_to_image(world.generator)
+    model = load_generator(world.generator)
     return generation.Job(SCALE, model, generation.load_pipeline(world.generator))
 
 

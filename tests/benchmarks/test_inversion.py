@@ -9,14 +9,14 @@ import torch
 from inversion import FULL, RATE, TRIAL, Recipe
 from machine import needs_compiler
 
-from synthbridge.diffusion.style_token import word_table
+from synthbridge.diffusion.text import word_table
 
 
 def test_a_step_of_the_recipe_moves_the_style_token_alone_by_the_rate(world):
     """AdamW's first step is the rate times the gradient's sign, after the weights' decay."""
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     recipe = Recipe(world.generator, TRIAL, images, [0, 1], ("cat", "dog"))
-    table = word_table(recipe.model.text_encoder)
+    table = word_table(recipe.text_encoder)
     before = table.detach().clone()
     recipe.run()
     others = torch.arange(len(table)) != recipe.token

@@ -146,8 +146,8 @@ def tune(
         checkpoint: for a killed run, which resumes bit for bit where it stopped.
 
     Raises:
-        ValueError: if a class has no image, the images are of another size, or the checkpoint is
-            damaged or of another task.
+        ValueError: if a class has no image, the images are of another size, the loss is no number
+            any more, or the checkpoint is damaged or of another task.
     """
     objective = TuningObjective(generator, settings, lesson)
     num_steps = settings.steps_per_class * len(lesson.class_names)
@@ -173,6 +173,11 @@ def tune(
             is_due = checkpoint and (run.step % checkpoint.num_steps == 0 or run.step == num_steps)
             if checkpoint and is_due:
                 _save_run(run, checkpoint.path, objective.key)
+    if not run.losses.isfinite().all():
+        raise ValueError(
+            f"tuning diverged: a loss of its {num_steps} steps is no number; lower "
+            f"tune.learning_rate ({settings.learning_rate:g})"
+        )
     scale = settings.alpha / settings.rank
     lora = {
         name: Change(change.down.detach().cpu(), scale * change.up.detach().cpu())

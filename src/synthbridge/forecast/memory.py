@@ -107,7 +107,7 @@ def check_memory(
         ValueError: what it takes, what there is, and what would fit.
     """
     free = free_bytes(device) if free is None else free
-    if free is None:
+    if free is None or not (folder / "model_index.json").is_file():  # refused where it is loaded
         return
     needs, is_gpu = read_needs(folder, fastest_dtype(device)), device.type == "cuda"
     drawing = needs.drawing_in_turns if is_gpu and learns_from is None else needs.drawing
