@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from synthbridge.core.files import hash_value, whole_file
 from synthbridge.core.log import progress, say
@@ -208,7 +208,8 @@ def _save_run(run: Run, path: Path, key: str) -> None:
         for moment in ("exp_avg", "exp_avg_sq"):
             tensors[f"{place}.{moment}"] = state.get(moment, torch.zeros_like(parameter))
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"key": key, "step": str(run.step)})
+        about = {"key": key, "step": str(run.step)}
+        partial.write_bytes(save(tensors, about))  # save_file hides that a disk is full
 
 
 def _load_run(run: Run, path: Path, key: str) -> None:
