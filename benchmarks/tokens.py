@@ -16,14 +16,14 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from synthbridge.data.real import read_dataset
+from synthbridge.diffusion.generator import Vocabulary
 from synthbridge.diffusion.prompts import style_prompt
 from synthbridge.diffusion.style_token import (
-    add_style_token,
+    add_words,
     check_placeholder,
     find_initial_token,
-    word_table,
 )
-from synthbridge.diffusion.text import tokenize
+from synthbridge.diffusion.text import tokenize, word_table
 from synthbridge.prompts.templates import TEMPLATES
 
 PLACEHOLDER, INITIAL_WORD = "<style>", "style"
@@ -43,7 +43,8 @@ def add_token(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel) -> None:
     """Add the style token as `invert` does; print its place, and whether a word has moved."""
     before = word_table(text_encoder).clone()
     initial = find_initial_token(tokenizer, INITIAL_WORD)
-    token = add_style_token(tokenizer, text_encoder, PLACEHOLDER, before[initial])
+    vocabulary = Vocabulary(tokenizer, text_encoder, place=0)
+    (token,) = add_words(vocabulary, {PLACEHOLDER: before[initial]})
     after = word_table(text_encoder)
     print(f"initial word '{INITIAL_WORD}': token {initial}")
     print(f"'{PLACEHOLDER}': token {token}, behind the {len(before)} words of the vocabulary")

@@ -33,7 +33,7 @@ def test_the_guide_works(tmp_path):
     scratch.dvc("add", "data/raw/mine")
     scratch.git("add", "data/raw/mine.dvc")
     scratch.change({"data.mine": _group(), "datasets": ["mine"]})
-    scratch.git(*shlex.split(_line("git commit -am \"Add my data\""))[1:])
+    scratch.git(*shlex.split(_line('git commit -am "Add my data"'))[1:])
     run = (*shlex.split(_line("dvc exp run"))[1:], "prepare@mine")
     assert "made 3 classes, 15 train images, 15 validation images, 60 test images" in scratch.dvc(
         *run

@@ -87,7 +87,7 @@ for name in ("evidence.html.j2", "macros.html.j2", "page.css"):
     assert evidence.joinpath(name).read_text(encoding="utf-8")
 assert read_speeds()
 assert all("{class}" in read_instruction(kind) for kind in RULES)
-for name in ("plot_curve.json", "plot_shots.json"):
+for name in ("plot_curve.json", "plot_epochs.json", "plot_shots.json"):
     assert "$schema" in json.loads(evidence.joinpath(name).read_text(encoding="utf-8"))
 print(synthbridge.__file__)
 """

@@ -224,7 +224,6 @@ class Params(Settings):
         for name in self.generated_sets:
             if settings := self.synthetic.get(name):
                 learns = f"words ({settings.prompts})" if settings.prompts in LEARNED else None
-                learns = "a LoRA" if settings.tuned else learns
                 where, scale = f"synthetic.{name}", settings.guidance_scale
                 yield from set_faults(distillation, where, scale, learns=learns)
 

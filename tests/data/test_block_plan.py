@@ -22,6 +22,8 @@ BY_SUBSET = {"s0": [["a big cat"], ["a dog"]], "s1": [["a small cat"], ["a dog"]
         {},
         {"prompts": BY_SUBSET},
         {"image_strength": 0.5, "starts": {"s0": "bee", "s1": "cab"}},
+        {"image_strength": 0.5, "starts": {"s0": "bee", "s1": "cab"}, "mix_gamma": 0.8},
+        {"tuned": "class"},
     ],
 )
 def test_a_plan_is_read_as_it_was_written(tmp_path, changes):

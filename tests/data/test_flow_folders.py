@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tiny_flow import SAVED, save_sd3
 
+from synthbridge.data.distillation import Distillation, read_distillation
 from synthbridge.data.generator_folders import check_configs, check_weights, read_config
 from synthbridge.diffusion.loading import load_generator
 
@@ -26,12 +27,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def sd3(saved: dict[str, Path], tmp_path: Path) -> Path:
-    return shutil.copytree(saved["sd3"], tmp_path / "copy")
+    return shutil.copytree(saved["sd3"], tmp_path / "sd3")
 
 
 @pytest.fixture
 def schnell(saved: dict[str, Path], tmp_path: Path) -> Path:
-    return shutil.copytree(saved["schnell"], tmp_path / "copy")
+    return shutil.copytree(saved["schnell"], tmp_path / "schnell")
 
 
 def test_each_is_known_and_whole(saved: dict[str, Path]):
@@ -45,6 +46,19 @@ def test_each_is_known_and_whole(saved: dict[str, Path]):
         "schnell": "FLUX.1",
         "klein": "FLUX.2 klein",
     }
+
+
+def test_how_each_was_distilled_is_read(saved: dict[str, Path], sd3: Path, schnell: Path):
+    read = {name: read_distillation(folder) for name, folder in saved.items()}
+    assert read["sd3"] is None
+    assert read["schnell"] == Distillation("FLUX.1-schnell", ("euler",), (1, 8), "none", 1.0)
+    assert read["klein"] == Distillation("FLUX.2-klein", ("euler",), (1, 8), "none", 1.0)
+    change(schnell, "transformer/config.json", guidance_embeds=True)
+    assert read_distillation(schnell) is None  # FLUX.1-dev
+    change(sd3, "model_index.json", _class_name="ZImagePipeline")  # shifted by 3
+    assert read_distillation(sd3) == Distillation("Z-Image-Turbo", ("euler",), (1, 16), "none", 1.0)
+    change(sd3, "scheduler/scheduler_config.json", shift=6.0)
+    assert read_distillation(sd3) is None  # its base
 
 
 def test_sd3_may_lack_its_t5_if_its_index_says_so(sd3: Path):

@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def test_stable_diffusion_passes(folder):
-    assert check_configs(folder, "mine") is STABLE_DIFFUSION
+    assert check_configs(folder, "mine") == STABLE_DIFFUSION
 
 
 @pytest.mark.parametrize(

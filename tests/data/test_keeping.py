@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from synthbridge.data.keeping import keep_best
+from synthbridge.data.keeping import keep_best, part_words
 
 
 def test_the_best_share_of_each_group_is_kept():
@@ -22,3 +23,17 @@ def test_a_cap_bounds_what_a_share_keeps_of_each_group():
     kept = keep_best(scores, groups, 0.7, 2)
     assert np.flatnonzero(kept).tolist() == [8, 9, 18, 19]
     assert keep_best(scores, groups, 0.1, 2).sum() == 2  # the share is less
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"cap": 180}, ""),
+        ({"cap": 60, "select": "entropy"}, "60 of 180 drawn a class, of highest entropy"),
+        ({"keep_fraction": 0.5}, "90 of 180 drawn a class, most like their class"),
+        ({"keep_fraction": 0.3, "search": "caption"}, ""),
+    ],
+)
+def test_the_part_that_trains_is_told_from_the_settings(changes, words):
+    assert part_words({"images_per_class": 180, **changes}) == words

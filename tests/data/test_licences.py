@@ -1,6 +1,14 @@
 import pytest
 
-from synthbridge.data.licences import Licence, licence_lines, read_licences, write_licences
+from synthbridge.core.files import write_json
+from synthbridge.data.licences import (
+    Licence,
+    licence_record,
+    licence_sentences,
+    read_licences,
+    read_set_licences,
+    write_licences,
+)
 
 OPEN = Licence("a/open", "0" * 40, "openrail++", None, None)
 CLOSED = Licence("a/turbo", "1" * 40, "other", "sai-nc-community", "https://x/LICENSE.md")
@@ -9,7 +17,7 @@ CLOSED = Licence("a/turbo", "1" * 40, "other", "sai-nc-community", "https://x/LI
 def test_licences_are_kept_and_told(tmp_path):
     write_licences(tmp_path, [OPEN, CLOSED])
     assert read_licences(tmp_path) == [OPEN, CLOSED]
-    assert licence_lines(tmp_path) == [
+    assert licence_sentences(read_licences(tmp_path)) == [
         "licence of a/open: openrail++",
         "licence of a/turbo: sai-nc-community (https://x/LICENSE.md); it forbids commercial use",
     ]
@@ -18,7 +26,15 @@ def test_licences_are_kept_and_told(tmp_path):
 def test_nothing_known_leaves_nothing(tmp_path):
     write_licences(tmp_path, [])
     assert not list(tmp_path.iterdir())
-    assert read_licences(tmp_path) == [] == licence_lines(tmp_path)
+    assert read_licences(tmp_path) == []
+    assert licence_record(tmp_path) == {}
+
+
+def test_images_keep_their_generators_licences(tmp_path):
+    write_licences(tmp_path, [CLOSED])
+    write_json(tmp_path / "index.json", {"num_images": 3, **licence_record(tmp_path)})
+    assert read_set_licences(tmp_path) == [CLOSED]
+    assert read_set_licences(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(

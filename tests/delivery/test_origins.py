@@ -28,6 +28,13 @@ def test_a_hub_generator_is_linked_with_its_commit_and_licence(hub, told):
     assert f"[{hub}](https://huggingface.co/{hub}) (0123456789ab); {told}" in origin
 
 
+def test_the_part_of_a_set_that_trains_is_told():
+    generator = {"hub": "owner/name", "revision": COMMIT}
+    hard = {**DRAWN, "images_per_class": 180, "cap": 60, "select": "entropy"}
+    told = set_origin("hard_4", hard, _upstream(generator=generator))
+    assert "a class; 60 of 180 drawn a class, of highest entropy, train. Generator" in told
+
+
 def test_the_hubs_word_on_licences_is_told():
     turbo = Licence("a/turbo", COMMIT, "other", "sai-nc-community", "https://a/LICENSE.md")
     sd = {"hub": "CompVis/stable-diffusion-v1-4", "revision": COMMIT}

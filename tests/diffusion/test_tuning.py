@@ -90,6 +90,12 @@ def test_the_loss_falls(generator: StableDiffusion):
     assert after < 0.99 * before and len(learned.losses) == 90
 
 
+def test_divergence_is_a_sentence(generator: StableDiffusion):
+    settings = SETTINGS.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ValueError, match=r"no number; lower tune.learning_rate \(1e\+30\)"):
+        tune(generator, settings, LESSON)
+
+
 def test_nothing_but_the_lora_moves(generator: StableDiffusion):
     models = (*generator.text_encoders, generator.denoiser, generator.vae)
     before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]

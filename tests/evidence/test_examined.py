@@ -10,7 +10,6 @@ from synthbridge.evidence.examined import (
     gap_holes,
     gap_rows,
     leakage_rows,
-    part_words,
     read_examined,
 )
 
@@ -43,20 +42,6 @@ def test_a_row_says_of_how_many_drawn_images_which_train(folder, select, which):
     (folder / "gap.json").write_text(json.dumps({**gap, "num_drawn": 2400, "select": select}))
     [row] = leakage_rows(read_examined({"hard_4": folder}))
     assert row["kept"] == f"30 % of 2,400 drawn, {which}"
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, ""),
-        ({"cap": 180}, ""),
-        ({"cap": 60, "select": "entropy"}, "60 of 180 drawn a class, of highest entropy"),
-        ({"keep_fraction": 0.5}, "90 of 180 drawn a class, most like their class"),
-        ({"keep_fraction": 0.3, "search": "caption"}, ""),
-    ],
-)
-def test_the_part_that_trains_is_told_from_the_settings(changes, words):
-    assert part_words({"images_per_class": 180, **changes}) == words
 
 
 def test_what_is_not_computed_is_said(folder):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib.resources import files
 
 import pytest
 from evidence.reading_pages import Page
@@ -98,6 +99,12 @@ def test_the_page_says_so_at_its_top_in_each_verdict_and_over_each_table_and_plo
     for figure in drawn:
         assert (figure.above == MARK) == (figure.heading != "Style inversion")
     assert "never on test images" not in page.text
+
+
+@pytest.mark.parametrize("name", ["plot_shots.json", "plot_epochs.json"])
+def test_lines_of_dvc_plots_are_marked(name):
+    template = files("synthbridge.evidence").joinpath(name).read_text()
+    assert f"datum.{COLUMN} == 'test' ? ' ({WARNING})' : ''" in template
 
 
 def test_held_out_selection_leaves_no_mark(unmarked):

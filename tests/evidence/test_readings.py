@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from evidence.simulated import simulate_probe, simulate_style
 
-from synthbridge.evidence.readings import read_probes, read_retrieved, read_style_losses
+from synthbridge.core.files import write_json
+from synthbridge.evidence.readings import (
+    read_licences,
+    read_probes,
+    read_retrieved,
+    read_style_losses,
+)
 
 
 def test_reads_probes(tmp_path):
@@ -99,3 +105,14 @@ def test_what_a_retrieved_set_lacks(tmp_path, taken, words):
         (tmp_path / name / "index.json").write_text(json.dumps(index))
     blocks = {"dsi_1": tmp_path / "dsi_1/b0", "bare": tmp_path, "pool": tmp_path / "pool/b0"}
     assert read_retrieved(blocks) == {"pool": words}
+
+
+def test_the_licences_of_what_drew_the_sets_are_told_once(tmp_path):
+    licence = {"hub": "a/b", "revision": "c", "license": "cc-by-nc-4.0"}
+    licence |= {"license_name": None, "license_link": None}
+    for name in ("one", "two", "found"):
+        (tmp_path / name).mkdir()
+        known = {} if name == "found" else {"licences": [licence]}
+        write_json(tmp_path / name / "index.json", {"num_images": 1, **known})
+    blocks = {name: tmp_path / name for name in ("one", "two", "found", "absent")}
+    assert read_licences(blocks) == ["licence of a/b: cc-by-nc-4.0; it forbids commercial use"]

@@ -81,4 +81,6 @@ def test_a_test_split_must_be_named_or_sized(tmp_path):
 
 def test_one_class_is_too_few(tmp_path):
     fill(tmp_path / "mine" / "owl", 3)
-    assert "holds 1 class; a classifier needs two" in _refused(tmp_path / "mine", test_per_class=1)
+    assert "holds one class; a classifier needs two" in _refused(
+        tmp_path / "mine", test_per_class=1
+    )

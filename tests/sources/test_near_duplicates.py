@@ -28,7 +28,7 @@ def test_what_looks_alike_across_splits_is_listed_and_shown(tmp_path, capsys):
     prepare(settings(validation_per_class=2), raw=raw, out=out)
     printed = capsys.readouterr().out
     assert "1 pair(s) of images in different splits look alike, 1 test images among" in printed
-    assert "write group_by: alike (docs/own-data.md)" in printed
+    assert "group_by" not in printed  # the split is the user's own and stays
     found = read_json(out / "near_duplicates.json")
     assert found["num_pairs"] == 1
     (pair,) = found["pairs"]
@@ -45,6 +45,20 @@ def test_what_looks_alike_across_splits_is_listed_and_shown(tmp_path, capsys):
     manifest = read_json(out / "manifest.json")["splits"]
     names = {*manifest["train"], *manifest["validation"]}
     assert "train/crow/again.jpg" in names and "train/rook/same.png" not in names
+
+
+def test_where_we_hold_out_test_the_way_out_is_named(tmp_path, capsys):
+    raw = tmp_path / "mine"
+    for number, name in enumerate(("crow", "rook")):
+        (raw / name).mkdir(parents=True)
+        for index in range(6):
+            image = photo(100 * number + index % 3, SIZE)
+            content = encoded(image, quality=50 + 8 * index)
+            (raw / name / f"{index}.jpg").write_bytes(content)
+    prepare(settings(test_per_class=2), raw=raw, out=tmp_path / "out")
+    assert "write group_by: alike (docs/own-data.md)" in capsys.readouterr().out
+    prepare(settings(test_per_class=2, group_by="alike"), raw=raw, out=tmp_path / "grouped")
+    assert "look alike" not in capsys.readouterr().out
 
 
 def test_where_nothing_looks_alike_nothing_is_written(tmp_path, capsys):

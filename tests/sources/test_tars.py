@@ -180,7 +180,7 @@ def test_shards_that_we_wrote_can_be_read(tmp_path):
         ([("a.jpg", b"x"), ("a.cls", b"owl")], "has class 'owl', but .*classes.txt names 3"),
         ([("a.jpg", b"x"), ("a.cls", b" ")], r"\.cls is empty; write an index or a name"),
         ([("a.jpg", b"x"), ("a.json", b"{}")], r"\.json has no label; .* one of label, class_name"),
-        ([("a.jpg", b"x"), ("a.cls", b"\xff")], r"\.cls is no label; write an index or a name"),
+        ([("a.jpg", b"x"), ("a.cls", b"\xff")], r"\.cls, line 1, is not UTF-8 \(Latin"),
     ],
 )
 def test_a_wrong_sample_is_named(tmp_path, members, sentence):

@@ -148,7 +148,8 @@ def set_faults(
         distillation: the generator's.
         where: the set's key ("synthetic.dsi_4").
         scale: its guidance.
-        learns: what it learns in the generator ("words: dsi", "a LoRA"); None: nothing.
+        learns: the words that it learns in the generator; None: none. (A LoRA is only warned of:
+            it serves where no word can be learned, and its samples show what it undoes.)
     """
     if distillation is None:
         return
@@ -164,5 +165,5 @@ def set_faults(
         yield (
             f"{where} learns {learns}, but {what}: it no longer predicts at every noise level, and "
             "what is learned there says little; choose template, contextual or a file's prompts, "
-            "or draw with the model that it was distilled from"
+            "tune a LoRA, or draw with the model that it was distilled from"
         )

@@ -151,6 +151,8 @@ def _open_image(content: bytes, name: str) -> Iterator[Image.Image]:
             f"{name} is HEIC, which needs pillow-heif; install that (pip install pillow-heif), or "
             "save the image as JPEG"
         )
+    if content.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{name} is a pointer of Git LFS and no image yet; run 'git lfs pull'")
     sound = io.BytesIO(_without_damaged_chunks(content))
     try:
         with Image.open(sound, formats=[f for f in FORMATS if f in Image.OPEN]) as im:

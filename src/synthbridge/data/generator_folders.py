@@ -317,7 +317,8 @@ def check_configs(folder: Path, name: str) -> Family:
         known = ", ".join(family.name for family in FAMILIES.values())
         why = "diffusers has and we do not" if _diffusers_has(kind) else "we do not know"
         raise ValueError(f"{name} is a {kind}, which {why}; choose a generator of these: {known}")
-    family = family.without([part for part in family.may_lack if index.get(part) == [None, None]])
+    if lacks := [part for part in family.may_lack if index.get(part) == [None, None]]:
+        family = family.without(lacks)
     missing = [part for part in family.parts if not (folder / part).is_dir()]
     missing = missing or [config for config in family.configs if not (folder / config).is_file()]
     if missing:

@@ -1,9 +1,17 @@
 """The best fraction of each class: which of a set's images stay."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+# By the set's `select`: which of its images train.
+SELECTED = {
+    "clip": "most like their class",
+    "entropy": "of highest entropy",
+    "random": "at random",
+}
 
 
 def count_kept(number: int, fraction: float, cap: int | None) -> int:
@@ -35,3 +43,13 @@ def keep_best(
         num_kept = count_kept(len(indices), fraction, cap)
         kept[np.array(indices)[order[:num_kept]]] = True
     return kept
+
+
+def part_words(group: Mapping[str, Any]) -> str:
+    """Say which part of a set trains, by its group in params.yaml; "" where all of it does."""
+    if "search" in group:  # retrieved: what is taken is what is there
+        return ""
+    drawn = group["images_per_class"]
+    kept = count_kept(drawn, group.get("keep_fraction", 1.0), group.get("cap"))
+    which = SELECTED[group.get("select", "clip")]
+    return "" if kept == drawn else f"{kept:,} of {drawn:,} drawn a class, {which}"

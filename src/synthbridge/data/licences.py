@@ -4,7 +4,7 @@ The file is not there where the hub says nothing, as of the miniature's own mode
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,13 @@ def read_licences(folder: Path) -> list[Licence]:
     return [Licence(**values) for values in read_json(path)] if path.is_file() else []
 
 
-def licence_lines(folder: Path) -> list[str]:
-    """Say under which licences the model in `folder` stands, a line a repository."""
-    lines = []
-    for licence in read_licences(folder):
+def licence_sentences(licences: Iterable[Licence]) -> list[str]:
+    """Say licences, one each."""
+    told = []
+    for licence in licences:
         forbids = "; it forbids commercial use" if licence.is_non_commercial else ""
-        lines.append(f"licence of {licence.hub}: {licence}{forbids}")
-    return lines
+        told.append(f"licence of {licence.hub}: {licence}{forbids}")
+    return told
 
 
 def licence_record(generator: Path) -> dict[str, Any]:

@@ -52,11 +52,6 @@ class DatasetSettings(Settings):
     # `corrupted`, a stand-in made of their own test images. None: there is none.
     extra_test: str | None = None
 
-    @property
-    def is_own(self) -> bool:
-        """Say whether this is somebody's own data, split by us."""
-        return self.source in OWN_DATA
-
     @field_validator("group_by")
     @classmethod
     def _of_own_data(cls, group_by: str | None, info: ValidationInfo) -> str | None:

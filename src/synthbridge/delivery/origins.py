@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthbridge.data.keeping import part_words
 from synthbridge.data.licences import Licence
 from synthbridge.upstream.settings import (
     BackboneFile,
@@ -49,9 +50,11 @@ def set_origin(
     shots = group["shots"]
     seen = "no real image" if shots is None else f"{shots} real images a class"
     generator = generator_origin(upstream, licences)
+    part = part_words(group)
     return (
         f"Set `{name}`: {count}, drawn with prompts of kind `{group['prompts']}` at guidance "
-        f"scale {group['guidance_scale']:g}, made from {seen}. {generator}"
+        f"scale {group['guidance_scale']:g}, made from {seen}"
+        f"{part and f'; {part}, train'}. {generator}"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from synthbridge.core.files import whole_file
 from synthbridge.core.log import progress
@@ -134,7 +134,8 @@ def _save_run(run: Learning, path: Path, key: str) -> None:
         "readings": run.readings,
     }
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"key": key, "step": str(run.step)})
+        about = {"key": key, "step": str(run.step)}
+        partial.write_bytes(save(tensors, about))  # save_file hides that a disk is full
 
 
 def _load_run(run: Learning, path: Path, key: str) -> None:

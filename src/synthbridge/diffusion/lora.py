@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from synthbridge.core.files import whole_file
 
@@ -120,7 +120,7 @@ def save_lora(path: Path, denoiser: Any, lora: Lora) -> None:
         for key, tensor in ((DOWN, change.down), (UP, change.up)):
             tensors[f"{part}.{name}.{key}"] = tensor.detach().float().cpu().contiguous()
     with whole_file(path) as partial_file:
-        save_file(tensors, partial_file)
+        partial_file.write_bytes(save(tensors))  # save_file hides that a disk is full
 
 
 def _part_name(denoiser: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from synthbridge.core.files import whole_file
 from synthbridge.diffusion.generator import Generator, Tokens, Vocabulary
@@ -153,7 +153,7 @@ def save_words(path: Path, words: Mapping[str, torch.Tensor], widths: Sequence[i
             for word, vector in words.items()
         }
         with whole_file(file) as partial:
-            save_file(tensors, partial)
+            partial.write_bytes(save(tensors))  # save_file hides that a disk is full
 
 
 def load_words(path: Path) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from synthbridge.core.files import hash_value, whole_file
 from synthbridge.core.log import progress, say
@@ -146,8 +146,8 @@ def tune(
         checkpoint: for a killed run, which resumes bit for bit where it stopped.
 
     Raises:
-        ValueError: if a class has no image, the images are of another size, or the checkpoint is
-            damaged or of another task.
+        ValueError: if a class has no image, the images are of another size, the loss is no number
+            any more, or the checkpoint is damaged or of another task.
     """
     objective = TuningObjective(generator, settings, lesson)
     num_steps = settings.steps_per_class * len(lesson.class_names)
@@ -173,6 +173,11 @@ def tune(
             is_due = checkpoint and (run.step % checkpoint.num_steps == 0 or run.step == num_steps)
             if checkpoint and is_due:
                 _save_run(run, checkpoint.path, objective.key)
+    if not run.losses.isfinite().all():
+        raise ValueError(
+            f"tuning diverged: a loss of its {num_steps} steps is no number; lower "
+            f"tune.learning_rate ({settings.learning_rate:g})"
+        )
     scale = settings.alpha / settings.rank
     lora = {
         name: Change(change.down.detach().cpu(), scale * change.up.detach().cpu())
@@ -203,7 +208,8 @@ def _save_run(run: Run, path: Path, key: str) -> None:
         for moment in ("exp_avg", "exp_avg_sq"):
             tensors[f"{place}.{moment}"] = state.get(moment, torch.zeros_like(parameter))
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"key": key, "step": str(run.step)})
+        about = {"key": key, "step": str(run.step)}
+        partial.write_bytes(save(tensors, about))  # save_file hides that a disk is full
 
 
 def _load_run(run: Run, path: Path, key: str) -> None:

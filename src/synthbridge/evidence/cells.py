@@ -124,9 +124,7 @@ def run_rows(runs: list[TestedModel]) -> list[dict[str, Any]]:
             "shots": shots_words(shots),
             "num_train": f"{np.mean([run.num_train for run in group]):,.0f}",
             "steps": f"{np.mean([run.gradient_steps for run in group]):,.0f}",
-            "rates": ", ".join(
-                DASH if run.learning_rate is None else f"{run.learning_rate:g}" for run in group
-            ),
+            "rates": ", ".join(dict.fromkeys(_rate(run) for run in group)),
             # The best rate may lie beyond a grid whose end was chosen.
             "edge": any(
                 len(run.selection) > 1
@@ -136,3 +134,7 @@ def run_rows(runs: list[TestedModel]) -> list[dict[str, Any]]:
         }
         for (method, arm, shots), group in cells.items()
     ]
+
+
+def _rate(run: TestedModel) -> str:
+    return DASH if run.learning_rate is None else f"{run.learning_rate:g}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from synthbridge.data.keeping import part_words
 from synthbridge.evidence.advice import (
     label_sentences,
     label_steps,
@@ -28,7 +29,6 @@ from synthbridge.evidence.comparisons import (
     seeds_words,
     shots_words,
 )
-from synthbridge.evidence.examined import part_words
 from synthbridge.evidence.pictures import Pictures, data_uri, strip
 from synthbridge.evidence.results import CONTROL, REAL, Shots, TestedModel
 from synthbridge.evidence.settings import ReportSettings

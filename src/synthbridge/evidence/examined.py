@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from synthbridge.data.keeping import count_kept
+from synthbridge.data.keeping import SELECTED
 from synthbridge.evidence.cells import cut
 from synthbridge.evidence.comparisons import DASH
 from synthbridge.evidence.gap import mean_gap
@@ -18,12 +18,6 @@ from synthbridge.evidence.pictures import png_as_jpeg
 from synthbridge.evidence.results import WAY_OUT, read_whole_json
 
 DIGITS = {"fid": 1, "kid": 3, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
-# By the set's `select`: which of its images train.
-SELECTED = {
-    "clip": "most like their class",
-    "entropy": "of highest entropy",
-    "random": "at random",
-}
 NAMED = 5  # classes, where more are too small for a measure
 
 
@@ -72,16 +66,6 @@ def leakage_rows(examined: Sequence[Examined]) -> list[dict[str, str]]:
         }
         for item in examined
     ]
-
-
-def part_words(group: Mapping[str, Any]) -> str:
-    """Say which part of a set trains, by its group in params.yaml; "" where all of it does."""
-    if "search" in group:  # retrieved: what is taken is what is there
-        return ""
-    drawn = group["images_per_class"]
-    kept = count_kept(drawn, group.get("keep_fraction", 1.0), group.get("cap"))
-    which = SELECTED[group.get("select", "clip")]
-    return "" if kept == drawn else f"{kept:,} of {drawn:,} drawn a class, {which}"
 
 
 def _kept(gap: Mapping[str, Any]) -> str:

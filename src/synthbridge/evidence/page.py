@@ -3,7 +3,7 @@
 Its top is for whoever decides (decision.py); the evidence below is folded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ class Evidence:
     generator_note: str | None  # what a reader must know of the generator before all else
     num_held_out: int | None  # labelled images that selected the learning rate; None: not known
     group_note: str | None  # what a reader must know of the groups of test images
+    licences: Sequence[str] = ()  # of the generator that drew the images, a sentence each
 
     def methods(self) -> list[str]:
         """List the methods of all sets, generated and retrieved."""
@@ -194,6 +195,7 @@ def _values(evidence: Evidence, settings: ReportSettings) -> dict[str, Any]:
         "num_exploratory": sum(not row.is_primary for row in evidence.comparisons),
         "num_groups": None if first.groups is None else len(np.unique(first.groups)),
         "group_note": evidence.group_note,
+        "licences": evidence.licences,
         "selected_on": next((run.selected_on for run in evidence.runs if not is_clip(run.arm)), ""),
         "num_held_out": evidence.num_held_out,
         "num_test": len(first.labels),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from synthbridge.data.licences import licence_sentences, read_set_licences
 from synthbridge.evidence.results import WAY_OUT, list_files, read_whole_json
 
 PROBE_COLUMNS = ["dataset", "set", "method", "model", "measure", "seed", "value"]
@@ -101,3 +102,13 @@ def read_retrieved(blocks: Mapping[str, Path]) -> dict[str, str]:
             words = "; ".join(parts)
             lacks[name] = f"{words[0].upper()}{words[1:]}." if words else ""
     return lacks
+
+
+def read_licences(blocks: Mapping[str, Path]) -> list[str]:
+    """Say under which licences the images of sets were drawn, a sentence a repository.
+
+    Args:
+        blocks: a block of each set; its index.json keeps what the generator's card said.
+    """
+    known = [licence for block in blocks.values() for licence in read_set_licences(block)]
+    return licence_sentences(dict.fromkeys(known))

@@ -33,7 +33,8 @@ class NoTestSplitError(ValueError):
     """A data set has no test split, and nobody says how many images of each class to hold out."""
 
 
-NO_LABELS = ("", "-1")  # -1: how data sets of indices mark what nobody labelled
+# How data sets of indices and tables mark what nobody labelled.
+NO_LABELS = ("", "-1", "nan")
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _order_classes(
             raise ValueError(
                 f"image {file.name!a} has a name or class that is no UTF-8; rename it"
             ) from None
-        if file.key in NO_LABELS:
+        if file.key.lower() in NO_LABELS:
             raise ValueError(
                 f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
                 "or leave it out"
@@ -154,7 +155,10 @@ def _order_classes(
         say(f"  {len(empty)} classes of the list have no image and are left out ({empty[0]}, ...)")
         keys = [key for key in keys if key in present]
     if len(keys) < 2:
-        raise ValueError(f"{raw} holds {len(keys)} class; a classifier needs two or more")
+        raise ValueError(
+            f"{raw} holds {'one class' if keys else 'no labelled image'}; a classifier needs two "
+            "classes or more"
+        )
     return tuple(keys)
 
 

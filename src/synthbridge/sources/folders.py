@@ -13,8 +13,10 @@ from synthbridge.sources.named.imagenet import OUT_OF_DOMAIN
 from synthbridge.sources.names import NAMES_FILE
 from synthbridge.sources.raw_folder import check_raw_folder, list_folder, refuse_archives
 
-ANNOTATIONS = (".xml", ".txt", ".json")  # may lie beside images
-PROSE = (".md", ".txt", ".pdf", ".html")  # may lie beside the class folders
+# May lie beside images, and beside the class folders.
+ANNOTATIONS = (".xml", ".txt", ".json", ".md")
+LISTS = (".csv", ".tsv")
+PROSE = (*ANNOTATIONS, ".pdf", ".html", ".yml")  # may lie beside the class folders alone
 
 
 def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -60,7 +62,10 @@ def list_class_folders(folder: Path) -> list[Path]:
     folders = [path for path in entries if path.is_dir()]
     for path in entries:
         if not path.is_dir() and path.suffix.lower() not in PROSE and path.suffix:
-            raise ValueError(f"{path} lies in no class folder; move it into one or remove it")
+            raise ValueError(
+                f"{path} lies in no class folder; move it into one or remove it"
+                + ("; source: csv reads lists" if path.suffix.lower() in LISTS else "")
+            )
     if not folders:
         raise ValueError(f"{folder} holds no class folder; give each class a folder of images")
     return folders

@@ -3,6 +3,7 @@
 It is called images.csv or images.tsv; commas, semicolons or tabs part its cells.
 """
 
+import re
 from pathlib import Path, PureWindowsPath
 
 from synthbridge.data.settings import DatasetSettings
@@ -53,6 +54,13 @@ def _labelled_file(row: dict[str, str], raw: Path, where: str) -> LabelledFile:
         raise ValueError(
             f"{where}: '{name}' lies outside {raw}; DVC watches that folder alone: put it there"
         )
+    if re.match(r"\w{2,}://", row["path"].strip()):
+        raise ValueError(
+            f"{where}: '{row['path'].strip()}' is an address; nothing is downloaded: put the image "
+            f"into {raw} and name it there"
+        )
+    if path.is_dir():
+        raise ValueError(f"{where}: {path} is a folder; name each image in a row of its own")
     if not path.is_file():
         raise ValueError(f"{where}: {path} does not exist; correct the row or add the file")
     split = (row.get("split") or "").strip() if "split" in row else "train"

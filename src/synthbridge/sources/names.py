@@ -128,7 +128,8 @@ def _read_texts(path: Path) -> dict[str, Any]:
     try:
         names = YAML(typ="base").load(read_text(path))
     except YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        fault = " ".join(str(error).partition("To suppress")[0].split())
+        raise ValueError(f"{path} is not valid YAML: {fault}") from None
     if not names:  # empty, or comments alone
         return {}
     if not isinstance(names, dict):

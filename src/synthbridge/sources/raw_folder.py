@@ -111,20 +111,30 @@ def read_text(path: Path) -> str:
     Raises:
         ValueError: naming the file and the line that is neither.
     """
-    content = path.read_bytes()
+    return decode_text(path.read_bytes(), str(path))
+
+
+def decode_text(content: bytes, where: str) -> str:
+    """Decode a text as `read_text` does; `where` is what errors call it."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     else:
         encoding = "utf-8-sig"  # -sig: Excel writes a mark first
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         kind = "UTF-16, as its mark says" if encoding == "utf-16" else "UTF-8"
         raise ValueError(
-            f"{path}, line {line}, is not {kind} (Latin-1 or Windows-1252, perhaps); save the file "
-            "as UTF-8"
+            f"{where}, line {line}, is not {kind} (Latin-1 or Windows-1252, perhaps); save the "
+            "file as UTF-8"
         ) from None
+    if "\0" in text:
+        raise ValueError(
+            f"{where} holds bytes of zero (UTF-16 without its mark, perhaps); save the file as "
+            "UTF-8"
+        )
+    return text
 
 
 def _walk(folder: Path, top: Path) -> Iterator[Path]:

@@ -40,6 +40,8 @@ def read_rows(
                 f"{path} has the columns {', '.join(columns) or '(none)'}; its first line must "
                 f"name {' and '.join(needed)}{beside}, separated by commas"
             )
+        if twice := [name for name in needed if columns.count(name) > 1]:
+            raise ValueError(f"{path} has the column {twice[0]} twice; rename one of them")
         rows += ((reader.line_num + skipped, row) for row in reader)
     except csv.Error as error:
         last = rows[-1][0] if rows else skipped + 1

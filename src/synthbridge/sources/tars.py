@@ -15,11 +15,18 @@ from typing import Any
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
-from synthbridge.sources.raw_folder import check_raw_folder, list_folder, read_text
+from synthbridge.sources.raw_folder import (
+    LEFT_OVERS,
+    check_raw_folder,
+    decode_text,
+    list_folder,
+    read_text,
+)
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")
 CLASSES_FILE = "classes.txt"
+PROSE = ("readme", "license", "licence")  # .txt and .json of these names are no labels
 
 
 def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
@@ -78,7 +85,7 @@ def _said_splits(path: Path) -> set[str]:
 def _index(path: Path) -> dict[str, TarSample]:
     """Find the samples of a tar, each with one image."""
     found = read_tar(path, LABELS, "copy it again")
-    samples = {key: sample for key, sample in found.items() if sample.images or not _is_prose(key)}
+    samples = {key: sample for key, sample in found.items() if not _is_beside(key, sample)}
     if not samples:
         raise ValueError(f"{path} holds no sample; copy it again")
     for key, sample in samples.items():
@@ -91,8 +98,12 @@ def _index(path: Path) -> dict[str, TarSample]:
     return samples
 
 
-def _is_prose(key: str) -> bool:
-    return key.rpartition("/")[2].casefold() in ("readme", "license", "licence")
+def _is_beside(key: str, sample: TarSample) -> bool:
+    """Say whether files of one name are no sample: prose, and what systems leave behind."""
+    *folders, name = key.casefold().split("/")
+    if any(folder in LEFT_OVERS for folder in folders):
+        return True
+    return not sample.images and name in (*PROSE, *(left.split(".")[0] for left in LEFT_OVERS))
 
 
 def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Path) -> str:
@@ -148,10 +159,7 @@ def _read_label(content: bytes, extension: str, where: str) -> str:
             raise ValueError(f"{where}: .json has the label {found[0]!r}; {rule}")
         text = str(found[0])
     else:
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise ValueError(f"{where}: .{extension} is no label; {rule}") from None
+        text = decode_text(content, f"{where}: .{extension}")
     if not text.strip():
         raise ValueError(f"{where}: .{extension} is empty; {rule}")
     return text.strip()

@@ -47,7 +47,8 @@ def prepare(params: DatasetSettings, *, raw: Path, out: Path) -> None:
             say(f"  {line}")
     if pairs := find_across(splits, inspections):
         write_pairs(pairs, dataset, out)
-        for line in describe_pairs(pairs, can_group=params.group_by is None and params.is_own):
+        holds_out = params.test_per_class is not None  # else the split is somebody's own
+        for line in describe_pairs(pairs, can_group=holds_out and params.group_by is None):
             say(f"  {line}")
     made = ", ".join(f"{len(i)} {split.replace('_', ' ')} images" for split, i in splits.items())
     log.done(f"{len(dataset.class_names)} classes, {made}", out)

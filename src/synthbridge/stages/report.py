@@ -25,7 +25,12 @@ from synthbridge.evidence.marks import (
 from synthbridge.evidence.page import Evidence, make_plots, render_page
 from synthbridge.evidence.pictures import read_pictures
 from synthbridge.evidence.plots import grid_figure, write_plot
-from synthbridge.evidence.readings import read_probes, read_retrieved, read_style_losses
+from synthbridge.evidence.readings import (
+    read_licences,
+    read_probes,
+    read_retrieved,
+    read_style_losses,
+)
 from synthbridge.evidence.results import REAL, TestedModel, read_runs
 from synthbridge.evidence.settings import ReportSettings
 from synthbridge.evidence.tables import (
@@ -43,7 +48,7 @@ from synthbridge.evidence.transferability import transferability_table
 from synthbridge.evidence.verdict import underfit_sentences, verdict_sentence
 
 NO_SETS: Mapping[str, Path] = MappingProxyType({})
-# What names a line of `dvc plots`; see plot_shots.json and plot_curve.json beside the page.
+# What names a line of `dvc plots`; see the templates plot_*.json beside the page.
 SERIES = {
     "accuracy": ["dataset", "method", "arm"],
     "convergence": ["dataset", "method", "arm", "shots"],
@@ -132,6 +137,7 @@ def report(
         generator_note=note,
         num_held_out=facts.num_held_out,
         group_note=facts.group_note,
+        licences=read_licences(blocks),
     )
     tables["differences"] = differences_table(comparisons)
     tables["classes"] = classes_table(pairs, changes, pictures.class_names)

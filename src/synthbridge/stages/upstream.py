@@ -27,7 +27,7 @@ from synthbridge.core.log import StageLog, say
 from synthbridge.core.processes import share_units, start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
-from synthbridge.data.licences import licence_lines
+from synthbridge.data.licences import licence_sentences, read_licences
 from synthbridge.upstream.backbone import write_backbone
 from synthbridge.upstream.clip import write_clip
 from synthbridge.upstream.generator import write_generator, write_vae
@@ -108,7 +108,7 @@ def _fetch(accelerator: Accelerator, params: UpstreamSettings, out: Path) -> Non
             if name == "generator" and top:
                 parts.append(_merge(params, model, top))
             _publish(parts, out / name)
-            for line in licence_lines(out / name):
+            for line in licence_sentences(read_licences(out / name)):
                 say(f"  {line}")
         for name, value in params:
             if value is None:  # DVC wants every out to be there

@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ModelMixin
+from diffusers import (
+    Flux2KleinPipeline,
+    FluxPipeline,
+    ModelMixin,
+    StableDiffusion3Pipeline,
+    ZImagePipeline,
+)
 from flow_reference import PROMPTS, SEEDS
 from tiny_flow import SAVED
 
 from synthbridge.diffusion.families.flow_matching import pack, unpack
 from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.loading import load_generator, load_reader
+from synthbridge.diffusion.lora import Change, fused, save_lora, start_lora
 from synthbridge.diffusion.sampling import encode_prompts, sample_images
 from synthbridge.diffusion.schedule import flow_steps
 from synthbridge.diffusion.style_token import require_words
@@ -90,6 +97,39 @@ def test_adapters_fit_and_nothing_else_moves(generator: Generator):
         p.requires_grad or not torch.isfinite(p).all() for m in models for p in m.parameters()
     )
     assert not any(model.training for model in models)
+
+
+PIPELINES = {
+    "sd3": StableDiffusion3Pipeline,
+    "schnell": FluxPipeline,
+    "klein-base": Flux2KleinPipeline,
+    "z-image": ZImagePipeline,
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_lora_of_ours_is_diffusers(name: str, folders: Callable[[str], Path], tmp_path: Path):
+    generator = load_generator(folders(name))
+    draws = torch.Generator().manual_seed(0)
+    lora = {
+        projection: Change(change.down, torch.randn(change.up.shape, generator=draws) * 0.3)
+        for projection, change in start_lora(generator.denoiser, rank=2, seed=0).items()
+    }
+    save_lora(tmp_path / "lora.safetensors", generator.denoiser, lora)
+    pipeline = PIPELINES[name].from_pretrained(folders(name))
+    pipeline.load_lora_weights(tmp_path / "lora.safetensors")
+    condition = encode_prompts(generator, PROMPTS)
+    x = torch.randn(2, *generator.latent_shape, generator=draws)
+
+    def predict() -> torch.Tensor:
+        with torch.no_grad():
+            return generator.predict(x, torch.tensor(500.0), condition, 1.0)
+
+    plain = predict()
+    with fused(generator.denoiser, lora):
+        ours = predict()
+    generator.denoiser = pipeline.transformer
+    assert (predict() - ours).abs().max() < 1e-4 < 0.1 < (ours - plain).abs().max()
 
 
 def test_the_flow_has_a_gradient_for_each_image(generator: Generator):
