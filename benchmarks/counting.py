@@ -4,7 +4,7 @@ Operations are 2 x multiply-accumulate, as torch's counter has them. Memory is t
 the bytes of all tensors alive at once, the models' own included: what the allocator must hand out
 at least, without its rounding and without the work space of the libraries' kernels.
 
-    python benchmarks/counting.py            two minutes, and nothing to download
+    python benchmarks/counting.py            three minutes, and nothing to download
 """
 
 import weakref

@@ -5,6 +5,7 @@ from released import FAMILIES, at_size
 from small_families import SIZE, SMALL
 from transformers import CLIPTokenizer
 
+from synthbridge.core.files import write_json
 from synthbridge.diffusion.families import flux, flux2, z_image
 from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import style_prompt
@@ -43,6 +44,8 @@ def test_small_families_are_read_as_the_released_ones(name, tmp_path):
     [("flux.1-schnell", flux), ("flux.2-klein-4b", flux2), ("z-image-turbo", z_image)],
 )
 def test_prompts_of_the_other_families_are_read_by_their_tokenizers(name, module, tmp_path):
+    config = dict(FAMILIES[name].parts["transformer"].config)
+    write_json(tmp_path / "transformer/config.json", config)  # how long a prompt may be
     for encoder in FAMILIES[name].text_encoders:
         write, _ = sd.TOKENIZERS[FAMILIES[name].parts[encoder].name]
         write(tmp_path / encoder.replace("text_encoder", "tokenizer"), is_second=False)
