@@ -8,6 +8,7 @@ from house import ROOT
 from synthbridge.core.files import read_json
 from synthbridge.diffusion.memory import decoding_bytes
 from synthbridge.forecast.memory import VALUES_LEARNED, VALUES_LEARNED_ELSE
+from synthbridge.forecast.speeds import read_speeds
 
 # 2 x multiply-accumulate, of the released architectures, by hand.
 STABLE_DIFFUSION = {
@@ -126,3 +127,24 @@ def test_the_table_of_families_says_what_was_counted():
     for name, row in counted().items():
         assert counting.family_row(row) in lines, f"docs/planning.md: {counting.family_row(row)}"
         assert row["released"] == counting.FAMILIES[name].released
+
+
+@pytest.mark.parametrize("name", counting.FAMILIES)
+def test_predicted_speeds_are_the_counts_at_a_fraction_of_the_matrix_rate(name):
+    """790 TFLOP/s on an H200: learning at 40 % of them, the rest at 45 %."""
+    speeds, count = read_speeds()["h200"], counted()[name]["operations"]
+    kinds = speeds.generators[counting.FAMILIES[name].released]
+    learning = count.get("denoiser_and_gradient", 2 * count["denoiser"])
+    expected = {
+        "encoded_image": count["encode"] / 0.45,
+        "denoised_row": count["denoiser"] / 0.45,
+        "drawn_image": count["decode"] / 0.45,
+        "inverted_row": learning / 0.40,
+    }
+    seconds = {kind: operations / 790e12 for kind, operations in expected.items()}
+    assert {kind: kinds[kind] for kind in seconds} == pytest.approx(seconds, rel=0.02)
+    sizes = speeds.bytes[counting.FAMILIES[name].released]
+    weights = sum(counted()[name]["parameters"].values())
+    each = 4 if counting.FAMILIES[name].learns_words else 2  # bytes
+    assert sizes["generator"] == pytest.approx(each * weights, rel=0.02)
+    assert sizes["lora_rank"] > 0

@@ -44,9 +44,13 @@ def drawing(
     guidance_scale: float,
     image_strength: float | None = None,
 ) -> Amounts:
-    """Images: a guided step takes two rows through the UNet, any other one."""
+    """Images: a guided step takes two rows through the denoiser, any other one.
+
+    LCM's take one, and are told the scale.
+    """
     steps = count_steps(sampling.num_steps, image_strength)
-    guided = round(sampling.guided_fraction * steps) if guidance_scale != 1 else 0
+    has_two_rows = guidance_scale != 1 and sampling.sampler != "lcm"
+    guided = round(sampling.guided_fraction * steps) if has_two_rows else 0
     return {"denoised_row": num_images * (steps + guided), "drawn_image": num_images}
 
 

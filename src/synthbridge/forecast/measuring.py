@@ -298,7 +298,10 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
         Seconds of each of `speeds.GENERATOR_KINDS`.
     """
     model = load_generator(folder).to_fastest(device)
-    count = 64 if model.image_size < 256 else 16
+    count = next(n for n, size in ((64, 255), (16, 767), (4, 10**6)) if model.image_size <= size)
+    is_guided = model.guidance == "classifier-free"
+    fewest, most = model.num_steps  # that make sense: few of a distilled model
+    few, many = max(fewest, min(3, most - 1)), min(9, most)
     prompts = [f"A photo of a thing {index}" for index in range(count)]
     seeds = list(range(count))
 
@@ -309,21 +312,24 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
             seeds,
             sampler=params.generate.sampler,
             num_steps=num_steps,
-            guidance_scale=2.0,
+            guidance_scale=2.0 if is_guided else 1.0,
             batch_size=count,
         )
         return np.concatenate(list(batches))
 
-    step, decoding = seconds_of_one(draw, 3, 9)
-    images = draw(3)
+    step, decoding = seconds_of_one(draw, few, many)
+    images = draw(few)
     # Threads write while a GPU draws; on the CPU they take the time of the same cores.
     written = _seconds_of_writing(images, params) if device.type == "cpu" else 0.0
     loading = LOADING_GENERATOR.format(folder=str(folder), device=str(device))
+    row = step / (count * (2 if is_guided else 1))
+    encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
     return {
         "load_generator": seconds_of_code(loading),
-        "denoised_row": step / (2 * count),  # two rows an image with guidance
+        "denoised_row": row,
         "drawn_image": (decoding + written) / count,
-        **_measure_inversion(params, model, images),
+        "encoded_image": encoded / len(images),
+        "inverted_row": _seconds_of_learning(params, model, images, row),
     }
 
 
@@ -344,11 +350,20 @@ def _seconds_of_writing(images: np.ndarray, params: Params) -> float:
     return least_seconds(write)
 
 
-def _measure_inversion(params: Params, model: Generator, images: np.ndarray) -> dict[str, float]:
+def _seconds_of_learning(
+    params: Params, model: Generator, images: np.ndarray, row: float
+) -> float:
+    """Return the seconds of an image in a step that learns a word.
+
+    Where no word can be learned, twice a denoised row's, which are `row`: a LoRA's gradient takes
+    about as much as the way forward.
+    """
+    if not model.vocabularies:
+        return 2 * row
     lesson = Lesson(
         images=images,
         labels=[index % NUM_CLASSES for index in range(len(images))],
-        class_names=[f"thing {index}" for index in range(NUM_CLASSES)],
+        class_names=[f"thing {index}" for index in range(min(NUM_CLASSES, len(images)))],
         flip=False,
     )
     batch = min(params.invert.batch_size, len(images))
@@ -359,8 +374,7 @@ def _measure_inversion(params: Params, model: Generator, images: np.ndarray) -> 
         return invert_style(model, settings, lesson)
 
     step, _ = seconds_of_one(learn, 20, 40)  # both read the loss at fixed noise eleven times
-    encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
-    return {"encoded_image": encoded / len(images), "inverted_row": step / batch}
+    return step / batch
 
 
 # --- the miniature upstream: its pool, and a few steps of its models ------------------------------
