@@ -226,3 +226,36 @@ def test_a_model_is_chosen_among_those_of_the_highest_number_of_shots():
     num_models = arms["real"] + (arms["mixed"] + arms["bridged"]) * len(sets)
     (units,) = delivered.units
     assert units["predicted_row"] == 150 * num_models * len(params.seeds)
+
+
+GENERATORS = [name for name in read_speeds()["h200"].generators if "v1-5" not in name]
+
+
+@pytest.mark.parametrize("hub", GENERATORS)
+def test_every_family_of_generators_is_forecast_from_its_counts(hub):
+    """What is drawn and how often the denoiser runs is counted alike; the speeds are its own."""
+    own = {"upstream__generator": {"hub": hub, "revision": "main"}}
+    work, usual = count_work(_params(**own), SIZES), count_work(_params(), SIZES)
+    for kind in ("drawn_image", "denoised_row", "inverted_row"):
+        assert work.totals()[kind] == usual.totals()[kind]
+    speeds = read_speeds()
+    both = speeds["h200"].model_copy(update={"backbones": speeds["cpu"].backbones})
+    found = predict(work, both)
+    seconds = both.generators[hub]
+    rows, images = (
+        sum(
+            unit.get(kind, 0)
+            for stage in work.stages
+            if stage.stage == "generate"
+            for unit in stage.units
+        )
+        for kind in ("denoised_row", "drawn_image")
+    )
+    drawing = rows * seconds["denoised_row"] + images * seconds["drawn_image"]
+    assert found.by_stage()["generate"] > drawing
+    assert found.fetched_bytes >= both.bytes[hub]["generator"]
+
+
+def test_lcm_takes_one_row_a_step_whatever_the_scale():
+    sampling = _params().generate.model_copy(update={"sampler": "lcm", "num_steps": 4})
+    assert costs.drawing(10, sampling, 8.0) == {"denoised_row": 40, "drawn_image": 10}
