@@ -170,8 +170,12 @@ def _unet_inputs(family: Family, rows: int) -> dict[str, Any]:
         ),
     }
     if config.get("addition_embed_type") == "text_time":
-        added = {"text_embeds": torch.empty(rows, 1280), "time_ids": torch.empty(rows, 6)}
-        inputs["added_cond_kwargs"] = added
+        sizes = 6 * config["addition_time_embed_dim"]
+        pooled = config["projection_class_embeddings_input_dim"] - sizes
+        inputs["added_cond_kwargs"] = {
+            "text_embeds": torch.empty(rows, pooled),
+            "time_ids": torch.empty(rows, 6),
+        }
     return inputs
 
 

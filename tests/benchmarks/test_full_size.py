@@ -70,7 +70,7 @@ def test_every_stage_takes_what_the_benchmark_hands_it(world, tmp_path, monkeypa
 def test_a_large_family_goes_through_its_stages_in_bfloat16(name, tmp_path, monkeypatch):
     """As `full_size.py --family` runs it, with the small one in the place of the released one."""
     monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
-    monkeypatch.setattr(full_size, "at_size", lambda *_: SMALL[name]())
+    monkeypatch.setitem(FAMILIES, name, SMALL[name]())
     monkeypatch.setattr(full_size, "run_alone", run_here)
     rows = full_size.measure_all(full_size.GENERATOR_PARTS, tmp_path, TINY, name, 64)
     learns = FAMILIES[name].learns_words
