@@ -120,9 +120,12 @@ def accuracy_plot(
     )
     real = rows_with(own, "method", [REAL])
     lines = _Lines(measure, shots_of(accuracy), primary, arm_looks({REFERENCE, *accuracy["arm"]}))
-    groups = []
+    first = []
     if len(real):
-        groups.append(Group("real images only", [lines.panel("", real, own)]))
+        first.append(lines.panel("real images only", real, own))
+    if len(clip):
+        first.append(lines.panel("CLIP, another model", clip, clip))
+    groups = [Group("", first)] if first else []
     beside = rows_with(real, "arm", [REFERENCE, CONTROL])
     for method in (method for method in own["method"].unique() if method != REAL):
         of_set = rows_with(own, "method", [method])
@@ -132,8 +135,6 @@ def accuracy_plot(
             chosen = rows_with(of_set, "arm", alike)
             panels.append(lines.panel(family, pd.concat([beside, chosen]), own))
         groups.append(Group(f"with {images_words(method, retrieved)}", panels))
-    if len(clip):
-        groups.append(Group("CLIP, another model", [lines.panel("", clip, clip)]))
     return groups
 
 
