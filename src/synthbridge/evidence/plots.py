@@ -261,7 +261,7 @@ def _convergence_panel(title: str, rows: pd.DataFrame, looks: dict[str, Look]) -
 
 
 def style_loss_plot(losses: pd.DataFrame) -> Plot:
-    """Plot the style tokens' noise prediction loss, smoothed and at fixed noise: a panel a set."""
+    """Plot the style tokens' prediction loss, smoothed and at fixed noise: a panel a set."""
     top = 1.3 * float(losses["smoothed"].max())
 
     def panel_of(name: str) -> Panel:
@@ -278,7 +278,7 @@ def style_loss_plot(losses: pd.DataFrame) -> Plot:
                     label = "at fixed noise" if index == 0 else "_"
                     panel.plot(fixed["step"], fixed["fixed_noise_loss"], **dots, label=label)
             panel.set_xlabel("step")
-            panel.set_ylabel("noise prediction loss")
+            panel.set_ylabel("prediction loss")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
             panel.set_ylim(0, top)
             panel.legend(loc="lower left", fontsize=7.5)
