@@ -1,6 +1,7 @@
 """What `pip install .` installs: every file of the package, and an entry point that starts."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,3 +97,23 @@ print(synthbridge.__file__)
 def test_the_package_reads_its_own_templates_speeds_and_instructions(installed, run_installed):
     printed = run_installed("-c", READ_FROM_THE_PACKAGE)
     assert Path(printed.strip()) == installed / "synthbridge" / "__init__.py"
+
+
+def _pins(name: str) -> dict[str, set[str]]:
+    """Return the versions that a file of requirements pins, by package."""
+    pins: dict[str, set[str]] = {}
+    for package, version in re.findall(
+        r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE
+    ):
+        pins.setdefault(package, set()).add(version)
+    return pins
+
+
+def test_what_remotes_need_is_pinned_and_fits_the_rest():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")  # Python 3.10 has no tomllib
+    wanted = set(re.findall(r"^\w+ = \[\"(dvc-\w+)", text, re.MULTILINE))
+    ours, remotes = _pins("requirements.txt"), _pins("requirements-remotes.txt")
+    assert {"dvc-s3", "dvc-ssh", "dvc-gs"} <= wanted <= set(remotes)
+    assert all(remotes[package] <= ours[package] for package in set(remotes) & set(ours))
+    guide = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
+    assert all(f"pip install -c requirements-remotes.txt {package}`" in guide for package in wanted)

@@ -97,6 +97,14 @@ def test_a_dry_run_changes_nothing(scratch, photos, capsys):
     assert "nothing is written: --dry-run" in capsys.readouterr().out
 
 
+def test_what_tells_groups_is_written(scratch, photos, capsys):
+    regex = r"(\d)\.jpg"
+    main(["birds", str(photos), "--gpu", "none", "--yes", "--group-regex", regex])
+    group = read_params().data["birds"]
+    assert (group.group_by, group.group_regex) == ("regex", regex)
+    assert "a folder a class, grouped by regex" in capsys.readouterr().out
+
+
 def test_without_a_gpu_real_images_alone_are_left(scratch, photos):
     main(["birds", str(photos), "--gpu", "none", "--put", "link", "--yes"])
     params = read_params()

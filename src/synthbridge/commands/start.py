@@ -62,13 +62,29 @@ class Choice:
     hours: float
 
 
-def start(name: str, folder: Path, choose: Callable[[], Choice], *, dry_run: bool = False) -> None:
+@dataclass(frozen=True)
+class Grouping:
+    """What a person says of images that belong together; None: what the folder says."""
+
+    by: str | None = None  # a value of `group_by`
+    regex: str | None = None
+
+
+def start(
+    name: str,
+    folder: Path,
+    choose: Callable[[], Choice],
+    *,
+    grouping: Grouping = Grouping(),
+    dry_run: bool = False,
+) -> None:
     """Look at `folder`, put it to data/raw/`name`, and write params.yaml and dvc.yaml for it.
 
     Args:
         name: of the data set.
         folder: of the images, or an archive of them.
         choose: asks, once it is said what was found.
+        grouping: of images that belong together.
         dry_run: say all and change nothing.
 
     Raises:
@@ -82,11 +98,11 @@ def start(name: str, folder: Path, choose: Callable[[], Choice], *, dry_run: boo
             unpack(folder, Path(unpacked))
             folder = Path(unpacked)
         form = find_form(folder.expanduser())
-        found = look(form, _group(form, validation_per_class=1, flip=False))
-        for line in describe(form, found):
+        found = look(form, _group(form, grouping, validation_per_class=1, flip=False))
+        for line in describe(form, found, grouping):
             say(line)
         choice = choose()
-        group = fit_group(form, found, choice.flip)
+        group = fit_group(form, found, choice.flip, grouping)
         size = _size(found, group)
         text, pipeline = compose(name, group, found, size, choice)
         for line in _what_will_run(_params(text), size, choice):
@@ -116,21 +132,24 @@ def _check_name(name: str) -> None:
             raise ValueError(f"{path} is there already; choose another name, or remove it")
 
 
-def _group(form: Form, **values: Any) -> DatasetSettings:
-    found = {"source": form.source, "seed": 0, "group_by": form.group_by, **values}
+def _group(form: Form, grouping: Grouping, **values: Any) -> DatasetSettings:
+    found = {"source": form.source, "seed": 0, "group_by": grouping.by or form.group_by, **values}
+    if grouping.regex is not None:
+        found["group_regex"] = grouping.regex
     return check_settings(DatasetSettings, found, "the data set")
 
 
 # --- what was found ------------------------------------------------------------------------------
 
 
-def describe(form: Form, found: Look) -> Iterator[str]:
+def describe(form: Form, found: Look, grouping: Grouping = Grouping()) -> Iterator[str]:
     """Say in some lines what lies in a data set."""
     totals = {split: sum(counts) for split, counts in found.counts.items()}
     counts = found.learnable
     smallest = min(range(len(counts)), key=counts.__getitem__)
     form_of = {"folder": "a folder a class", "csv": "a list", "webdataset": "tars of samples"}
     groups = ", by folders of groups in the classes" if form.group_by else ""
+    groups = f", grouped by {grouping.by}" if grouping.by else groups
     yield f"{form.folder}: {form_of.get(form.source, 'a hub data set')}{groups}"
     shown = ", ".join(found.names[:5]) + (", ..." if len(found.names) > 5 else "")
     yield f"  {len(found.names)} classes: {shown}"
@@ -154,7 +173,9 @@ def describe(form: Form, found: Look) -> Iterator[str]:
 # --- settings that fit it ------------------------------------------------------------------------
 
 
-def fit_group(form: Form, found: Look, flip: bool) -> DatasetSettings:
+def fit_group(
+    form: Form, found: Look, flip: bool, grouping: Grouping = Grouping()
+) -> DatasetSettings:
     """Choose what is held out, of what the smallest class has; what is large is stored smaller.
 
     Raises:
@@ -168,6 +189,7 @@ def fit_group(form: Form, found: Look, flip: bool) -> DatasetSettings:
     while True:
         group = _group(
             form,
+            grouping,
             flip=flip,
             validation_per_class=validation,
             test_per_class=test,
@@ -407,6 +429,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, help="may an image be mirrored?"
     )
+    parser.add_argument(
+        "--group-by",
+        choices=("folder", "regex", "exif-minute", "alike"),
+        help="what tells which images belong together, on one side of the split",
+    )
+    parser.add_argument("--group-regex", help="finds the group in an image's path")
     parser.add_argument("--gpu", help="rtx4090, l4, ...; 24GB; or none (real images alone)")
     parser.add_argument("--hours", type=float, default=4, help="of that GPU (default: 4)")
     parser.add_argument("--yes", action="store_true", help="ask nothing")
@@ -414,4 +442,6 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     if args.hours <= 0:
         raise ValueError(f"--hours is {args.hours:g}; give a number above 0")
-    start(args.name, args.folder, lambda: _choose(args), dry_run=args.dry_run)
+    by = args.group_by or (args.group_regex and "regex")
+    grouping = Grouping(by, args.group_regex)
+    start(args.name, args.folder, lambda: _choose(args), grouping=grouping, dry_run=args.dry_run)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import cache_latents
 from synthbridge.diffusion.loading import load_generator
-from synthbridge.diffusion.sampling import sample_images
+from synthbridge.diffusion.sampling import decode, denoise, encode_prompts
 from synthbridge.evidence.leep import leep
 from synthbridge.evidence.logme import logme
 from synthbridge.forecast.speeds import (
@@ -298,38 +298,38 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
         Seconds of each of `speeds.GENERATOR_KINDS`.
     """
     model = load_generator(folder).to_fastest(device)
-    count = next(n for n, size in ((64, 255), (16, 767), (4, 10**6)) if model.image_size <= size)
-    is_guided = model.guidance == "classifier-free"
-    fewest, most = model.num_steps  # that make sense: few of a distilled model
-    few, many = max(fewest, min(3, most - 1)), min(9, most)
+    count = 64 if model.image_size < 256 else 16
     prompts = [f"A photo of a thing {index}" for index in range(count)]
-    seeds = list(range(count))
+    is_guided = model.guidance == "classifier-free"
+    fewest, most = model.num_steps
+    sampler = params.generate.sampler
+    if sampler not in model.samplers:
+        sampler = model.samplers[0]
 
     def draw(num_steps: int) -> np.ndarray:
-        batches = sample_images(
+        # A model of few steps takes some of them again: each takes the same time.
+        steps = cycle(model.steps(sampler, min(max(num_steps, fewest), most)))
+        condition = encode_prompts(model, ["", *prompts])
+        latents = denoise(
             model,
-            prompts,
-            seeds,
-            sampler=params.generate.sampler,
-            num_steps=num_steps,
+            condition,
+            torch.arange(1, count + 1),
+            range(count),
+            steps=list(islice(steps, num_steps)),
             guidance_scale=2.0 if is_guided else 1.0,
-            batch_size=count,
         )
-        return np.concatenate(list(batches))
+        return decode(model, latents).cpu().numpy()
 
-    step, decoding = seconds_of_one(draw, few, many)
-    images = draw(few)
+    step, decoding = seconds_of_one(draw, 3, 9)
+    images = draw(3)
     # Threads write while a GPU draws; on the CPU they take the time of the same cores.
     written = _seconds_of_writing(images, params) if device.type == "cpu" else 0.0
     loading = LOADING_GENERATOR.format(folder=str(folder), device=str(device))
-    row = step / (count * (2 if is_guided else 1))
-    encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
     return {
         "load_generator": seconds_of_code(loading),
-        "denoised_row": row,
+        "denoised_row": step / (count * (2 if is_guided else 1)),  # two rows an image with guidance
         "drawn_image": (decoding + written) / count,
-        "encoded_image": encoded / len(images),
-        "inverted_row": _seconds_of_learning(params, model, images, row),
+        **_measure_inversion(params, model, images),
     }
 
 
@@ -350,23 +350,18 @@ def _seconds_of_writing(images: np.ndarray, params: Params) -> float:
     return least_seconds(write)
 
 
-def _seconds_of_learning(
-    params: Params, model: Generator, images: np.ndarray, row: float
-) -> float:
-    """Return the seconds of an image in a step that learns a word.
-
-    Where no word can be learned, twice a denoised row's, which are `row`: a LoRA's gradient takes
-    about as much as the way forward.
-    """
-    if not model.vocabularies:
-        return 2 * row
+def _measure_inversion(params: Params, model: Generator, images: np.ndarray) -> dict[str, float]:
     lesson = Lesson(
         images=images,
         labels=[index % NUM_CLASSES for index in range(len(images))],
-        class_names=[f"thing {index}" for index in range(min(NUM_CLASSES, len(images)))],
+        class_names=[f"thing {index}" for index in range(NUM_CLASSES)],
         flip=False,
     )
     batch = min(params.invert.batch_size, len(images))
+    encoded = least_seconds(lambda: cache_latents(model, images, flip=False)) / len(images)
+    if not model.vocabularies:  # what is learned there is a LoRA
+        step = least_seconds(lambda: _step_back(model, batch))
+        return {"encoded_image": encoded, "inverted_row": step / batch}
 
     def learn(num_steps: int) -> object:
         changes = {"num_steps": num_steps, "batch_size": batch}
@@ -374,7 +369,17 @@ def _seconds_of_learning(
         return invert_style(model, settings, lesson)
 
     step, _ = seconds_of_one(learn, 20, 40)  # both read the loss at fixed noise eleven times
-    return step / batch
+    return {"encoded_image": encoded, "inverted_row": step / batch}
+
+
+def _step_back(model: Generator, batch: int) -> None:
+    """Pass a batch through the denoiser, and its gradient back."""
+    condition = encode_prompts(model, [f"thing {index}" for index in range(batch)])
+    # Copies, since what inference made takes no part in a gradient.
+    condition = condition.rows(torch.arange(batch, device=model.device))
+    x = torch.randn(batch, *model.latent_shape, device=model.device, requires_grad=True)
+    timesteps = torch.full((batch,), 500.0, device=model.device)
+    model.predict(x, timesteps, condition, 1.0).square().mean().backward()
 
 
 # --- the miniature upstream: its pool, and a few steps of its models ------------------------------
