@@ -1,28 +1,20 @@
-"""Stable Diffusion 1.5 and the paper's classifiers at full size, with random weights.
+"""Generators and the paper's classifiers with random weights, in the layouts that stages read.
 
-The numbers are those of the released configurations; nothing is downloaded. `write_generator` and
-`write_backbone` leave the folders that the stages read: diffusers' layout and timm's.
+`write_generator` leaves diffusers' layout of a family (`released.py`), `write_backbone` timm's of a
+classifier at full size; nothing is downloaded.
 """
-
-# diffusers' annotations are narrower than what it takes.
-# pyright: reportArgumentType=false
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import measure  # noqa: F401  (puts the package on the path)
 import torch
+from released import Family
 from torch import nn
 
 from synthbridge.core.files import write_json, write_text
-
-# Parameters of the released weights (arXiv:2112.10752's code, version 1.5).
-NUM_PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
-IMAGE_SIZE, LATENT_SIZE = 512, 64  # pixels a side
-NUM_WORDS, TEXT_LENGTH, TEXT_WIDTH = 49_408, 77, 768  # CLIP ViT-L/14's text tower
 
 # timm's names, and the parameters of each with ImageNet's 1,000 classes.
 CLASSIFIERS = {
@@ -33,6 +25,7 @@ CLASSIFIERS = {
 }
 CLASSIFIER_SIZE = 224  # pixels a side
 
+NUM_WORDS, TEXT_LENGTH = 49_408, 77  # of CLIP's text towers
 INITIAL_WORD = "style"  # one token, as in CLIP's own vocabulary
 
 
@@ -47,74 +40,6 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def make_unet() -> Any:
-    """Make Stable Diffusion 1.5's UNet."""
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-    return UNet2DConditionModel(
-        sample_size=LATENT_SIZE,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=2,
-        block_out_channels=(320, 640, 1280, 1280),
-        cross_attention_dim=TEXT_WIDTH,
-        down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
-        up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
-        attention_head_dim=8,  # diffusers' name for the number of heads
-    )
-
-
-def make_vae() -> Any:
-    """Make Stable Diffusion 1.5's VAE."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    return AutoencoderKL(
-        sample_size=IMAGE_SIZE,
-        latent_channels=4,
-        layers_per_block=2,
-        scaling_factor=0.18215,
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-    )
-
-
-def make_text_encoder() -> Any:
-    """Make the text tower of CLIP ViT-L/14."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=NUM_WORDS,
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=4 * TEXT_WIDTH,
-            num_hidden_layers=12,
-            num_attention_heads=12,
-            max_position_embeddings=TEXT_LENGTH,
-            hidden_act="quick_gelu",
-            bos_token_id=NUM_WORDS - 2,
-            eos_token_id=NUM_WORDS - 1,
-        )
-    )
-
-
-# What diffusers needs to load the folder as a pipeline: each part's library and class.
-PIPELINE = {
-    "_class_name": "StableDiffusionPipeline",
-    "scheduler": ["diffusers", "DDPMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
-
-PARTS: dict[str, Callable[[], Any]] = {
-    "unet": make_unet,
-    "vae": make_vae,
-    "text_encoder": make_text_encoder,
-}
-
-
 def make_classifier(name: str, num_classes: int = 1000) -> nn.Module:
     """Make a classifier of `CLASSIFIERS`."""
     import timm
@@ -127,30 +52,41 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def write_generator(folder: Path) -> None:
-    """Write Stable Diffusion 1.5 in diffusers' layout, float32, part by part."""
-    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+def write_generator(folder: Path, family: Family, dtype: torch.dtype = torch.float32) -> None:
+    """Write a family in diffusers' layout with random weights, part by part."""
+    import diffusers
 
-    for number, (name, make) in enumerate(PARTS.items()):
+    for number, (name, part) in enumerate(family.parts.items()):
         torch.manual_seed(number)
-        part = make()
-        assert count_parameters(part) == NUM_PARAMETERS[name], f"{name}: {count_parameters(part)}"
-        part.save_pretrained(folder / name)
-        del part  # before the next one: 3.4 GB
-    DDPMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        clip_sample=False,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
-    write_tokenizer(folder / "tokenizer")
-    write_json(folder / "model_index.json", PIPELINE)
+        with default_dtype(dtype):
+            model = part.make()
+        assert count_parameters(model) == part.num_parameters, f"{name}: {count_parameters(model)}"
+        model.save_pretrained(folder / name)
+        del model  # before the next one
+    scheduler = getattr(diffusers, family.scheduler)
+    scheduler(**family.scheduler_config).save_pretrained(folder / "scheduler")
+    kinds = {}
+    for encoder in family.text_encoders:
+        tokenizer = encoder.replace("text_encoder", "tokenizer")
+        write, kinds[tokenizer] = TOKENIZERS[family.parts[encoder].name]
+        write(folder / tokenizer, is_second=tokenizer == "tokenizer_2")
+    write_json(
+        folder / "model_index.json",
+        {
+            "_class_name": family.pipeline,
+            "scheduler": ["diffusers", family.scheduler],
+            **{name: [part.module.split(".")[0], part.name] for name, part in family.parts.items()},
+            **{tokenizer: ["transformers", kind] for tokenizer, kind in kinds.items()},
+            **family.index,
+        },
+    )
 
 
-def write_tokenizer(folder: Path) -> None:
-    """Write a CLIP tokenizer of 49,408 words that spells all but `INITIAL_WORD` in letters."""
+def write_clip_tokenizer(folder: Path, *, is_second: bool) -> None:
+    """Write a CLIP tokenizer of 49,408 words that spells all but `INITIAL_WORD` in letters.
+
+    The second one of a family pads with an exclamation mark, the first with the end of the text.
+    """
     from tokenizers import pre_tokenizers
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # the 256 bytes, as printable characters
@@ -163,7 +99,43 @@ def write_tokenizer(folder: Path) -> None:
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     write_text(folder / "merges.txt", "\n".join(lines) + "\n")
     facts = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_LENGTH}
-    write_json(folder / "tokenizer_config.json", facts)
+    padding = {"pad_token": "!"} if is_second else {}
+    write_json(folder / "tokenizer_config.json", facts | padding)
+
+
+def write_t5_tokenizer(folder: Path, *, is_second: bool) -> None:
+    """Write a T5 tokenizer that spells in letters; T5's own has 32,100 words."""
+    from transformers import T5Tokenizer
+
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    tokenizer = T5Tokenizer(vocab=[*pieces, *((letter, -9.0) for letter in letters)], extra_ids=2)
+    tokenizer.save_pretrained(folder)
+
+
+def write_qwen_tokenizer(folder: Path, *, is_second: bool) -> None:
+    """Write a Qwen tokenizer of bytes, with a chat template of one message."""
+    from tokenizers import pre_tokenizers
+    from transformers import Qwen2Tokenizer
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {"<|endoftext|>": 0, **{letter: place for place, letter in enumerate(letters, 1)}}
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[], eos_token="<|im_end|>")
+    tokenizer.add_tokens(["<|im_start|>"], special_tokens=True)
+    tokenizer.chat_template = (
+        "{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+
+
+# By the text encoder's class: what writes its tokenizer, and what diffusers loads it as.
+TOKENIZERS: dict[str, tuple[Callable[..., None], str]] = {
+    "CLIPTextModel": (write_clip_tokenizer, "CLIPTokenizer"),
+    "CLIPTextModelWithProjection": (write_clip_tokenizer, "CLIPTokenizer"),
+    "T5EncoderModel": (write_t5_tokenizer, "T5TokenizerFast"),
+    "Qwen3ForCausalLM": (write_qwen_tokenizer, "Qwen2TokenizerFast"),
+}
 
 
 def write_backbone(name: str, folder: Path) -> None:

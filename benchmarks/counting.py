@@ -17,7 +17,7 @@ from typing import Any
 import architectures as sd
 import measure
 import torch
-from families import FAMILIES, Family
+from released import FAMILIES, Family, at_size
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import cross_entropy, mse_loss
@@ -26,14 +26,17 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthbridge.core.files import write_json
+from synthbridge.diffusion.families.flow_matching import TEXTS_PER_PASS
 from synthbridge.diffusion.generator import repeat
 from synthbridge.diffusion.latents import IMAGES_PER_ENCODING
 from synthbridge.diffusion.learning import NUM_EVALUATIONS
-from synthbridge.diffusion.sampling import (
+from synthbridge.diffusion.memory import (
     MAX_PIXELS_DECODED,
     MAX_PIXELS_DENOISED,
-    PROMPTS_PER_ENCODING,
+    MAX_PIXELS_ENCODED,
+    at_once,
 )
+from synthbridge.diffusion.sampling import PROMPTS_PER_ENCODING
 
 
 def count_operations(run: Callable[[], Any]) -> int:
@@ -83,19 +86,28 @@ def make_models(family: Family) -> Models:
     return Models(family, parts)
 
 
+def _states_of(text_encoder: Any) -> Any:
+    """Leave out the head of a language model, which says the next word."""
+    return text_encoder.model if hasattr(text_encoder, "lm_head") else text_encoder
+
+
 @cache  # it takes some seconds
-def operations_of(name: str) -> dict[str, int]:
+def operations_of(name: str, size: int | None = None) -> dict[str, int]:
     """Count the operations of a family: `denoiser`, of one row, and where a word can be learned
     `denoiser_and_gradient`, of one row and back to its text; `encode` and `decode`, of one image;
     `text`, of one prompt.
+
+    Args:
+        name: of the family.
+        size: pixels a side; None: as it is released.
     """
-    family = FAMILIES[name]
+    family = FAMILIES[name] if size is None else at_size(FAMILIES[name], size)
     with torch.device("meta"):
         models = make_models(family)
         x, inputs = torch.empty(1, *family.latents), family.inputs(family, 1)
         image = torch.empty(1, 3, family.image_size, family.image_size)
         texts = [torch.zeros(1, length, dtype=torch.int64) for length in family.encoder_length]
-    encoders = [models.parts[encoder] for encoder in family.text_encoders]
+    encoders = [_states_of(models.parts[encoder]) for encoder in family.text_encoders]
     with torch.no_grad():
         found = {
             "denoiser": count_operations(lambda: models.predict(inputs)),
@@ -141,10 +153,10 @@ def operations_before_text() -> int:
 
 
 def operations_of_inversion(
-    num_images: int, num_steps: int, batch: int, name: str = "sd-1.5"
+    num_images: int, num_steps: int, batch: int, name: str = "sd-1.5", size: int | None = None
 ) -> int:
     """Count the operations of learning a style token: encoding, steps, and readings of the loss."""
-    count = operations_of(name)
+    count = operations_of(name, size)
     readings = min(num_steps, NUM_EVALUATIONS) + 1
     steps = num_steps * count["denoiser_and_gradient"] + readings * count["denoiser"]
     return num_images * count["encode"] + batch * steps
@@ -226,14 +238,15 @@ def memory_of_inversion(models: Models, batch: int) -> int:
 def memory_of_encoding(models: Models, batch: int) -> int:
     """Return the bytes of encoding `batch` images, at most as many at once as the project does."""
     size = models.family.image_size
+    count = min(batch, IMAGES_PER_ENCODING, at_once(MAX_PIXELS_ENCODED, size))
     with follow(models) as live:
-        models.vae.encode(torch.empty(min(batch, IMAGES_PER_ENCODING), 3, size, size))
+        models.vae.encode(torch.empty(count, 3, size, size))
     return live.peak
 
 
 @torch.no_grad()
 def memory_of_denoising(models: Models, batch: int) -> int:
-    """Return the bytes of one denoising step of `batch` images; with guidance twice as many rows."""
+    """Return the bytes of one denoising step of `batch` images, with guidance twice the rows."""
     family = models.family
     with follow(models) as live:
         models.predict(family.inputs(family, family.rows_per_step * batch))
@@ -246,7 +259,7 @@ def memory_of_decoding(models: Models, batch: int) -> int:
     family = models.family
     with follow(models) as live:
         latents = torch.empty(batch, *family.latents)
-        parts = latents.split(max(1, MAX_PIXELS_DECODED // family.image_size**2))
+        parts = latents.split(at_once(MAX_PIXELS_DECODED, family.image_size))
         _ = torch.cat([_in_bytes(models.vae.decode(part, return_dict=False)[0]) for part in parts])
     return live.peak
 
@@ -258,11 +271,16 @@ def _in_bytes(pixels: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def memory_of_prompts(models: Models, batch: int) -> int:
-    """Return the bytes of `batch` prompts in one text encoder after another."""
+    """Return the bytes of `batch` prompts in one text encoder after another.
+
+    Language models take a few at once, and are asked for the states of all their layers.
+    """
     family = models.family
     with follow(models) as live:
         for name, length in zip(family.text_encoders, family.encoder_length, strict=True):
-            models.parts[name](torch.zeros(batch, length, dtype=torch.int64))
+            encoder, is_clip = models.parts[name], length == sd.TEXT_LENGTH
+            ids = torch.zeros(batch if is_clip else min(batch, TEXTS_PER_PASS), length)
+            _states_of(encoder)(ids.long(), output_hidden_states=True)
     return live.peak
 
 
@@ -311,12 +329,12 @@ def memory_by_batch(models: Models) -> dict[str, list[float]]:
 def memory_of_a_family(models: Models) -> dict[str, Any]:
     """Return gigabytes of weights, and of each step for one image and for as many as are done."""
     family = models.family
-    pixels = family.image_size**2
+    size = family.image_size
     most = {
         "prompts": PROMPTS_PER_ENCODING,
-        "denoise": max(1, MAX_PIXELS_DENOISED // pixels),
-        "decode": max(1, MAX_PIXELS_DECODED // pixels),
-        "encode": IMAGES_PER_ENCODING,
+        "denoise": at_once(MAX_PIXELS_DENOISED, size),
+        "decode": at_once(MAX_PIXELS_DECODED, size),
+        "encode": min(IMAGES_PER_ENCODING, at_once(MAX_PIXELS_ENCODED, size)),
     }
     counts = {**MEMORY, "prompts": memory_of_prompts}
     if family.learns_words:
@@ -347,6 +365,27 @@ def count_family(name: str) -> dict[str, Any]:
         "rows_per_step": family.rows_per_step,
         "gigabytes": memory,
     }
+
+
+def family_row(counted: dict[str, Any]) -> str:
+    """Return a family's row of the table in docs/planning.md."""
+    operations, memory = counted["operations"], counted["gigabytes"]
+    weights = memory["weights"]
+    beside = max(memory["peak"][step] for step in ("denoise", "decode"))
+    cells = [
+        f"`{counted['released']}`",
+        f"{operations['denoiser'] / 1e12:.2f}",
+        f"{counted['num_steps']} x {counted['rows_per_step']}",
+        f"{operations['decode'] / 1e12:.2f}",
+        f"{counted['operations_of_an_image'] / 1e12:.0f}",
+        f"{weights['denoiser']:.2f}",
+        f"{weights['text']:.2f}",
+        f"{weights['vae']:.2f}",
+        f"{beside:.1f}",
+        f"{beside - weights['text']:.1f}",
+        f"{memory['peak']['invert']:.1f}" if "invert" in memory["peak"] else "",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ from full_size_scale import Scale
 from full_size_stages import (
     CLASS_NAMES,
     RATE,
+    guidance_of,
     inversion_settings,
     sampling_settings,
     training_settings,
 )
+from released import FAMILIES
 from scales import Product
 
 from synthbridge.data.real import read_dataset
@@ -64,7 +66,7 @@ def _load(folder: Path, dtype: str) -> Generator:
     return load_generator(folder / "generator").to(device, getattr(torch, dtype))
 
 
-def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, Any]:
+def time_inversion(folder: Path, scale: Scale, batch: int, name: str) -> dict[str, Any]:
     """Time `invert_style`: the images' encoding, all steps, and the readings of the loss."""
     model, dataset = _load(folder, scale.dtype), read_dataset(folder / "real")
     samples = dataset.train_samples(1, 0)
@@ -78,11 +80,11 @@ def time_inversion(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, 
         assert np.isfinite(learned.losses).all()
         assert learned.vectors.isfinite().all()
 
-    operations = counting.operations_of_inversion(len(images), scale.inversion_steps, batch)
+    operations = counting.operations_of_inversion(len(images), scale.inversion_steps, batch, name)
     return time_in_turns(run, scale, operations, scale.inversion_steps * batch)
 
 
-def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str, Any]:
+def time_generation(folder: Path, scale: Scale, batch: int, name: str) -> dict[str, Any]:
     """Time `sample_images`: one batch from its prompts to its pixels."""
     model = _load(folder, scale.dtype)
     seeds = [image_seed(0, 0, index) for index in range(batch)]
@@ -90,7 +92,7 @@ def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str,
         draw_prompt(template_prompts(CLASS_NAMES[index % 2]), seed)
         for index, seed in enumerate(seeds)
     ]
-    settings = sampling_settings(scale)
+    settings = sampling_settings(scale, FAMILIES[name])
 
     def run() -> None:
         drawn = sample_images(
@@ -99,16 +101,37 @@ def time_generation(folder: Path, scale: Scale, batch: int, _: str) -> dict[str,
             seeds,
             sampler=settings.sampler,
             num_steps=settings.num_steps,
-            guidance_scale=3.5,
+            guidance_scale=guidance_of(FAMILIES[name]),
             batch_size=batch,
         )
         for images in drawn:
             check_images(images, prompts)
 
-    count = counting.operations_of("sd-1.5")
-    # 2: with and without prompt
-    image = 2 * settings.num_steps * count["denoiser"] + count["decode"]
+    count, rows = counting.operations_of(name), FAMILIES[name].rows_per_step
+    image = rows * settings.num_steps * count["denoiser"] + count["decode"]
     return time_in_turns(run, scale, batch * image, batch)
+
+
+def operations_of_stage(part: str, scale: Scale, name: str, size: int) -> float:
+    """Count the operations of a stage on the small data set, but for its prompts."""
+    count, family = counting.operations_of(name, size), FAMILIES[name]
+    steps = family.rows_per_step * sampling_settings(scale, family).num_steps
+    drawn = len(CLASS_NAMES) * (steps * count["denoiser"] + count["decode"])
+    if part == "generate":
+        return scale.images_per_class * drawn
+    job = (len(CLASS_NAMES), scale.inversion_steps, scale.inversion_batch)
+    return drawn + counting.operations_of_inversion(*job, name, size)  # and a sample of each class
+
+
+def measure_product(scale: Scale, dtype: str) -> dict[str, float]:
+    """Measure the rate of a matrix product alone."""
+    product = Product(scale.matrix_size, scale.num_products)
+    seconds = measure.take_turns(
+        {"product": product.prepare(getattr(torch, dtype))},
+        rounds=3,
+        clock=time.perf_counter if torch.cuda.is_available() else time.process_time,
+    )
+    return {"matrix_tera_per_second": product.operations / 1e12 / seconds["product"]}
 
 
 def random_images(num_images: int, size: int, num_classes: int, device: torch.device) -> Any:

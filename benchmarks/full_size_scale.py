@@ -12,7 +12,7 @@ class Scale:
     inversion_steps: int
     images_per_class: int  # synthetic ones, of two classes
     classes_per_shard: int  # with the images per class it limits the batch that `generate` takes
-    batches: Mapping[str, Sequence[int]]  # of each loop of Stable Diffusion
+    batches: Mapping[str, Sequence[int]]  # of each loop of a generator
     inversion_batch: int  # of the stage
     training_batch: int
     training_steps: int
@@ -20,7 +20,7 @@ class Scale:
     num_rounds: int
     matrix_size: int  # rows and columns of the matrix product
     num_products: int  # in a row
-    dtype: str  # of Stable Diffusion in the timed loops, and of the product
+    dtype: str  # of the generator in the timed loops, and of the product
 
 
 CPU = Scale(

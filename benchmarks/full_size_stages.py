@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from architectures import CLASSIFIER_SIZE, IMAGE_SIZE, INITIAL_WORD
+from architectures import CLASSIFIER_SIZE, INITIAL_WORD
 from full_size_scale import Scale
 from PIL import Image
+from released import FAMILIES, Family
 from safetensors import safe_open
 
 from synthbridge.core.files import write_json
@@ -28,6 +29,9 @@ from synthbridge.training.settings import (
 
 CLASS_NAMES = ("cat", "dog")
 RATE = 1e-3
+TUNE = TuneSettings(  # read, and not used: no set here has a LoRA
+    rank=16, alpha=16, steps_per_class=1, batch_size=1, learning_rate=1e-4, seed=0
+)
 
 
 def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
@@ -43,18 +47,17 @@ def inversion_settings(scale: Scale, batch: int) -> InversionSettings:
     )
 
 
-def tune_settings(batch: int) -> TuneSettings:
-    """Return settings of a LoRA, which none of the sets learns."""
-    return TuneSettings(
-        rank=16, alpha=16, steps_per_class=1, batch_size=batch, learning_rate=1e-4, seed=0
-    )
+def guidance_of(family: Family) -> float:
+    """Return the scale that images are drawn with."""
+    return 3.5 if family.rows_per_step == 2 else 1.0
 
 
-def sampling_settings(scale: Scale) -> SamplingSettings:
-    """Return what params.yaml would say of drawing images: the paper's sampler."""
+def sampling_settings(scale: Scale, family: Family) -> SamplingSettings:
+    """Return what params.yaml would say of drawing images: the paper's sampler, or Euler's."""
+    most = scale.denoising_steps if family.rows_per_step == 2 else family.num_steps
     return SamplingSettings(
-        sampler="ddpm",
-        num_steps=scale.denoising_steps,
+        sampler="ddpm" if family.denoiser == "unet" else "euler",
+        num_steps=min(scale.denoising_steps, most),
         guided_fraction=1.0,
         jpeg_quality=95,
         seed=0,
@@ -63,10 +66,13 @@ def sampling_settings(scale: Scale) -> SamplingSettings:
     )
 
 
-def synthetic_settings(scale: Scale) -> SyntheticSettings:
-    """Return what params.yaml would say of the one synthetic set."""
+def synthetic_settings(scale: Scale, family: Family) -> SyntheticSettings:
+    """Return what params.yaml would say of the one synthetic set, with a style if there is one."""
     return SyntheticSettings(
-        prompts="dsi", shots=1, guidance_scale=3.5, images_per_class=scale.images_per_class
+        prompts="dsi" if family.learns_words else "template",
+        shots=1 if family.learns_words else None,
+        guidance_scale=guidance_of(family),
+        images_per_class=scale.images_per_class,
     )
 
 
@@ -93,7 +99,7 @@ def stage_one_settings(scale: Scale) -> dict[str, StageOneSettings]:
     return {"plain": StageOneSettings(num_steps=steps, learning_rate=RATE, mixup=0.0)}
 
 
-def write_real_images(folder: Path) -> None:
+def write_real_images(folder: Path, size: int) -> None:
     """Write a folder of coarse noise, a train, validation and test image a class; prepare it."""
     from synthbridge.stages.prepare import prepare
 
@@ -103,20 +109,20 @@ def write_real_images(folder: Path) -> None:
             path = folder / "raw" / split / name / "image.png"
             path.parent.mkdir(parents=True)
             small = Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
-            small.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC).save(path)
+            small.resize((size, size), Image.Resampling.BICUBIC).save(path)
     settings = DatasetSettings(source="folder", flip=False, validation_per_class=1, seed=0)
     prepare(settings, raw=folder / "raw", out=folder / "real")
 
 
-def run_invert(folder: Path, scale: Scale) -> None:
-    """Learn the style token."""
+def run_invert(folder: Path, scale: Scale, name: str) -> None:
+    """Learn the style token, or write that there is none."""
     from synthbridge.stages.invert import InvertParams, invert
 
     params = InvertParams(
         inversion_settings(scale, scale.inversion_batch),
-        tune_settings(scale.inversion_batch),
-        sampling_settings(scale),
-        synthetic_settings(scale),
+        TUNE,
+        sampling_settings(scale, FAMILIES[name]),
+        synthetic_settings(scale, FAMILIES[name]),
         seeds=[0],
     )
     invert(
@@ -129,7 +135,7 @@ def run_invert(folder: Path, scale: Scale) -> None:
     check_finite(folder / "styles")
 
 
-def run_generate(folder: Path, scale: Scale) -> None:
+def run_generate(folder: Path, scale: Scale, name: str) -> None:
     """Draw the synthetic set, which has one block."""
     from synthbridge.stages.generate import generate
     from synthbridge.stages.plan import PlanInputs, PlanParams, plan
@@ -137,7 +143,7 @@ def run_generate(folder: Path, scale: Scale) -> None:
     params = PlanParams(
         dataset="noise",
         source="folder",
-        synthetic=synthetic_settings(scale),
+        synthetic=synthetic_settings(scale, FAMILIES[name]),
         placeholder=inversion_settings(scale, 1).placeholder,
         images_per_block=scale.images_per_class,
     )
@@ -145,7 +151,7 @@ def run_generate(folder: Path, scale: Scale) -> None:
     inputs = PlanInputs(*(folder / name for name in read))
     plan(params, inputs, out=folder / "plan", num_blocks=1)
     generate(
-        sampling_settings(scale),
+        sampling_settings(scale, FAMILIES[name]),
         plan=folder / "plan/b0.json",
         style=folder / "styles",
         generator=folder / "generator",

@@ -1,8 +1,9 @@
 """Generation: ours beside diffusers' own pipeline and beside the usual script.
 
-    python benchmarks/generation.py          on a CPU: run `dvc repro upstream` first
+    python benchmarks/generation.py                   on a CPU: run `dvc repro upstream` first
+    python benchmarks/generation.py --family sdxl     or sd-3.5-medium: needs nothing made
 
-G1  our loop / diffusers' StableDiffusionPipeline: same weights, prompts, seeds, sampler, steps,
+G1  our loop / diffusers' own pipeline: same weights, prompts, seeds, sampler, steps,
     guidance, batch, dtype, channels last, SDPA; no safety checker, no progress bar; latents
     compared first, in float32. G1c: the same with our UNet compiled, what compiling takes aside.
 G2  our loop / the limit: the UNet's and VAE's operations at the rate of a matrix product that is
@@ -19,6 +20,9 @@ guidance 1.5, float32. Full, a GPU's: Stable Diffusion 1.5 with random weights, 
 in float32, the pipeline's is in bfloat16 too, where it also draws its noise. It needs 25 GB of GPU
 memory and 5 GB of disk. A turn is 18 peta-operations, 46 s at half of an H200's matrix rate: four
 turns, a minute to compile, and a minute to write and load the models.
+
+Of another family: 40 images of 64 x 64 by a thin model on a CPU, 16 of the released size on a GPU,
+by Euler's steps where it predicts the flow; G5 where it takes DDPM's.
 """
 
 import io
@@ -26,21 +30,23 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import measure
 import numpy as np
 import torch
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from generation_scale import FULL, MINIATURE, TRIAL, Scale
-from scales import DEVICE, choose, open_world
+from generation_scale import FULL, MINIATURE, TRIAL, Scale, of_family
+from scales import DEVICE, choose, choose_family, open_world
+from small_families import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
+from synthbridge.core.files import read_json
 from synthbridge.data.shard_writing import write_units
 from synthbridge.data.synthetic import ALL, PlannedShard
 from synthbridge.diffusion.generator import Generator
@@ -58,16 +64,25 @@ from synthbridge.upstream.pool import CLASS_NAMES
 
 
 def load_pipeline(folder: Path) -> Any:
-    """Load diffusers' pipeline with its DPM-Solver++, channels last as ours are: float32, CPU.
+    """Load diffusers' pipeline, channels last as ours is: float32, CPU.
 
-    Any: its own annotations lack what it takes and returns.
+    With its DPM-Solver++, or its Euler steps where the generator predicts the flow. Any: its own
+    annotations lack what it takes and returns.
     """
-    pipeline: Any = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    name = read_json(folder / "model_index.json")["_class_name"]
+    without = {"safety_checker": None} if name == "StableDiffusionPipeline" else {}
+    pipeline: Any = getattr(diffusers, name).from_pretrained(folder, **without)
+    if hasattr(pipeline, "unet"):
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.unet.to(memory_format=torch.channels_last)
-    pipeline.vae.to(memory_format=torch.channels_last)
+    for part in (denoiser_of(pipeline), pipeline.vae):
+        part.to(memory_format=torch.channels_last)
     return pipeline
+
+
+def denoiser_of(pipeline: Any) -> Any:
+    """Return a pipeline's UNet or transformer."""
+    return pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
 
 
 class Job:
@@ -83,6 +98,11 @@ class Job:
             for index, seed in enumerate(self.seeds)
         ]
 
+    @property
+    def has_fast(self) -> bool:
+        """Whether there is a paper's setting to be faster than."""
+        return "ddpm" in self.model.samplers
+
     @cached_property
     def compiled(self) -> Generator:
         """The same weights, compiled when they first draw."""
@@ -90,7 +110,10 @@ class Job:
 
     def draw(self, arm: str = "ours", *, compiled: bool = False) -> list[np.ndarray]:
         """Denoise and decode all images, batch by batch."""
-        model, setting = self.compiled if compiled else self.model, self.scale.setting(arm)
+        model, setting = (
+            self.compiled if compiled else self.model,
+            self.scale.setting(arm, self.model),
+        )
         return list(
             sample_images(model, self.prompts, self.seeds, **setting, batch_size=self.scale.batch)
         )
@@ -107,7 +130,7 @@ class Job:
             self.model,
             self.prompts,
             self.seeds,
-            **self.scale.setting("ours"),
+            **self.scale.setting("ours", self.model),
             batch_size=self.scale.batch,
         )
         shutil.rmtree(folder / "ours", ignore_errors=True)  # of the turn before
@@ -139,21 +162,22 @@ class Job:
             [self.prompts[index] for index in chosen],
             generator=[torch.Generator().manual_seed(self.seeds[index]) for index in chosen],
             num_inference_steps=self.scale.num_steps,
-            guidance_scale=self.scale.guidance,
+            guidance_scale=self.scale.setting("ours", self.model)["guidance_scale"],
             output_type=output_type,
         ).images
 
     def denoise(self, chosen: range) -> torch.Tensor:
         """Denoise the images `chosen` in one batch of our loop: (B, C, h, w)."""
-        steps = self.model.steps("dpm++", self.scale.num_steps)
-        condition = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
+        setting = self.scale.setting("ours", self.model)
+        steps = self.model.steps(setting["sampler"], setting["num_steps"])
+        text = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
         return denoise(
             self.model,
-            condition,
+            text,
             torch.arange(1, len(chosen) + 1),
             [self.seeds[index] for index in chosen],
             steps=steps,
-            guidance_scale=self.scale.guidance,
+            guidance_scale=setting["guidance_scale"],
         )
 
     def compare(self) -> float:
@@ -193,12 +217,12 @@ class Job:
     def check(self) -> None:
         """Refuse numbers that are none, in the dtype and at the samplers that are timed."""
         count = self.scale.num_compared
-        for arm in ("ours", "full"):
+        for arm in ("ours", "full") if self.has_fast else ("ours",):
             drawn = sample_images(
                 self.model,
                 self.prompts[:count],
                 self.seeds[:count],
-                **self.scale.setting(arm),
+                **self.scale.setting(arm, self.model),
                 batch_size=count,
             )
             check_images(np.concatenate(list(drawn)), self.prompts[:count])
@@ -212,20 +236,17 @@ class Job:
 
     def time_arms(self, folder: Path, rounds: int) -> dict[str, float]:
         """Return the median seconds of each arm and of the product."""
-        return measure.take_turns(
-            {
-                "ours": self.draw,
-                "compiled": lambda: self.draw(compiled=True),
-                "pipeline": self.draw_with_pipeline,
-                "tar": lambda: self.write_tar(folder),
-                "usual": lambda: self.run_the_usual_script(folder),
-                "fast": lambda: self.draw("fast"),
-                "full": lambda: self.draw("full"),
-                "product": self.scale.product.prepare(self.model.dtype),
-            },
-            rounds=rounds,
-            num_warm_ups=self.scale.num_warm_ups,
-        )
+        arms: dict[str, Callable[[], Any]] = {
+            "ours": self.draw,
+            "compiled": lambda: self.draw(compiled=True),
+            "pipeline": self.draw_with_pipeline,
+            "tar": lambda: self.write_tar(folder),
+            "usual": lambda: self.run_the_usual_script(folder),
+            "product": self.scale.product.prepare(self.model.dtype),
+        }
+        if self.has_fast:
+            arms |= {"fast": lambda: self.draw("fast"), "full": lambda: self.draw("full")}
+        return measure.take_turns(arms, rounds=rounds, num_warm_ups=self.scale.num_warm_ups)
 
 
 def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[str, Any]]:
@@ -260,16 +281,20 @@ def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[st
         name: {"what": what, "ratio": seconds[base] / seconds[arm], "wanted": scale.wanted[name]}
         | shared
         for name, (what, arm, base) in ratios.items()
+        if arm in seconds
     }
 
 
 def main() -> None:
     """Measure, print and save."""
-    args = measure.read_arguments(__doc__, has_scales=True)
+    args = measure.read_arguments(__doc__, has_scales=True, families=SMALL)
     scale = choose(args.scale, miniature=MINIATURE, full=FULL, trial=TRIAL)
-    with open_world(args.scale, args.folder) as world:
+    family = choose_family(args.family, args.scale)
+    if args.family and family:
+        scale = of_family(scale, family)
+    with open_world(args.folder, family) as world:
         rows = measure_all(scale, world.generator, args.rounds or scale.num_rounds)
-    measure.save_ratios(measure.result_name("generation", args.scale), rows)
+    measure.save_ratios(measure.result_name("generation", args.scale, args.family), rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """How much the generation benchmark draws, and how: on the miniature, at full size, as a trial."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from released import Family
 from scales import Product
+
+from synthbridge.diffusion.generator import Generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +27,11 @@ class Scale:
     num_rounds: int
     wanted: Mapping[str, float | None]
 
-    def setting(self, name: str) -> dict[str, Any]:
-        """Return how the arm `name` samples."""
-        plain = {"sampler": "dpm++", "num_steps": self.num_steps, "guidance_scale": self.guidance}
+    def setting(self, name: str, generator: Generator) -> dict[str, Any]:
+        """Return how the arm `name` samples with a generator."""
+        sampler = "euler" if generator.prediction == "flow" else "dpm++"
+        guidance = 1.0 if generator.guidance == "none" else self.guidance
+        plain = {"sampler": sampler, "num_steps": self.num_steps, "guidance_scale": guidance}
         fast = {"num_steps": self.fast_steps, "guided_fraction": 0.6}
         full = {"sampler": "ddpm", "num_steps": self.full_steps}
         return {**plain, **{"ours": {}, "fast": fast, "full": full}[name]}
@@ -74,3 +79,17 @@ TRIAL = Scale(
     num_rounds=1,
     wanted=dict.fromkeys(FULL.wanted),
 )
+
+
+def of_family(scale: Scale, family: Family) -> Scale:
+    """Return the scale for a family other than the usual one: nothing is wanted of it yet."""
+    at_once = max(1, 32 * 512**2 // family.image_size**2)  # what `generate` denoises at once
+    most = scale.num_steps if family.rows_per_step == 2 else family.num_steps
+    return replace(
+        scale,
+        num_images=min(scale.num_images, 2 * at_once, 40),
+        num_compared=min(scale.num_compared, 2),
+        batch=min(scale.batch, at_once, 20),
+        num_steps=min(scale.num_steps, most),
+        wanted=dict.fromkeys(scale.wanted),
+    )

@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,14 @@ def per_second(count: int, seconds: Mapping[str, float]) -> dict[str, float]:
     return {name: float(f"{count / value:.4g}") for name, value in seconds.items()}
 
 
-def read_arguments(description: str | None, *, has_scales: bool = False) -> argparse.Namespace:
+def read_arguments(
+    description: str | None, *, has_scales: bool = False, families: Collection[str] = ()
+) -> argparse.Namespace:
     """Read `--rounds`, and compute as the stages do: on one thread where there is no GPU, and
     with freed memory kept, for all arms alike.
 
     With `has_scales` also `--scale` and `--folder`; `rounds` is then None unless it is given, since
-    each scale has its own.
+    each scale has its own. With `families` also `--family`, one of them; None: the usual generator.
     """
     parser = argparse.ArgumentParser(description=description)
     rounds = None if has_scales else 5
@@ -83,6 +85,8 @@ def read_arguments(description: str | None, *, has_scales: bool = False) -> argp
             help="default: full on a GPU; full without one is a trial that measures nothing",
         )
         parser.add_argument("--folder", type=Path, help="keep full-size models, for another run")
+    if families:
+        parser.add_argument("--family", choices=families, help="default: Stable Diffusion 1.x")
     keep_freed_memory()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
@@ -94,9 +98,10 @@ def usual_scale() -> str:
     return "full" if torch.cuda.is_available() else "miniature"
 
 
-def result_name(benchmark: str, scale: str) -> str:
-    """Name the results: with the scale where it is not the device's usual one."""
-    return benchmark if scale == usual_scale() else f"{benchmark}_{scale}"
+def result_name(benchmark: str, scale: str, family: str | None = None) -> str:
+    """Name the results: with family and scale where they are not the device's usual ones."""
+    of_family = benchmark if family is None else f"{benchmark}_{family}"
+    return of_family if scale == usual_scale() else f"{of_family}_{scale}"
 
 
 def save_ratios(benchmark: str, ratios: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,7 +1,8 @@
 """What the benchmarks with two scales share: models and images, the device, the matrix rate.
 
-Miniature: what `dvc repro` made. Full: Stable Diffusion 1.5 with random weights in its real layout,
-and a few images of coarse noise. Random weights draw nothing to look at, in the same time.
+Miniature: what `dvc repro` made, or a small model of another family. Full: a family as it is
+released. Both have random weights where they are not trained, in their real layouts, and a few
+images of coarse noise. Random weights draw nothing to look at, in the same time.
 """
 
 import tempfile
@@ -14,6 +15,8 @@ from typing import TypeVar
 import torch
 from architectures import write_generator
 from full_size_stages import write_real_images
+from released import FAMILIES, Family
+from small_families import SMALL
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -32,17 +35,29 @@ MINIATURE = World(Path("data/upstream/generator"), Path("data/real/digits"))
 
 
 @contextmanager
-def open_world(scale: str, kept: Path | None) -> Iterator[World]:
-    """Yield the world of a scale; the full one is made in `kept`, or for the time being."""
-    if scale == "miniature":
+def open_world(kept: Path | None, family: Family | None) -> Iterator[World]:
+    """Yield the miniature that `dvc repro` made, or a family with random weights and noise.
+
+    Args:
+        kept: where to make it, and find it another time; None: for the time being.
+        family: as it is released, or small; None: the miniature.
+    """
+    if family is None:
         yield MINIATURE
         return
     with working_folder(kept) as folder:
         if not (folder / "generator/model_index.json").is_file():  # written last
-            write_generator(folder / "generator")
+            write_generator(folder / "generator", family)
         if not (folder / "real").is_dir():
-            write_real_images(folder)
+            write_real_images(folder, family.image_size)
         yield World(folder / "generator", folder / "real")
+
+
+def choose_family(name: str | None, scale: str) -> Family | None:
+    """Return what a benchmark runs on: released, small, or (None) the miniature of `dvc repro`."""
+    if scale == "miniature":
+        return SMALL[name]() if name else None
+    return FAMILIES[name or "sd-1.5"]
 
 
 @contextmanager

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import full_size
 import full_size_stages as stages
 import numpy as np
 import pytest
@@ -5,13 +8,18 @@ import torch
 from architectures import write_backbone
 from full_size_scale import CPU
 from PIL import Image
+from released import FAMILIES
 from safetensors.torch import save_file
+from small_families import SMALL
 
 from synthbridge.data.real import read_dataset
+from synthbridge.diffusion import generator as generators
+
+TINY = replace(CPU, matrix_size=64, num_products=1)
 
 
 def test_the_small_data_set_has_an_image_a_class_in_every_split(tmp_path):
-    stages.write_real_images(tmp_path)
+    stages.write_real_images(tmp_path, 64)
     dataset = read_dataset(tmp_path / "real")
     assert dataset.class_names == stages.CLASS_NAMES
     for split in ("train", "validation", "test"):
@@ -51,8 +59,30 @@ def test_every_stage_takes_what_the_benchmark_hands_it(world, tmp_path, monkeypa
     for name, path in (("generator", world.generator), ("real", world.real)):
         (tmp_path / name).symlink_to(path)
     write_backbone("resnet18", tmp_path / "resnet18")
-    stages.run_invert(tmp_path, CPU)
-    stages.run_generate(tmp_path, CPU)
+    stages.run_invert(tmp_path, CPU, "sd-1.5")
+    stages.run_generate(tmp_path, CPU, "sd-1.5")
     stages.run_bridge(tmp_path, CPU, "resnet18")
     stages.run_finetune(tmp_path, CPU, "resnet18")
     assert len(list((tmp_path / "models/resnet18").rglob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_large_family_goes_through_its_stages_in_bfloat16(name, tmp_path, monkeypatch):
+    """As `full_size.py --family` runs it, with the small one in the place of the released one."""
+    monkeypatch.setenv("SYNTHBRIDGE_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(full_size, "at_size", lambda *_: SMALL[name]())
+    monkeypatch.setattr(full_size, "run_alone", run_here)
+    rows = full_size.measure_all(full_size.GENERATOR_PARTS, tmp_path, TINY, name, 64)
+    learns = FAMILIES[name].learns_words
+    assert list(rows) == (["invert", "generate"] if learns else ["generate"])
+    assert all(row["tera_operations"] > 0 and row["ratio"] > 0 for row in rows.values())
+    assert (tmp_path / "styles/all.safetensors").is_file() is False
+    assert len(list((tmp_path / "styles").glob("s0*.safetensors"))) == (2 if learns else 0)
+    assert len(list((tmp_path / "block").rglob("*.tar"))) == 2  # a class a shard
+
+
+def run_here(function, *arguments):
+    """Do as `run_alone` in this process, and let the next stage compute as it likes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generators, "fastest_dtype", generators.fastest_dtype)
+        return full_size._measure(function, arguments)

@@ -6,9 +6,12 @@ import measure
 import numpy as np
 import pytest
 import torch
-from generation_scale import FULL, TRIAL
+from architectures import write_generator
+from generation_scale import FULL, MINIATURE, TRIAL, of_family
 from machine import needs_compiler
 from PIL import Image
+from released import FAMILIES
+from small_families import SMALL
 
 from synthbridge.diffusion.loading import load_generator
 
@@ -81,6 +84,28 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     assert {name: row["ratio"] for name, row in rows.items()} == pytest.approx(expected)
     assert rows["G1c"]["compiled"] == {"seconds_to_compile": 38.5}
     assert [row["wanted"] for row in rows.values()] == [1.3, 1.5, 0.45, 2.0, 0.97, 2.9]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_small_families_draw_as_their_pipelines_do(name, tmp_path):
+    family = SMALL[name]()
+    scale = replace(of_family(SCALE, family), num_steps=3)
+    assert not any(scale.wanted.values())
+    write_generator(tmp_path / "generator", family)
+    model = load_generator(tmp_path / "generator")
+    job = generation.Job(scale, model, generation.load_pipeline(tmp_path / "generator"))
+    assert 0 < job.compare() < 1e-3
+    job.check()
+    job.write_tar(tmp_path)
+    job.run_the_usual_script(tmp_path)
+    assert job.has_fast == (name == "sdxl")
+
+
+def test_a_family_is_drawn_as_it_is_released():
+    small = of_family(MINIATURE, SMALL["sdxl"]())
+    assert (small.num_images, small.batch, small.num_steps) == (40, 20, 15)
+    released = of_family(FULL, FAMILIES["flux.1-schnell"])
+    assert (released.num_images, released.batch, released.num_steps) == (16, 8, 4)
 
 
 @needs_compiler

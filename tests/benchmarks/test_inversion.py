@@ -6,23 +6,35 @@ import measure
 import numpy as np
 import pytest
 import torch
+from architectures import write_generator
 from inversion import FULL, RATE, TRIAL, Recipe
 from machine import needs_compiler
-
-from synthbridge.diffusion.text import word_table
+from small_families import SMALL
 
 
 def test_a_step_of_the_recipe_moves_the_style_token_alone_by_the_rate(world):
     """AdamW's first step is the rate times the gradient's sign, after the weights' decay."""
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     recipe = Recipe(world.generator, TRIAL, images, [0, 1], ("cat", "dog"))
-    table = word_table(recipe.text_encoder)
-    before = table.detach().clone()
+    check_step(recipe)
+
+
+def test_of_two_vocabularies_both_tokens_move(tmp_path):
+    write_generator(tmp_path, SMALL["sdxl"]())
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    recipe = Recipe(tmp_path, TRIAL, images, [0, 1], ("cat", "dog"))
+    assert len(recipe.tables) == 2
+    check_step(recipe)
+
+
+def check_step(recipe):
+    before = [table.detach().clone() for table in recipe.tables]
     recipe.run()
-    others = torch.arange(len(table)) != recipe.token
-    assert torch.equal(table[others], before[others])
-    moved = before[recipe.token] * (1 - RATE * 1e-2) - table[recipe.token]
-    torch.testing.assert_close(moved.abs(), torch.full_like(moved, RATE), rtol=1e-2, atol=0)
+    for table, old, new in zip(recipe.tables, before, recipe.new, strict=True):
+        others = torch.arange(len(table)) != new
+        assert torch.equal(table[others], old[others])
+        moved = old[new] * (1 - RATE * 1e-2) - table[new]
+        torch.testing.assert_close(moved.abs(), torch.full_like(moved, RATE), rtol=1e-2, atol=0)
 
 
 def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
@@ -35,7 +47,7 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
 
     monkeypatch.setattr(measure, "take_turns", take_turns)
     scale = replace(FULL, num_steps=2, batch=2, product=TRIAL.product)
-    operations = {(2, 2, 2): TRIAL.product.operations}  # images, steps, batch
+    operations = {(2, 2, 2, "sd-1.5"): TRIAL.product.operations}  # images, steps, batch
     monkeypatch.setattr(counting, "operations_of_inversion", lambda *job: operations[job])
     rows = inversion.measure_all(scale, world, 1)
     assert rows["D1"]["ratio"] == 2.5 and rows["D1"]["wanted"] == 1.5

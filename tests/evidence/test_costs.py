@@ -59,7 +59,7 @@ def test_work_is_counted(settings):
         columns=pd.Index(["subset", "step"]),
     ).assign(set="dsi_4")
     assert work_sentences(runs, losses, primary) == [
-        "2 style tokens were learned, in 120 steps each.",
+        "2 trainings on the generator (a style token, words or a LoRA), of 120 steps each.",
         "8 final models were tested, and 4 on CLIP's features.",
         "One of bridged takes 50 gradient steps (those on drawn images alone included), one of "
         "vanilla 50.",

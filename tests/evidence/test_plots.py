@@ -58,7 +58,7 @@ def test_accuracy_has_a_panel_a_set_and_family(runs, settings):
     plot = accuracy_plot(accuracy_table(runs), measure="top1", primary=settings.primary)
     families = ["bridged", "mixed", "synthetic_only"]
     assert titles_of(plot) == {
-        "real images only": [""],
+        "": ["real images only"],
         "with dsi images": families,
         "with template images": families,
     }
@@ -100,20 +100,20 @@ def test_zero_shot_clip_is_a_level_line_of_another_model(runs, tmp_path):
     simulate_clip(tmp_path, runs[0].labels, shots=(1, "full"), seeds=(0, 1))
     table = accuracy_table([*runs, *read_runs([tmp_path], "digits")])
     plot = accuracy_plot(table, measure="top1", primary=None)
-    line = lines_of(axes_of(plot, "CLIP, another model"))["clip_zero_shot"]
+    line = lines_of(axes_of(plot, "", "CLIP, another model"))["clip_zero_shot"]
     assert len(set(line.get_ydata())) == 1
     assert np.round(line.get_xdata().astype(float)).tolist() == [
         0,
         1,
         2,
     ]  # at each of the shots 1, 4 and full
-    assert not any("clip" in name for name in lines_of(axes_of(plot, "real images only")))
+    assert not any("clip" in name for name in lines_of(axes_of(plot, "", "real images only")))
 
 
 def test_accuracy_of_real_arms_and_one_shot_count_alone(runs, tmp_path):
     few = [run for run in runs if run.method == "real" and run.shots == 4 and run.seed == 0]
     plot = accuracy_plot(accuracy_table(few), measure="mean_per_class", primary=None)
-    assert titles_of(plot) == {"real images only": [""]}
+    assert titles_of(plot) == {"": ["real images only"]}
     write_plot(plot, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0
 

@@ -152,7 +152,7 @@ def test_without_styles_and_pictures_there_is_no_such_figure(bare):
 
 def test_the_page_shows_leakage(page):
     [row] = page.table("Leakage").records()
-    assert row["set"] == "dsi_4" and row["kept by the CLIP filter"] == "30 %"
+    assert row["set"] == "dsi_4" and row["kept to train"] == "30 %"
     assert row["fraction"] == "5.00 %" and row["fraction of real training images"] == "2.50 %"
     assert "a cosine above 0.9 with" in page.text_below("Leakage")
 

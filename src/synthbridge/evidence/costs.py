@@ -103,8 +103,10 @@ def work_sentences(
         lengths = [int(curve["step"].max()) for _, curve in groups_of(losses, ["set", "subset"])]
         steps = sorted(set(lengths))
         words = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
-        many = "1 style token was" if len(lengths) == 1 else f"{len(lengths)} style tokens were"
-        sentences.append(f"{many} learned, in {words} steps each.")
+        many = "1 training" if len(lengths) == 1 else f"{len(lengths)} trainings"
+        sentences.append(
+            f"{many} on the generator (a style token, words or a LoRA), of {words} steps each."
+        )
     on_clip = sum(is_clip(run.arm) for run in runs)
     beside = f", and {on_clip} on CLIP's features" if on_clip else ""
     sentences.append(f"{len(runs) - on_clip:,} final models were tested{beside}.")

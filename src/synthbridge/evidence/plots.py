@@ -120,9 +120,12 @@ def accuracy_plot(
     )
     real = rows_with(own, "method", [REAL])
     lines = _Lines(measure, shots_of(accuracy), primary, arm_looks({REFERENCE, *accuracy["arm"]}))
-    groups = []
+    first = []
     if len(real):
-        groups.append(Group("real images only", [lines.panel("", real, own)]))
+        first.append(lines.panel("real images only", real, own))
+    if len(clip):
+        first.append(lines.panel("CLIP, another model", clip, clip))
+    groups = [Group("", first)] if first else []
     beside = rows_with(real, "arm", [REFERENCE, CONTROL])
     for method in (method for method in own["method"].unique() if method != REAL):
         of_set = rows_with(own, "method", [method])
@@ -132,8 +135,6 @@ def accuracy_plot(
             chosen = rows_with(of_set, "arm", alike)
             panels.append(lines.panel(family, pd.concat([beside, chosen]), own))
         groups.append(Group(f"with {images_words(method, retrieved)}", panels))
-    if len(clip):
-        groups.append(Group("CLIP, another model", [lines.panel("", clip, clip)]))
     return groups
 
 
@@ -260,7 +261,7 @@ def _convergence_panel(title: str, rows: pd.DataFrame, looks: dict[str, Look]) -
 
 
 def style_loss_plot(losses: pd.DataFrame) -> Plot:
-    """Plot the style tokens' noise prediction loss, smoothed and at fixed noise: a panel a set."""
+    """Plot the style tokens' prediction loss, smoothed and at fixed noise: a panel a set."""
     top = 1.3 * float(losses["smoothed"].max())
 
     def panel_of(name: str) -> Panel:
@@ -277,7 +278,7 @@ def style_loss_plot(losses: pd.DataFrame) -> Plot:
                     label = "at fixed noise" if index == 0 else "_"
                     panel.plot(fixed["step"], fixed["fixed_noise_loss"], **dots, label=label)
             panel.set_xlabel("step")
-            panel.set_ylabel("noise prediction loss")
+            panel.set_ylabel("prediction loss")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
             panel.set_ylim(0, top)
             panel.legend(loc="lower left", fontsize=7.5)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import Lesson, invert_style
 from synthbridge.diffusion.latents import cache_latents
 from synthbridge.diffusion.loading import load_generator
-from synthbridge.diffusion.sampling import sample_images
+from synthbridge.diffusion.sampling import decode, denoise, encode_prompts
 from synthbridge.evidence.leep import leep
 from synthbridge.evidence.logme import logme
 from synthbridge.forecast.speeds import (
@@ -300,19 +300,25 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
     model = load_generator(folder).to_fastest(device)
     count = 64 if model.image_size < 256 else 16
     prompts = [f"A photo of a thing {index}" for index in range(count)]
-    seeds = list(range(count))
+    is_guided = model.guidance == "classifier-free"
+    fewest, most = model.num_steps
+    sampler = params.generate.sampler
+    if sampler not in model.samplers:
+        sampler = model.samplers[0]
 
     def draw(num_steps: int) -> np.ndarray:
-        batches = sample_images(
+        # A model of few steps takes some of them again: each takes the same time.
+        steps = cycle(model.steps(sampler, min(max(num_steps, fewest), most)))
+        condition = encode_prompts(model, ["", *prompts])
+        latents = denoise(
             model,
-            prompts,
-            seeds,
-            sampler=params.generate.sampler,
-            num_steps=num_steps,
-            guidance_scale=2.0,
-            batch_size=count,
+            condition,
+            torch.arange(1, count + 1),
+            range(count),
+            steps=list(islice(steps, num_steps)),
+            guidance_scale=2.0 if is_guided else 1.0,
         )
-        return np.concatenate(list(batches))
+        return decode(model, latents).cpu().numpy()
 
     step, decoding = seconds_of_one(draw, 3, 9)
     images = draw(3)
@@ -321,7 +327,7 @@ def measure_generator(params: Params, folder: Path, device: torch.device) -> dic
     loading = LOADING_GENERATOR.format(folder=str(folder), device=str(device))
     return {
         "load_generator": seconds_of_code(loading),
-        "denoised_row": step / (2 * count),  # two rows an image with guidance
+        "denoised_row": step / (count * (2 if is_guided else 1)),  # two rows an image with guidance
         "drawn_image": (decoding + written) / count,
         **_measure_inversion(params, model, images),
     }
@@ -352,6 +358,10 @@ def _measure_inversion(params: Params, model: Generator, images: np.ndarray) -> 
         flip=False,
     )
     batch = min(params.invert.batch_size, len(images))
+    encoded = least_seconds(lambda: cache_latents(model, images, flip=False)) / len(images)
+    if not model.vocabularies:  # what is learned there is a LoRA
+        step = least_seconds(lambda: _step_back(model, batch))
+        return {"encoded_image": encoded, "inverted_row": step / batch}
 
     def learn(num_steps: int) -> object:
         changes = {"num_steps": num_steps, "batch_size": batch}
@@ -359,8 +369,17 @@ def _measure_inversion(params: Params, model: Generator, images: np.ndarray) -> 
         return invert_style(model, settings, lesson)
 
     step, _ = seconds_of_one(learn, 20, 40)  # both read the loss at fixed noise eleven times
-    encoded = least_seconds(lambda: cache_latents(model, images, flip=False))
-    return {"encoded_image": encoded / len(images), "inverted_row": step / batch}
+    return {"encoded_image": encoded, "inverted_row": step / batch}
+
+
+def _step_back(model: Generator, batch: int) -> None:
+    """Pass a batch through the denoiser, and its gradient back."""
+    condition = encode_prompts(model, [f"thing {index}" for index in range(batch)])
+    # Copies, since what inference made takes no part in a gradient.
+    condition = condition.rows(torch.arange(batch, device=model.device))
+    x = torch.randn(batch, *model.latent_shape, device=model.device, requires_grad=True)
+    timesteps = torch.full((batch,), 500.0, device=model.device)
+    model.predict(x, timesteps, condition, 1.0).square().mean().backward()
 
 
 # --- the miniature upstream: its pool, and a few steps of its models ------------------------------

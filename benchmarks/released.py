@@ -1,12 +1,12 @@
 """The generator families at full size: every part's published configuration, and what it takes.
 
-The numbers are those of each release's own config files, or of diffusers' and transformers' defaults
-where a release writes the same; nothing is downloaded. `counting.py` counts on them, and
+The numbers are those of each release's own config files, or of diffusers' and transformers'
+defaults where a release writes the same; nothing is downloaded. `counting.py` counts on them, and
 `architectures.py` writes them with random weights in the layouts that the hubs have.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -514,3 +514,16 @@ FAMILIES = {
         index={},
     ),
 }
+
+
+def at_size(family: Family, size: int) -> Family:
+    """Return the family for images of `size` pixels a side, its weights as they are."""
+    side = size // (family.image_size // family.latents[1])
+    sizes = {"vae": size, family.denoiser: side}
+    parts = {
+        name: replace(part, config={**part.config, "sample_size": sizes[name]})
+        if name in sizes and (name == "vae" or "sample_size" in part.config)
+        else part
+        for name, part in family.parts.items()
+    }
+    return replace(family, parts=parts, image_size=size, latents=(family.latents[0], side, side))
