@@ -19,7 +19,8 @@ from synthbridge.evidence.verdict import VERDICTS
 MADE_OF = {"dsi_4": {"shots": 4, "images_per_class": 60}}
 CHOICE = {"arm": "bridged", "set": "dsi_4", "shots": 4, "num_members": 1, "measure": "top1"}
 CHOICE |= {"num_held_out": 1200, "num_close": 7, "candidates": [{}] * 21}
-CHOICE |= {"test": {"accuracy": 89.2, "low": 86.1, "high": 91.9}}
+CHOICE |= {"seeds": [0, 1, 2]}
+CHOICE |= {"test": {"accuracy": 89.2, "low": 86.1, "high": 91.9, "mean_over_seeds": 88.8}}
 
 
 @pytest.fixture
@@ -69,6 +70,7 @@ def test_the_delivered_model_is_named_with_its_folder(known):
     said = " ".join(step["sentences"])
     assert said.startswith("data/delivered/digits holds one model (bridged, dsi_4, 4 shots)")
     assert "1,200 held-out training images" in said and "reads 89.2 % of the test images" in said
+    assert "on average over 3 seeds, 88.8 % are read." in said
     assert "Of 20 other candidates the held-out images cannot tell 7 from it." in said
     assert step["command"] == "python src predict PHOTOS --model data/delivered/digits"
 

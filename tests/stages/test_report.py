@@ -399,6 +399,17 @@ def test_main_reads_params_and_names_the_folders_of_each_set(inputs, tmp_path, m
     assert page.table("What it cost").records()[0]["images"] == "600"
 
 
+def test_a_model_that_is_not_there_is_named(inputs, tmp_path):
+    with pytest.raises(ValueError, match="choice.json does not exist; run 'dvc repro'"):
+        report(
+            SETTINGS,
+            dataset="digits",
+            final=inputs["final"],
+            delivered=tmp_path,
+            out=tmp_path / "metrics",
+        )
+
+
 def test_starts_without_torch():
     code = "import sys, synthbridge.stages.report as r; sys.exit('torch' in sys.modules)"
     assert (

@@ -181,6 +181,11 @@ def _use(known: Known, dataset: str) -> list[str]:
         f"{test['accuracy']:.1f} % {READS[choice['measure']]} (interval over the choice of test "
         f"images {test['low']:.1f} to {test['high']:.1f})."
     ]
+    if many == 1 and len(choice["seeds"]) > 1:
+        sentences.append(
+            f"It is the seed that is the median on held-out images; on average over "
+            f"{len(choice['seeds'])} seeds, {test['mean_over_seeds']:.1f} % are read."
+        )
     if others and choice["num_close"]:
         sentences.append(
             f"Of {others} other candidates the held-out images cannot tell {choice['num_close']} "

@@ -133,7 +133,7 @@ def report(
         pictures=pictures,
         retrieved=retrieved,
         made_of=made_of,
-        delivered=read_json(delivered / "choice.json") if delivered else None,
+        delivered=None if delivered is None else read_choice(delivered),
         generator_note=note,
         num_held_out=facts.num_held_out,
         group_note=facts.group_note,
@@ -151,6 +151,18 @@ def report(
     write_json(out / "summary.json", numbers)
     _write_page(evidence, params, out)
     log.done(f"a report of {len(runs)} runs", out / "report.html")
+
+
+def read_choice(delivered: Path) -> dict[str, Any]:
+    """Read what `deliver` chose.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    path = delivered / "choice.json"
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; run 'dvc repro' to make it")
+    return read_json(path)
 
 
 @dataclass(frozen=True)
