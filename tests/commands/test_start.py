@@ -1,6 +1,7 @@
 """`start`: from a folder to settings that fit it, which git takes back."""
 
 import argparse
+import shutil
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from synthbridge.core.settings import read_yaml
 from synthbridge.params import read_params
 from synthbridge.pipeline import check_params, expand
 from synthbridge.sources.look import Form, Look
+from synthbridge.upstream import hub
 
 
 def _found(fewest=20, *, is_split=False, validation=None, side=500, stretch=1.3) -> Look:
@@ -84,17 +86,32 @@ def test_start_writes_what_runs_and_git_takes_it_back(scratch, photos, capsys):
     assert "less than the paper (in brackets)" in told and "later: python src pin" in told
     assert "made 3 classes" in scratch.dvc("repro", "prepare@birds")
     assert photos.is_dir()  # a copy
-    scratch.git("checkout", "HEAD", "params.yaml", "dvc.yaml")
-    scratch.git("rm", "-qf", "data/raw/birds.dvc")
-    assert "birds" not in scratch.git("status", "--short", "params.yaml", "dvc.yaml")
+    undo = told.partition("to undo: ")[2].partition("\n")[0]
+    scratch.run("sh", "-c", undo)
+    assert "birds" not in scratch.git("status", "--short", "params.yaml", "dvc.yaml", "data/raw")
 
 
 def test_a_dry_run_changes_nothing(scratch, photos, capsys):
     before = scratch.git("status", "--short", "-uall")
-    main(["birds", str(photos), "--gpu", "24GB", "--yes", "--dry-run"])
+    zipped = shutil.make_archive(str(photos), "zip", photos)
+    main(["birds", zipped, "--gpu", "24GB", "--yes", "--dry-run"])
     assert scratch.git("status", "--short", "-uall") == before
     assert not (scratch.folder / "data/raw/birds").exists()
-    assert "nothing is written: --dry-run" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"{zipped}: a folder a class" in told and "nothing is written: --dry-run" in told
+
+
+def test_a_hub_data_set_gets_its_commit_in_a_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "find_commit", lambda *_: "f" * 40)
+    given, spare = tmp_path / "given", tmp_path / "spare"
+    given.mkdir()
+    spare.mkdir()
+    (given / "hub.yaml").write_text("id: me/birds  # theirs\n")
+    form = command.open_form(given, spare)
+    assert form.source == "huggingface" and form.folder.is_relative_to(spare)
+    assert read_yaml(form.folder / "hub.yaml") == {"id": "me/birds", "revision": "f" * 40}
+    assert (given / "hub.yaml").read_text() == "id: me/birds  # theirs\n"
+    assert command.open_form(form.folder, tmp_path) == form  # nothing is asked, or copied, again
 
 
 def test_what_tells_groups_is_written(scratch, photos, capsys):

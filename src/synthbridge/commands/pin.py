@@ -57,13 +57,29 @@ def pin(*, dry_run: bool = False) -> None:
     for unpinned, commit in zip(missing, commits, strict=True):
         say(f"{unpinned}: {commit}")
         if not dry_run:
-            text = unpinned.file.read_text(encoding="utf-8")
-            write_text(unpinned.file, with_value(text, unpinned.key, commit))
+            _write(unpinned, commit)
     if dry_run:
         return say("nothing is written: --dry-run")
     for file in dict.fromkeys(unpinned.file for unpinned in missing):
         if Path(f"{file.parent}.dvc").is_file():
             say(f"DVC keeps {file.parent}: run 'dvc add {file.parent}' and commit its .dvc file")
+
+
+def pin_dataset(path: Path) -> None:
+    """Write the commit of a hub.yaml that has none.
+
+    Raises:
+        ValueError: if it cannot be had.
+    """
+    if unpinned := find_unpinned_dataset(path):
+        (commit,) = _ask([unpinned])
+        say(f"the data set {unpinned.repository}: {commit}")
+        _write(unpinned, commit)
+
+
+def _write(unpinned: Unpinned, commit: str) -> None:
+    text = unpinned.file.read_text(encoding="utf-8")
+    write_text(unpinned.file, with_value(text, unpinned.key, commit))
 
 
 def find_unpinned(params: Params) -> list[Unpinned]:
@@ -91,9 +107,16 @@ def _datasets(params: Params) -> Iterator[Unpinned]:
         path = RAW / name / HUB_FILE
         if params.data[name].source != "huggingface" or not path.is_file():
             continue
-        hub = read_hub_file(path)
-        if not is_commit(hub.revision) and not (path.parent / hub.id).is_dir():
-            yield Unpinned(path, "", hub.id, hub.revision, "dataset")
+        if unpinned := find_unpinned_dataset(path):
+            yield unpinned
+
+
+def find_unpinned_dataset(path: Path) -> Unpinned | None:
+    """Return what a hub.yaml takes from the hub without a commit, if it does."""
+    hub = read_hub_file(path)
+    if is_commit(hub.revision) or (path.parent / hub.id).is_dir():
+        return None
+    return Unpinned(path, "", hub.id, hub.revision, "dataset")
 
 
 def _ask(missing: Sequence[Unpinned]) -> list[str]:

@@ -19,12 +19,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from synthbridge.commands.pin import pin
+from synthbridge.commands.pin import find_unpinned_dataset, pin, pin_dataset
 from synthbridge.commands.profile import PROFILES, refuse_to_lose, with_scale
 from synthbridge.commands.sets import remove_all
 from synthbridge.core.files import write_text
@@ -38,6 +38,7 @@ from synthbridge.forecast.sizes import DatasetSize
 from synthbridge.forecast.speeds import generator_name
 from synthbridge.params import PARAMS, Params
 from synthbridge.pipeline import PIPELINE, fit
+from synthbridge.sources.hub_datasets import HUB_FILE
 from synthbridge.sources.look import Form, Look, find_form, look, unpack
 from synthbridge.sources.names import NAMES_FILE
 
@@ -93,13 +94,10 @@ def start(
     _check_name(name)
     if not dry_run:
         refuse_to_lose()
-    with tempfile.TemporaryDirectory(dir=".", prefix=".start-") as unpacked:
-        if folder.is_file():
-            unpack(folder, Path(unpacked))
-            folder = Path(unpacked)
-        form = find_form(folder.expanduser())
+    with tempfile.TemporaryDirectory(dir=".", prefix=".start-") as spare:
+        form = open_form(folder.expanduser(), Path(spare))
         found = look(form, _group(form, grouping, validation_per_class=1, flip=False))
-        for line in describe(form, found, grouping):
+        for line in describe(folder, form, found, grouping):
             say(line)
         choice = choose()
         group = fit_group(form, found, choice.flip, grouping)
@@ -116,7 +114,8 @@ def start(
     write_text(PIPELINE, pipeline)
     _pin()
     say("next: git commit -am 'Start with my images', then dvc exp run")
-    say(f"to undo: git checkout HEAD params.yaml dvc.yaml, dvc remove {RAW / name}.dvc")
+    say(f"to undo: git rm -qf {RAW / name}.dvc && git checkout HEAD params.yaml dvc.yaml")
+    say(f"  (the images stay in {RAW / name}; after the commit, git revert takes it back)")
 
 
 def _check_name(name: str) -> None:
@@ -132,6 +131,27 @@ def _check_name(name: str) -> None:
             raise ValueError(f"{path} is there already; choose another name, or remove it")
 
 
+def open_form(folder: Path, spare: Path) -> Form:
+    """Find the form of a folder or an archive, and a commit for a hub data set that has none.
+
+    Args:
+        folder: of the images, or an archive of them; it stays as it is.
+        spare: an empty folder, for what is unpacked or gets a commit.
+
+    Raises:
+        ValueError: if it has no form that `prepare` reads, or the hub does not say the commit.
+    """
+    if folder.is_file():
+        unpack(folder, spare)
+        folder = spare
+    form = find_form(folder)
+    if form.source != "huggingface" or find_unpinned_dataset(form.folder / HUB_FILE) is None:
+        return form
+    copy = shutil.copytree(form.folder, spare / "with_commit")
+    pin_dataset(copy / HUB_FILE)
+    return replace(form, folder=copy)
+
+
 def _group(form: Form, grouping: Grouping, **values: Any) -> DatasetSettings:
     found = {"source": form.source, "seed": 0, "group_by": grouping.by or form.group_by, **values}
     if grouping.regex is not None:
@@ -142,15 +162,17 @@ def _group(form: Form, grouping: Grouping, **values: Any) -> DatasetSettings:
 # --- what was found ------------------------------------------------------------------------------
 
 
-def describe(form: Form, found: Look, grouping: Grouping = Grouping()) -> Iterator[str]:
-    """Say in some lines what lies in a data set."""
+def describe(
+    folder: Path, form: Form, found: Look, grouping: Grouping = Grouping()
+) -> Iterator[str]:
+    """Say in some lines what lies in a data set; `folder` is what a person named."""
     totals = {split: sum(counts) for split, counts in found.counts.items()}
     counts = found.learnable
     smallest = min(range(len(counts)), key=counts.__getitem__)
     form_of = {"folder": "a folder a class", "csv": "a list", "webdataset": "tars of samples"}
     groups = ", by folders of groups in the classes" if form.group_by else ""
     groups = f", grouped by {grouping.by}" if grouping.by else groups
-    yield f"{form.folder}: {form_of.get(form.source, 'a hub data set')}{groups}"
+    yield f"{folder}: {form_of.get(form.source, 'a hub data set')}{groups}"
     shown = ", ".join(found.names[:5]) + (", ..." if len(found.names) > 5 else "")
     yield f"  {len(found.names)} classes: {shown}"
     if found.is_split:
