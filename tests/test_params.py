@@ -488,3 +488,29 @@ def test_a_few_step_folder_refuses_what_params_ask_of_it(tmp_path, monkeypatch):
     (GENERATOR / "scheduler" / "scheduler_config.json").write_text(config)
     with pytest.raises(ValueError, match="is a Turbo model, distilled to 1 to 8 steps; choose 4"):
         check_generator()
+
+
+def test_a_transformer_refuses_other_samplers_and_words(tmp_path, monkeypatch):
+    """Before a LoRA is tuned for hours, whose samples could not be drawn."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    for part in ("scheduler", "transformer"):
+        (GENERATOR / part).mkdir(parents=True)
+    config = '{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}'
+    (GENERATOR / "scheduler" / "scheduler_config.json").write_text(config)
+    faults = "\n".join(generator_faults())
+    assert "generate.sampler is dpm++, but the generator is a flow-matching transformer" in faults
+    assert "synthetic.dsi_4 learns words (dsi), but the generator is a flow-matching" in faults
+    (GENERATOR / "transformer").rmdir()
+    assert generator_faults() == []
+
+
+def test_the_miniature_refuses_samplers_of_other_generators(tmp_path):
+    said = _refused(tmp_path, "generate.sampler", "lcm")
+    assert "sampler is lcm, which only LCM models take, and the generator is none" in said
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    generator = {**params["upstream"]["generator"], "prediction": "flow"}
+    check = {**params, "upstream": {**params["upstream"], "generator": generator}}
+    check["generate"] = {**params["generate"], "sampler": "ddpm"}
+    with pytest.raises(ValueError, match="prediction is flow, which takes dpm.. or euler; choose"):
+        check_settings(Params, check, "")

@@ -35,7 +35,7 @@ from synthbridge.training.settings import (
     StageOneSettings,
     TrainingSettings,
 )
-from synthbridge.upstream.settings import HubGenerator, UpstreamSettings
+from synthbridge.upstream.settings import GeneratorSettings, HubGenerator, UpstreamSettings
 
 PARAMS = Path("params.yaml")
 SHOTS_RULE = f"1 to {MAX_SHOTS}, or full"
@@ -101,7 +101,7 @@ class Params(Settings):
         faults = [
             *self._lists_fit(),
             *self._sets_fit(),
-            *self._weights_fit(),
+            *self._generator_fits(),
             *self._ensemble_sees_one_input(),
             *self._clip_tuning_fits(),
             *self._arms_fit(),
@@ -199,9 +199,17 @@ class Params(Settings):
                 "folder of captioned images (docs/retrieval.md)"
             )
 
-    def _weights_fit(self) -> Iterator[str]:
-        """Say what few-step weights, told by their settings alone, do not take."""
+    def _generator_fits(self) -> Iterator[str]:
+        """Say what the generator does not take, where its settings alone tell how it draws."""
         generator = self.upstream.generator
+        if isinstance(generator, GeneratorSettings):  # the miniature is none of few steps
+            yield from self.distillation_faults(None)
+            sampler, is_flow = self.generate.sampler, generator.prediction == "flow"
+            if is_flow and self.generated_sets and sampler in ("ddpm", "euler_ancestral"):
+                yield (
+                    f"generate.sampler is {sampler}, but upstream.generator.prediction is flow, "
+                    "which takes dpm++ or euler; choose one of these"
+                )
         weights = generator.weights if isinstance(generator, HubGenerator) else None
         if weights is None or weights.distilled is None:
             return
@@ -226,6 +234,25 @@ class Params(Settings):
                 learns = f"words ({settings.prompts})" if settings.prompts in LEARNED else None
                 where, scale = f"synthetic.{name}", settings.guidance_scale
                 yield from set_faults(distillation, where, scale, learns=learns)
+
+    def transformer_faults(self) -> Iterator[str]:
+        """Say what a flow-matching transformer that is not distilled does not take."""
+        if not self.generated_sets:
+            return
+        what = "the generator is a flow-matching transformer"
+        if self.generate.sampler != "euler":
+            yield (
+                f"generate.sampler is {self.generate.sampler}, but {what}, which takes euler; "
+                "choose euler"
+            )
+        for name in self.generated_sets:
+            settings = self.synthetic.get(name)
+            if settings and settings.prompts in LEARNED:
+                yield (
+                    f"synthetic.{name} learns words ({settings.prompts}), but {what}, in which no "
+                    "word can be learned; choose template, contextual or a file's prompts, or tune "
+                    "a LoRA (docs/tuned-generator.md)"
+                )
 
     def _ensemble_sees_one_input(self) -> Iterator[str]:
         if self.deliver.ensemble and self.training.normalisation != "backbone":

@@ -86,9 +86,14 @@ def check_params() -> list[str]:
 def generator_faults() -> list[str]:
     """Say what params.yaml asks in vain of the generator that lies in data/upstream.
 
-    Few-step models do not take every number of steps, sampler, guidance and kind of prompts.
+    Few-step models do not take every number of steps, sampler, guidance and kind of prompts, and
+    transformers not every sampler and kind of prompts.
     """
-    return list(read_params().distillation_faults(read_distillation(GENERATOR)))
+    params, distillation = read_params(), read_distillation(GENERATOR)
+    faults = list(params.distillation_faults(distillation))
+    if distillation is None and (GENERATOR / "transformer").is_dir():
+        faults += params.transformer_faults()
+    return faults
 
 
 def check_generator() -> None:

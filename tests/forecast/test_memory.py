@@ -81,8 +81,9 @@ def test_fewer_at_once_fit(generator, monkeypatch):
 
 def test_learning_asks_for_smaller_batches(generator):
     # 1,500 values for each of 262,144 pixels: 1.65 GB an image in float32
-    with pytest.raises(ValueError, match=r"52.8 GB to learn with.*lower invert.batch_size to 12"):
-        check_memory(generator, CPU, learns_from=32, free=20_000_000_000)
+    for setting in ("invert.batch_size", "tune.batch_size"):
+        with pytest.raises(ValueError, match=rf"52.8 GB to learn with.*lower {setting} to 12"):
+            check_memory(generator, CPU, learns_from=32, setting=setting, free=20_000_000_000)
 
 
 def test_a_gpu_needs_not_hold_the_text_encoders_beside_the_rest(generator, monkeypatch):

@@ -241,4 +241,7 @@ def test_a_generator_that_does_not_fit_the_memory_is_refused_before_anything_is_
         stopper = _stop(name)
         forecast(stopper.stage, stopper.missing)
         learns_from = read_params(ROOT / "params.yaml").invert.batch_size
-        assert asked == {"learns_from": learns_from if stopper.stage == "invert" else None}
+        if stopper.stage == "invert":
+            assert asked == {"learns_from": learns_from, "setting": "invert.batch_size"}
+        else:
+            assert asked["learns_from"] is None

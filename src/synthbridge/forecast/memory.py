@@ -93,7 +93,12 @@ def _image_size(folder: Path, vae: dict) -> int:
 
 
 def check_memory(
-    folder: Path, device: torch.device, *, learns_from: int | None, free: int | None = None
+    folder: Path,
+    device: torch.device,
+    *,
+    learns_from: int | None,
+    setting: str = "invert.batch_size",
+    free: int | None = None,
 ) -> None:
     """Refuse a generator that does not fit a device, before its weights are loaded.
 
@@ -101,6 +106,7 @@ def check_memory(
         folder: of the generator.
         device: where it will compute.
         learns_from: images a step; None: it draws only, and its parts may take turns on a GPU.
+        setting: the key in params.yaml that says how many these are.
         free: bytes; None: what is free on the device, which nobody may know.
 
     Raises:
@@ -116,7 +122,7 @@ def check_memory(
         return
     if learning > max(free, drawing()):
         most = next((n for n in range(learns_from or 0, 0, -1) if needs.inverting(n) <= free), None)
-        way_out = f"lower invert.batch_size to {most}" if most else None
+        way_out = f"lower {setting} to {most}" if most else None
     else:
         most = next((n for n in range(needs.num_decoded, 0, -1) if drawing(n) <= free), None)
         way_out = f"set {AT_ONCE}={most} in the environment" if most else None

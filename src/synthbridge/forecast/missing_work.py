@@ -76,8 +76,10 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     if not any(work.rounds):
         return None
     if folder is not None:
-        learns_from = _learns_from(facts["params"]) if stage == "invert" else None
-        check_memory(folder, accelerator.device, learns_from=learns_from)
+        learns_from, setting = None, ""
+        if stage == "invert":
+            learns_from, setting = _learns_from(facts["params"])
+        check_memory(folder, accelerator.device, learns_from=learns_from, setting=setting)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
@@ -96,11 +98,15 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     return Forecast(amounts.total(work.each, seconds) + took, speeds.origin)
 
 
-def _learns_from(params: "InvertParams") -> int | None:
-    """Return the images of a step that learns through the denoiser; None: none does."""
+def _learns_from(params: "InvertParams") -> tuple[int | None, str]:
+    """Return the images of a step that learns through the denoiser, and the key that says so.
+
+    None: no step does.
+    """
     if params.synthetic.tuned is not None:
-        return params.tune.batch_size
-    return params.invert.batch_size if params.synthetic.prompts in THROUGH_DENOISER else None
+        return params.tune.batch_size, "tune.batch_size"
+    learns = params.synthetic.prompts in THROUGH_DENOISER
+    return params.invert.batch_size if learns else None, "invert.batch_size"
 
 
 def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> MissingWork:

@@ -222,7 +222,7 @@ def test_diffusers_draws_the_same_image_with_our_token(tells_its_end: bool, tmp_
         text_encoder=pipeline.text_encoder_2,
         tokenizer=pipeline.tokenizer_2,
     )
-    if not tells_its_end:  # docs/learned-prompts.md
+    if not tells_its_end:  # docs/generators.md
         pipeline.text_encoder_2.text_model.eos_token_id = end
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     prompts = [style_prompt(name, "<style>") for name in ("cat", "dog")]
