@@ -16,7 +16,7 @@ from typing import Any
 import measure
 import numpy as np
 import torch
-from architectures import CLASSIFIERS, IMAGE_SIZE, write_backbone
+from architectures import CLASSIFIERS, write_backbone
 from fixed_batch import one_fixed_batch
 from full_size_loops import random_images
 from full_size_stages import RATE, training_settings
@@ -33,6 +33,7 @@ from synthbridge.training.schedule import num_batches
 from synthbridge.training.team import Team
 
 NUM_CLASSES = 10
+IMAGE_SIZE = 512  # pixels a side of the JPEGs
 END_TO_END = "resnet18"  # the network of T2
 
 

@@ -75,7 +75,7 @@ def test_a_large_family_goes_through_its_stages_in_bfloat16(name, tmp_path, monk
     rows = full_size.measure_all(full_size.GENERATOR_PARTS, tmp_path, TINY, name, 64)
     learns = FAMILIES[name].learns_words
     assert list(rows) == (["invert", "generate"] if learns else ["generate"])
-    assert all(row["tera_operations"] > 0 and row["ratio"] > 0 for row in rows.values())
+    assert all(row["ratio"] > 0 for row in rows.values())
     assert (tmp_path / "styles/all.safetensors").is_file() is False
     assert len(list((tmp_path / "styles").glob("s0*.safetensors"))) == (2 if learns else 0)
     assert len(list((tmp_path / "block").rglob("*.tar"))) == 2  # a class a shard
