@@ -100,7 +100,10 @@ def test_named_speeds_are_those_of_one_gpu(tmp_path):
         (["--nodes", "-1"], "--nodes is -1; give a whole number above 0"),
         (["generat"], "'generat' is no stage of this pipeline; choose from upstream, prepare"),
         (["--speeds", "tpu"], "'tpu' are no known speeds; choose from cpu, h200"),
-        (["--params", "profiles/paper.yaml"], "or name others by --speeds (cpu, h200"),
+        (
+            ["--params", "profiles/paper.yaml"],
+            "or name others by --speeds (cpu, h200, t4, l4, a10, rtx3090, rtx4090, a100, h100)",
+        ),
     ],
 )
 def test_a_fault_is_a_sentence(tmp_path, arguments, sentence):
