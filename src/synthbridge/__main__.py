@@ -13,7 +13,7 @@ from typing import NoReturn
 from synthbridge import pipeline
 from synthbridge.core import log, shares
 from synthbridge.running import launch
-from synthbridge.running.console import Console
+from synthbridge.running.live import make_listener
 from synthbridge.running.memory import set_up_memory
 
 STAGES = {
@@ -53,7 +53,7 @@ def main() -> int:
     if name in ("-h", "--help"):
         print(_usage())
         return 0
-    log.install(Console())
+    log.install(make_listener())
     try:
         if name in COMMANDS:
             importlib.import_module(f"synthbridge.commands.{name}").main(arguments)

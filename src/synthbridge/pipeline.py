@@ -93,6 +93,11 @@ def generator_faults() -> list[str]:
     faults = list(params.distillation_faults(distillation))
     if distillation is None and (GENERATOR / "transformer").is_dir():
         faults += params.transformer_faults()
+    if faults and distillation:
+        faults.append(
+            "if the model was not distilled and its configurations only look so, write "
+            "'distilled: false' below upstream.generator"
+        )
     return faults
 
 

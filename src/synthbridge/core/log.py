@@ -6,7 +6,8 @@ models, and would void their keys (`core.keys`) at every edit. So the entry inst
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -38,6 +39,10 @@ class Listener(Protocol):
         """A stage has ended."""
         ...
 
+    def measure(self, training: str, step: int, values: Mapping[str, float]) -> None:
+        """A training has taken `step` steps and shows `values`."""
+        ...
+
 
 class PlainListener:
     """Prints lines; shows no progress and expects nothing."""
@@ -61,8 +66,12 @@ class PlainListener:
         """Print the last line."""
         self.say(f"made {made}: {where}")
 
+    def measure(self, training: str, step: int, values: Mapping[str, float]) -> None:
+        """Show nothing."""
+
 
 _listener: Listener = PlainListener()
+_training = ""  # what is being trained
 
 
 def install(listener: Listener) -> None:
@@ -97,6 +106,24 @@ def progress(
     if not _is_first():
         return iter(items)
     return _listener.progress(items, total=total, what=what, unit=unit, items_each=items_each)
+
+
+@contextmanager
+def measuring(training: str) -> Iterator[None]:
+    """Name the training whose values `measure` tells inside the block; blocks may nest."""
+    global _training
+    outer = _training
+    _training = f"{outer}/{training}" if outer else training
+    try:
+        yield
+    finally:
+        _training = outer
+
+
+def measure(step: int, **values: float) -> None:
+    """Tell what a training shows after `step` steps, such as its loss; nothing is kept here."""
+    if _training and _is_first():
+        _listener.measure(_training, step, values)
 
 
 class StageLog:

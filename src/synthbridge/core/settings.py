@@ -100,6 +100,11 @@ def _sentence(fault: Any, kind: Any, where: str, file: str, values: Any) -> str:
         return f"{file}: {path} is not a known key; {known}"
     if fault["type"] == "missing":
         return f"{file}: {path} is missing; add it"
+    if fault["type"] == "model_type":
+        return (
+            f"{file}: {path} is {fault['input']!r}; it should be a group of settings, a key and a "
+            "value in each line below it"
+        )
     if fault["type"] == "value_error" and isinstance(fault["input"], dict):
         about = f"{file}: {path}: " if path else f"{file}: "
         return about + fault["msg"].removeprefix("Value error, ")  # the rule names the values

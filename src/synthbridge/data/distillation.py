@@ -26,7 +26,8 @@ Guidance = Literal["classifier-free", "embedded", "none"]
 Sampler = Literal["euler", "euler_ancestral", "lcm"]
 Method = Literal["lcm", "lightning"]  # of weights that stand alone: their scheduler
 
-RECORD = "distilled.json"  # beside model_index.json where weights were put on top of a base
+# Beside model_index.json where params.yaml says how the model was distilled, or that it was not.
+RECORD = "distilled.json"
 EULER = ("EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler")
 MAX_EMBEDDED = 15.0  # LCM learns scales of 3 to 15, as diffusers counts them (arXiv:2310.04378)
 
@@ -73,13 +74,15 @@ def _lcm(embeds_scale: bool) -> Distillation:
 
 def read_distillation(folder: Path) -> Distillation | None:
     """Say how the generator in `folder` was distilled, by its configurations; None: it was not."""
+    record = _read(folder / RECORD)
+    if record and record["method"] is None:
+        return None
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
     if scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler":
         return _of_flow(folder, scheduler.get("shift"))
     embeds_scale = bool(_read(folder / "unet" / "config.json").get("time_cond_proj_dim"))
-    record = _read(folder / RECORD)
-    if method := record.get("method"):
-        return of_method(method, record["file"], embeds_scale=embeds_scale)
+    if record:
+        return of_method(record["method"], record["file"], embeds_scale=embeds_scale)
     kind = scheduler.get("_class_name")
     if kind == "LCMScheduler" or embeds_scale:
         return _lcm(embeds_scale)

@@ -1,7 +1,8 @@
 """Small metrics of a stage's models, for git: an experiment carries its points without a cache.
 
-A file is metrics/<dataset>/runs/<family>[/<set>].json: {arm: {shots: {"s<seed>": {...}}}}.
-Accuracies are in percent, as people read them in `dvc exp show`.
+A file is metrics/<dataset>/runs/<family>[/<set>].json, a list of rows. DVC keeps it as a metric, so
+that the stage has a run cache, and shows none of a list: `dvc metrics show` and `dvc exp show` keep
+to the headline figures of `report`. Accuracies are in percent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,11 +22,11 @@ def write_run_metrics(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write what the records of final models say of their accuracy and their gradient steps.
 
     Args:
-        path: the file to write.
+        path: the file to write: rows of arm, shots, seed ("s0"), accuracies and gradient_steps.
         records: of `finetune`: arm, shots, seed, gradient_steps, selected_on (if it was test) and
             the ACCURACIES as fractions.
     """
-    arms: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    rows = []
     for record in records:
         mark = MARK if record.get("selected_on") == "test" else ""
         accuracies = {
@@ -33,23 +34,23 @@ def write_run_metrics(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
             for name in ACCURACIES
             if name in record
         }
-        seeds = arms.setdefault(record["arm"], {}).setdefault(str(record["shots"]), {})
-        seeds[f"s{record['seed']}"] = {**accuracies, "gradient_steps": record["gradient_steps"]}
-    write_json(path, arms)
+        place = {"arm": record["arm"], "shots": str(record["shots"]), "seed": f"s{record['seed']}"}
+        rows.append({**place, **accuracies, "gradient_steps": record["gradient_steps"]})
+    write_json(path, rows)
 
 
 def write_probe_metrics(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write the rows of `probe` as {set: {model: {measure: {"s<seed>": value}}}}.
+    """Write the rows of `probe`: set, model, measure, seed, value.
 
     Args:
         path: the file to write.
-        rows: with set, model, measure, seed and value. What is no synthetic set's stands below
-            `backbone`, what has no seed below ONCE. Accuracies are fractions.
+        rows: the same, with accuracies as fractions. The set is None of what is no synthetic set's,
+            and the seed of what has none, where the file says ONCE.
     """
-    sets: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    written = []
     for row in rows:
         scale = 100 if row["measure"].endswith("_accuracy") else 1
-        measures = sets.setdefault(row["set"] or "backbone", {}).setdefault(row["model"], {})
         seed = ONCE if row["seed"] is None else f"s{row['seed']}"
-        measures.setdefault(row["measure"], {})[seed] = round(scale * row["value"], DIGITS)
-    write_json(path, sets)
+        place = {name: row[name] for name in ("set", "model", "measure")}
+        written.append({**place, "seed": seed, "value": round(scale * row["value"], DIGITS)})
+    write_json(path, written)

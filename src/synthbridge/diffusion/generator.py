@@ -31,7 +31,7 @@ from synthbridge.diffusion.settings import Sampler
 from synthbridge.diffusion.text import put_behind_table, word_table
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTokenizer, PreTrainedModel
 
 # How a prompt is made to count for more: two passes, one with the empty prompt; one pass that is
 # told the scale; or not at all (distilled models).
@@ -95,7 +95,7 @@ class Vocabulary:
     """A text encoder whose table can hold learned words."""
 
     tokenizer: "CLIPTokenizer"
-    text_encoder: "CLIPTextModel"  # or one with a projection
+    text_encoder: "PreTrainedModel"  # CLIPTextModel, or CLIPTextModelWithProjection
     place: int  # of its ids among the family's `Tokens`
 
     @property

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from synthbridge.core.files import whole_file
-from synthbridge.core.log import progress
+from synthbridge.core.log import measure, progress
 from synthbridge.diffusion.settings import InversionSettings
 
 NUM_EVALUATIONS = 10  # readings of the loss at fixed noise, besides the one before the first step
@@ -90,6 +90,8 @@ def learn_words(
             run.readings[reading_at.index(run.step)] = _read_loss(task, run)
         if checkpoint is not None and run.step % checkpoint.num_steps == 0:
             _save_run(run, checkpoint.path, task.key)
+            latest = run.losses[run.step - checkpoint.num_steps : run.step]
+            measure(run.step, loss=latest.mean().item())
     readings = dict(zip(reading_at, run.readings.tolist(), strict=False))
     return LearnedWords(_stack(run.vectors).cpu(), run.losses.tolist(), readings)
 
@@ -133,31 +135,15 @@ def _save_run(run: Learning, path: Path, key: str) -> None:
         "losses": run.losses,
         "readings": run.readings,
     }
-    with whole_file(path) as partial:
-        about = {"key": key, "step": str(run.step)}
-        partial.write_bytes(save(tensors, about))  # save_file hides that a disk is full
+    write_checkpoint(path, key, run.step, tensors)
 
 
 def _load_run(run: Learning, path: Path, key: str) -> None:
-    try:
-        checkpoint = safe_open(path, framework="pt", device=str(run.losses.device))
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no whole checkpoint ({error}); delete it to start anew"
-        ) from None
-    with checkpoint as file:
-        if file.metadata().get("key") != key:
-            raise ValueError(
-                f"{path} is a checkpoint of another style inversion (other settings or images); "
-                "delete it to start anew"
-            )
-        run.step = int(file.metadata()["step"])
-        run.losses, run.readings = file.get_tensor("losses"), file.get_tensor("readings")
-        tensors = [
-            file.get_tensor(name)
-            for name in ("vectors", "first_moments", "second_moments", "steps")
-        ]
-    for own, vector, first, second, step in zip(run.vectors, *tensors, strict=True):
+    run.step, saved = read_checkpoint(path, key, "style inversion", run.losses.device)
+    run.losses, run.readings = saved["losses"], saved["readings"]
+    names = ("vectors", "first_moments", "second_moments", "steps")
+    words = zip(run.vectors, *(saved[name] for name in names), strict=True)
+    for own, vector, first, second, step in words:
         with torch.no_grad():
             own.copy_(vector)
         run.optimizer.state[own] = {
@@ -165,3 +151,35 @@ def _load_run(run: Learning, path: Path, key: str) -> None:
             "exp_avg": first.clone(),
             "exp_avg_sq": second.clone(),
         }
+
+
+def write_checkpoint(path: Path, key: str, step: int, tensors: dict[str, torch.Tensor]) -> None:
+    """Write what a killed run resumes from, after `step` steps of the task called `key`."""
+    with whole_file(path) as partial:
+        about = {"key": key, "step": str(step)}
+        partial.write_bytes(save(tensors, about))  # save_file hides that a disk is full
+
+
+def read_checkpoint(
+    path: Path, key: str, task: str, device: torch.device
+) -> tuple[int, dict[str, torch.Tensor]]:
+    """Read the steps taken, and the tensors, onto `device`.
+
+    Raises:
+        ValueError: if the file is damaged or of another `task` (what people call it) than `key`.
+    """
+    try:
+        file = safe_open(path, framework="pt", device=str(device))
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no whole checkpoint ({error}); delete it to start anew"
+        ) from None
+    with file as opened:
+        about = opened.metadata()
+        if about.get("key") != key:
+            raise ValueError(
+                f"{path} is a checkpoint of another {task} (other settings or images); delete it "
+                "to start anew"
+            )
+        names = opened.keys()  # the file itself is no mapping
+        return int(about["step"]), {name: opened.get_tensor(name) for name in names}

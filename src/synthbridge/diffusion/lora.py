@@ -49,8 +49,7 @@ def attention_projections(denoiser: Any) -> dict[str, torch.nn.Linear]:
     return {
         name: module
         for name, module in _plain(denoiser).named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and name.endswith(tuple(f".{p}" for p in PROJECTIONS))
+        if isinstance(module, torch.nn.Linear) and name.endswith(ENDINGS)
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from synthbridge.diffusion.to_device import send
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTokenizer, PreTrainedModel
 
 
 def load_tokenizer(folder: Path) -> "CLIPTokenizer":
@@ -51,12 +51,12 @@ def tokenize_cut(tokenizer: "CLIPTokenizer", prompts: Sequence[str]) -> torch.Te
     return torch.tensor(text["input_ids"])
 
 
-def encode(text_encoder: "CLIPTextModel", ids: torch.Tensor) -> torch.Tensor:
+def encode(text_encoder: "PreTrainedModel", ids: torch.Tensor) -> torch.Tensor:
     """Encode token ids (N, L) by the encoder's last layer: (N, L, D)."""
     return text_encoder(send(ids, text_encoder.device), return_dict=False)[0]
 
 
-def word_table(text_encoder: "CLIPTextModel") -> torch.Tensor:
+def word_table(text_encoder: "PreTrainedModel") -> torch.Tensor:
     """Return the embedding of every word (V, D), itself and no copy."""
     words = text_encoder.get_input_embeddings()
     assert isinstance(words, torch.nn.Embedding)
@@ -74,7 +74,7 @@ def find_word(ids: torch.Tensor, token_id: int) -> torch.Tensor:
 
 @contextmanager
 def put_behind_table(
-    text_encoder: "CLIPTextModel", is_word: torch.Tensor, vector: torch.Tensor
+    text_encoder: "PreTrainedModel", is_word: torch.Tensor, vector: torch.Tensor
 ) -> Iterator[None]:
     """Encode, inside, with `vector` in the places where `is_word` (N, L).
 

@@ -15,15 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from synthbridge.core.files import hash_value, whole_file
-from synthbridge.core.log import progress, say
+from synthbridge.core.files import hash_value
+from synthbridge.core.log import measure, measuring, progress, say
 from synthbridge.diffusion.generator import Generator
 from synthbridge.diffusion.inversion import Lesson, prediction_error
 from synthbridge.diffusion.latents import ClassBalance, Draw, cache_latents, draw_batch
-from synthbridge.diffusion.learning import Checkpoint
+from synthbridge.diffusion.learning import Checkpoint, read_checkpoint, write_checkpoint
 from synthbridge.diffusion.lora import Change, beside, start_lora
 from synthbridge.diffusion.schedule import training_levels
 from synthbridge.diffusion.settings import TuneSettings
@@ -173,6 +171,8 @@ def tune(
             is_due = checkpoint and (run.step % checkpoint.num_steps == 0 or run.step == num_steps)
             if checkpoint and is_due:
                 _save_run(run, checkpoint.path, objective.key)
+                since = max(0, run.step - checkpoint.num_steps)
+                measure(run.step, loss=run.losses[since : run.step].mean().item())
     if not run.losses.isfinite().all():
         raise ValueError(
             f"tuning diverged: a loss of its {num_steps} steps is no number; lower "
@@ -207,26 +207,11 @@ def _save_run(run: Run, path: Path, key: str) -> None:
         tensors[f"{place}.value"] = parameter.detach()
         for moment in ("exp_avg", "exp_avg_sq"):
             tensors[f"{place}.{moment}"] = state.get(moment, torch.zeros_like(parameter))
-    with whole_file(path) as partial:
-        about = {"key": key, "step": str(run.step)}
-        partial.write_bytes(save(tensors, about))  # save_file hides that a disk is full
+    write_checkpoint(path, key, run.step, tensors)
 
 
 def _load_run(run: Run, path: Path, key: str) -> None:
-    try:
-        file = safe_open(path, framework="pt", device=str(run.losses.device))
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no whole checkpoint ({error}); delete it to start anew"
-        ) from None
-    with file as opened:
-        if opened.metadata().get("key") != key:
-            raise ValueError(
-                f"{path} is a checkpoint of another tuning (other settings or images); delete it "
-                "to start anew"
-            )
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        run.step = int(opened.metadata()["step"])
+    run.step, tensors = read_checkpoint(path, key, "tuning", run.losses.device)
     run.losses, run.readings = tensors["losses"], tensors["readings"]
     for place, parameter in enumerate(run.parameters):
         with torch.no_grad():
@@ -259,5 +244,6 @@ def tune_classes(
         if not len(own):
             raise ValueError(f"class '{name}' has no real image; give it one or leave it out")
         of_class = Lesson(own, [0] * len(own), [name], lesson.flip)
-        learned.append(tune(generator, settings, of_class, saved))
+        with measuring(f"class-{label:04d}"):
+            learned.append(tune(generator, settings, of_class, saved))
     return learned

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,9 @@ class Console:
         self.start, self.expected = time.monotonic(), found.seconds
         digits = 0 if found.seconds >= 10 else 1
         self.say(f"  about {found.seconds:.{digits}f} s, by the speeds of {found.origin}")
+
+    def measure(self, training: str, step: int, values: Mapping[str, float]) -> None:
+        """Show nothing: curves stand in the report."""
 
     def done(self, made: str, where: Path) -> None:
         """Print the last line of a stage."""

@@ -1,6 +1,5 @@
 """A look at a folder that nobody has described: which form it has, and what lies in it."""
 
-import io
 import os
 import tarfile
 import zipfile
@@ -17,6 +16,7 @@ from PIL import Image
 
 from synthbridge.core.files import require_space
 from synthbridge.core.log import progress
+from synthbridge.data.encoding import decode_image
 from synthbridge.data.settings import DatasetSettings, Source
 from synthbridge.sources.dataset import SPLIT_NAMES, NoTestSplitError, RealDataset, RealImage
 from synthbridge.sources.hub_datasets import HUB_FILE
@@ -182,8 +182,8 @@ def _evenly(images: Sequence[RealImage]) -> list[RealImage]:
 
 
 def _size_and_colour(image: RealImage) -> tuple[tuple[int, int], bool]:
-    """Return an image's size as it is stored, and whether it is grey."""
-    with Image.open(io.BytesIO(image.read())) as opened:
-        size = opened.size
-        pixels = np.asarray(opened.convert("RGB").resize((32, 32)), dtype=int)
-    return size, bool(np.ptp(pixels, axis=2).mean() < COLOUR)
+    """Return an upright image's size, and whether it is grey."""
+    pixels = decode_image(image.read(), image.name)
+    small = np.asarray(Image.fromarray(pixels).resize((32, 32)), dtype=int)
+    height, width = pixels.shape[:2]
+    return (width, height), bool(np.ptp(small, axis=2).mean() < COLOUR)

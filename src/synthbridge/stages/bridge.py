@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synthbridge.core.files import hash_folder, hash_value, write_json
 from synthbridge.core.keys import unit_key
-from synthbridge.core.log import StageLog
+from synthbridge.core.log import StageLog, measuring
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import copy_unit, unit_path, whole_unit
@@ -151,7 +151,8 @@ class StageOneTrainer:
             seed=run.seed,
             mixup=settings.mixup,
         )
-        curve = train(model, images, recipe, leg, self.team)
+        with measuring(f"{run.name}-s{run.seed}"):
+            curve = train(model, images, recipe, leg, self.team)
         if self.team.rank == 0:
             record = {
                 "num_steps": run.num_steps,

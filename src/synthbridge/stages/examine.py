@@ -110,7 +110,9 @@ def examine(
             gap |= {"num_drawn": len(images), "select": params.select}
         write_json(out / "findings" / "gap.json", gap)
         sure = {name: sifting[name] for name in SURENESS if name in sifting}
-        write_json(metric, {"kept_fraction": fraction, **sure, **_numbers(leakage), **gap["mean"]})
+        # A row: of a list DVC shows nothing beside the headline figures (data/run_metrics.py).
+        row = {"kept_fraction": fraction, **sure, **_numbers(leakage), **gap["mean"]}
+        write_json(metric, [row])
     found, total = leakage["num_near_duplicates"], leakage["num_images"]
     say(f"  {found} of {total} images are near-duplicates of a test image")
     log.done("kept images, near-duplicates and gap", out)

@@ -16,7 +16,7 @@ from torch import nn
 
 from synthbridge.core.files import hash_file, hash_folder, read_json, write_json
 from synthbridge.core.keys import unit_key
-from synthbridge.core.log import StageLog
+from synthbridge.core.log import StageLog, measuring
 from synthbridge.core.processes import start_accelerator
 from synthbridge.core.settings import Sections
 from synthbridge.core.units import unit_path, whole_unit
@@ -301,7 +301,8 @@ class Trainer:
             fresh_model=lambda seed: self._network(seed, "random"),
             seed=run.seed,
         )
-        return train_arm(arm, self._start(arm.legs, run.seed), data, recipe, self.team)
+        with measuring(f"{run.arm}-{run.shots}-s{run.seed}"):
+            return train_arm(arm, self._start(arm.legs, run.seed), data, recipe, self.team)
 
     def _network(self, seed: int, start: Literal["backbone", "random"]) -> nn.Module:
         num_classes = len(self.dataset.class_names)

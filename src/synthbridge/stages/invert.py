@@ -16,10 +16,11 @@ import numpy as np
 
 from synthbridge.core.files import hash_file, hash_folder, hash_value, whole_file, write_json
 from synthbridge.core.keys import unit_key
-from synthbridge.core.log import StageLog
+from synthbridge.core.log import StageLog, measuring
 from synthbridge.core.settings import Sections
 from synthbridge.core.shares import end_share
 from synthbridge.core.units import copy_unit, unit_path, whole_unit
+from synthbridge.data.manifests import Shots
 from synthbridge.data.real import PreparedDataset, read_dataset
 from synthbridge.data.shards import Sample, encode_png, read_image, read_square, write_shard
 from synthbridge.data.synthetic import subset_names
@@ -67,7 +68,7 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
     log = StageLog(
         "invert",
         f"{f'a LoRA a {tuned}' if tuned else params.synthetic.prompts} for {len(subsets)} "
-        f"subset(s), {params.synthetic.shots} images a class, {_how_long(params)}",
+        f"subset(s), {_how_many(params.synthetic.shots)} images a class, {_how_long(params)}",
     )
     from synthbridge.core.processes import share_units, start_accelerator
 
@@ -89,18 +90,25 @@ def invert(params: InvertParams, *, real: Path, generator: Path, clip: Path, out
             num_missing=len(missing),
         )
         placeholder = params.invert.placeholder if has_words else None
-        load = cache(partial(_load, generator, placeholder, accelerator.device))
+        learns = has_words or tuned is not None
+        load = cache(
+            partial(_load, generator, placeholder, accelerator.device, draws_only=not learns)
+        )
         for subset in share_units(accelerator, list(subsets), lambda name: paths[name].is_dir()):
-            _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
+            with measuring(subset):
+                _make_unit(params, dataset, subsets[subset], load(), clip, paths[subset])
         if accelerator.is_main_process:
             for subset, path in paths.items():
                 copy_unit(path, lambda file, subset=subset: out / _name_in_out(subset, file))
             styles = {
-                subset: _hash_learned(path) if has_words or tuned else None
-                for subset, path in paths.items()
+                subset: _hash_learned(path) if learns else None for subset, path in paths.items()
             }
             write_json(out / "index.json", styles)
     log.done(f"{len(subsets)} subset(s)", out)
+
+
+def _how_many(shots: Shots) -> str:
+    return "all" if shots == "full" else str(shots)
 
 
 def _how_long(params: InvertParams) -> str:
@@ -149,12 +157,12 @@ def _hash_learned(unit: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hash_value(hashes)
 
 
-def _load(generator: Path, placeholder: str | None, device):
+def _load(generator: Path, placeholder: str | None, device, *, draws_only: bool):
     """Load the generator; refuse one that cannot learn `placeholder`, where a word is learned."""
     from synthbridge.diffusion.loading import load_generator
     from synthbridge.diffusion.style_token import check_placeholder, require_words
 
-    model = load_generator(generator).to_fastest(device)
+    model = load_generator(generator).to_fastest(device, draws_only=draws_only)
     if placeholder is not None:
         require_words(model)
         for vocabulary in model.vocabularies:

@@ -105,8 +105,8 @@ def _fetch(accelerator: Accelerator, params: UpstreamSettings, out: Path) -> Non
         top = wanted.pop(WEIGHTS, None)
         for name, model in wanted.items():
             parts = [model.path]
-            if name == "generator" and top:
-                parts.append(_merge(params, model, top))
+            if name == "generator":
+                parts += [_whole(unit).path for unit in _on_top(params.generator, model, top)]
             _publish(parts, out / name)
             for line in licence_sentences(read_licences(out / name)):
                 say(f"  {line}")
@@ -144,21 +144,27 @@ def _wanted(params: UpstreamSettings) -> "dict[str, Wanted]":
     return {WEIGHTS: top, **wanted, "generator": base}
 
 
-def _merge(params: UpstreamSettings, model: "Wanted", top: "Wanted") -> Path:
-    """Make of the model and the weights on top of it what replaces files of the model."""
-    from synthbridge.upstream.on_top import merge
+def _on_top(generator: Any, model: "Wanted", top: "Wanted | None") -> Iterator[Unit]:
+    """List what replaces files of the generator, and what is said of it."""
+    from synthbridge.upstream.on_top import mark_as_plain, merge
 
-    assert isinstance(params.generator, HubGenerator) and params.generator.weights
-    weights = params.generator.weights
-    model.layout.check(model.path, model.name)  # a model that was there already, for others
-    parts = [model.path.name, top.path.name]
-    inputs = (model.path, top.path, weights.file, weights.distilled)
-    decides = {"parts": parts, "file": weights.file, "distilled": weights.distilled}
-    unit = _unit(merge, *inputs, decides=decides)
+    if top:
+        weights = generator.weights
+        model.layout.check(model.path, model.name)  # a model that was there already, for others
+        parts = [model.path.name, top.path.name]
+        inputs = (model.path, top.path, weights.file, weights.distilled)
+        decides = {"parts": parts, "file": weights.file, "distilled": weights.distilled}
+        yield _unit(merge, *inputs, decides=decides)
+    if generator.distilled is False:
+        yield _unit(mark_as_plain, decides={})
+
+
+def _whole(unit: Unit) -> Unit:
+    """Make a unit that is not there yet."""
     if not unit.path.is_dir():
         with whole_unit(unit.path) as folder:
             unit.make(folder)
-    return unit.path
+    return unit
 
 
 def _make_pool(accelerator: Accelerator, params: PoolSettings, out: Path) -> None:

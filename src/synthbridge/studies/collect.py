@@ -150,21 +150,24 @@ def _read_arm(line: Line, names: list[str], content: Any, _: str) -> Readings:
     if names == ["probe"] or not fits:
         return
     pattern = re.escape(line.arm or "").replace(re.escape(UNIT), r"(\d+)")
-    found = [match for arm in content if (match := re.fullmatch(pattern, arm))]
-    for match in sorted(found, key=lambda match: [int(number) for number in match.groups()]):
-        x = int(match[1]) if match.groups() else None
-        for shots, seeds in content[match[0]].items():
-            yield shots, x, seeds
+    found: dict[tuple[int | None, str], dict[str, dict[str, float]]] = {}
+    for row in content:
+        if match := re.fullmatch(pattern, row["arm"]):
+            x = int(match[1]) if match.groups() else None
+            found.setdefault((x, row["shots"]), {})[row["seed"]] = row
+    for (x, shots), seeds in sorted(found.items(), key=lambda item: item[0][0] or 0):
+        yield shots, x, seeds
 
 
 def _read_model(line: Line, names: list[str], content: Any, measure: str) -> Readings:
     """Yield the readings of probe as `_read_arm` does."""
     if names != ["probe"]:
         return
-    for of_set in line.sets or ["backbone"]:
-        values = content.get(of_set, {}).get(line.model, {}).get(measure, {})
-        if values:
-            yield None, None, {seed: {measure: value} for seed, value in values.items()}
+    for of_set in line.sets or [None]:
+        place = {"set": of_set, "model": line.model, "measure": measure}
+        rows = [row for row in content if row.items() >= place.items()]
+        if rows:
+            yield None, None, {row["seed"]: {measure: row["value"]} for row in rows}
 
 
 def _compared(row: Row, against: str | None, rows: Sequence[Row]) -> Row:

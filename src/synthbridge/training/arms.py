@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from synthbridge.core.log import measuring
 from synthbridge.training.auxiliary_norm import require_norms
 from synthbridge.training.classifier import freeze_units, renew_head, renew_units, set_train_mode
 from synthbridge.training.images import ImageSet
@@ -86,7 +87,7 @@ def train_arm(
     curve, num_train = Curve(), 0
     trained_legs = [leg for leg in arm.legs if leg.train_on]
     seeds = leg_seeds(arm.seed, len(trained_legs))
-    for leg, seed in zip(trained_legs, seeds, strict=True):
+    for number, (leg, seed) in enumerate(zip(trained_legs, seeds, strict=True), start=1):
         setting, num_kept = leg.kept_units
         if leg.fresh_head:
             renew_head(model, data.num_classes, seed)
@@ -102,7 +103,8 @@ def train_arm(
             mixup=leg.mixup,
             mixture=_mixture(leg, data),
         )
-        curve = train(model, images, recipe, course, team)
+        with measuring(f"leg-{number}"):
+            curve = train(model, images, recipe, course, team)
         gradient_steps, num_train = gradient_steps + num_steps, len(images)
     return TrainedArm(model, curve, gradient_steps, num_train)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synthbridge.core.log import measure
 from synthbridge.training.classifier import set_train_mode
 from synthbridge.training.crops import centre_crop
 from synthbridge.training.images import ImageSet, hard_labels
@@ -203,6 +204,7 @@ def _close_epoch(
         )
     curve.train_loss.append(float(loss / count))
     curve.train_accuracy.append(float(correct / count))
+    measure(step + 1, train_loss=curve.train_loss[-1], train_accuracy=curve.train_accuracy[-1])
 
 
 @torch.inference_mode()

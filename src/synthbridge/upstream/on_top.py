@@ -211,6 +211,11 @@ def merge(base: Path, weights: Path, file: str, method: Method | None, folder: P
     write_licences(folder, [*read_licences(base), *read_licences(weights)])
 
 
+def mark_as_plain(folder: Path) -> None:
+    """Write what says of the generator beside it that it is no few-step model."""
+    write_json(folder / RECORD, {"method": None})
+
+
 def _link(file: Path, to: Path) -> None:
     """Give a file of gigabytes a second name, or copy it where the disk has no second names."""
     try:

@@ -104,6 +104,8 @@ class HubGenerator(HubModel):
     """`upstream.generator` from the hub: as `HubModel`, perhaps with weights on top of it."""
 
     weights: HubWeights | None = None
+    # false: not a few-step model, though its configurations look like one's (docs/generators.md).
+    distilled: Literal[False] | None = None
 
 
 class HubBackbone(Settings):
