@@ -25,3 +25,19 @@ def test_a_listener_hears_which_stage_misses_what(monkeypatch):
     monkeypatch.setattr(log, "_listener", Listener())
     StageLog("draw", "two images").expect(images=2)
     assert heard == [("draw", {"images": 2})]
+
+
+def test_measures_are_told_under_the_name_of_their_training(monkeypatch):
+    heard = []
+
+    class Listener(log.PlainListener):
+        def measure(self, training, step, values):
+            heard.append((training, step, dict(values)))
+
+    monkeypatch.setattr(log, "_listener", Listener())
+    log.measure(1, loss=9.0)  # of no training
+    with log.measuring("all"):
+        with log.measuring("class-0003"):
+            log.measure(2, loss=1.5)
+        log.measure(3, loss=1.0)
+    assert heard == [("all/class-0003", 2, {"loss": 1.5}), ("all", 3, {"loss": 1.0})]

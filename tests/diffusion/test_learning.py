@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from synthbridge.diffusion import learning
 from synthbridge.diffusion.learning import Checkpoint, LearnedWords, Task, learn_words
 from synthbridge.diffusion.settings import InversionSettings
 
@@ -62,3 +63,12 @@ def test_a_checkpoint_serves_no_task_of_another_key(tmp_path: Path):
     learn(checkpoint)
     with pytest.raises(ValueError, match="is a checkpoint of another style inversion"):
         learn(checkpoint, key="other")
+
+
+def test_the_mean_loss_since_the_last_checkpoint_is_told(tmp_path: Path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(learning, "measure", lambda step, loss: heard.append((step, loss)))
+    learned = learn(Checkpoint(tmp_path / "a", num_steps=80))
+    means = [sum(learned.losses[start : start + 80]) / 80 for start in (0, 80)]
+    assert [step for step, _ in heard] == [80, 160]
+    assert [loss for _, loss in heard] == pytest.approx(means, rel=1e-5)

@@ -21,6 +21,7 @@ from synthbridge.evidence.tables import (
     with_series,
     write_csv,
 )
+from synthbridge.evidence.verdict import primary_verdict
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +103,45 @@ def test_probe_table(tmp_path):
     assert probe_table(read_probes([], "digits")).empty
 
 
-def test_summary_holds_plain_numbers(runs, settings, tmp_path):
-    simulate_probe(tmp_path / "digits.json")
+def _at_one_shot(settings):
+    primary = settings.primary.model_copy(update={"shots": 1})
+    return settings.model_copy(update={"primary": primary})
+
+
+def test_the_summary_holds_the_headline_figures(runs, settings):
+    settings = _at_one_shot(settings)
     accuracy, comparisons = accuracy_table(runs), compare_runs(runs, settings)
-    tree = summary(accuracy, comparisons, probe_table(read_probes([tmp_path], "digits")), settings)
+    tree = summary(accuracy, comparisons, settings)
     assert json.loads(json.dumps(tree, allow_nan=False)) == tree
-    digits = tree["digits"]
-    assert digits["accuracy"]["real"]["vanilla"]["1"] == round(accuracy["top1"][0], 2)
-    gain = digits["difference"]["dsi"]["bridged_minus_vanilla"]["1"]
-    assert set(gain) == {"points", "low", "high", "num_seeds"}
-    references = ("vanilla", "vanilla_equal_steps", "mixed", "bridged_template")
-    assert set(digits["difference"]["dsi"]) == {f"bridged_minus_{name}" for name in references}
-    assert digits["verdict"] == "cannot tell"  # the primary comparison is at 4 shots
-    assert digits["leep"] == {"upstream": -1.9, "plain_template": -1.39, "plain_dsi_4": -0.89}
+    digits = tree.pop("digits")
+    assert not tree and set(digits) == {"verdict", "accuracy", "gain"}
+    assert digits["verdict"] == primary_verdict(comparisons, settings)
+    own = accuracy[(accuracy["shots"] == 1) & accuracy["method"].isin(["real", "dsi"])]
+    means = own.set_index("arm")["top1"]
+    names = ("bridged", "vanilla", "vanilla_equal_steps")
+    assert digits["accuracy"] == {name: round(means[name], 2) for name in names}
+    assert set(digits["gain"]) == {"over_vanilla", "over_vanilla_equal_steps"}
+    for name, gain in digits["gain"].items():
+        points = means["bridged"] - means[name.removeprefix("over_")]
+        assert gain["points"] == pytest.approx(points, abs=0.006)
+        assert gain["low"] < gain["points"] < gain["high"]
+
+
+def test_a_primary_comparison_without_runs_cannot_tell(runs, settings):
+    found = summary(accuracy_table(runs), compare_runs(runs, settings), settings)["digits"]
+    assert settings.primary.shots == 4 and found["verdict"] == "cannot tell"
+    assert "vanilla" in found["accuracy"] and "bridged" not in found["accuracy"]
+
+
+def test_the_summary_without_a_primary_comparison_has_each_arm_on_real_images(runs, settings):
+    settings = settings.model_copy(update={"primary": None})
+    alone = [run for run in runs if run.set is None]
+    accuracy = accuracy_table(alone)
+    found = summary(accuracy, compare_runs(alone, settings), settings)["digits"]
+    assert set(found) == {"accuracy"}
+    first = accuracy.iloc[0]
+    assert found["accuracy"][first["arm"]][str(first["shots"])] == round(first["top1"], 2)
+    assert set(found["accuracy"]) == set(accuracy["arm"])
 
 
 def test_differences_table(runs, settings):
@@ -129,15 +156,14 @@ def test_differences_table(runs, settings):
 
 
 def test_two_seeds_leave_interval_and_p_value_empty(runs, settings, tmp_path):
+    settings = _at_one_shot(settings)
     comparisons = compare_runs([run for run in runs if run.seed < 2], settings)
     write_csv(tmp_path / "a.csv", differences_table(comparisons))
     table = pd.read_csv(tmp_path / "a.csv")
     assert table[["low", "high", "p_value", "p_holm"]].isna().all(axis=None)
     assert table["difference"].notna().all()
-    accuracy = accuracy_table(runs)
-    tree = summary(accuracy, comparisons, probe_table(read_probes([], "digits")), settings)
-    gain = tree["digits"]["difference"]["dsi"]["bridged_minus_vanilla"]["1"]
-    assert set(gain) == {"points", "num_seeds"}
+    tree = summary(accuracy_table(runs), comparisons, settings)
+    assert set(tree["digits"]["gain"]["over_vanilla"]) == {"points"}
 
 
 def test_csv_is_the_same_and_reads_back(runs, tmp_path):

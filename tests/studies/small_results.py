@@ -34,16 +34,26 @@ def seeds(*values, **more):
     }
 
 
+def arms(content):
+    """Return {arm: {shots: {seed: reading}}} as the rows of a file of run metrics."""
+    return [
+        {"arm": arm, "shots": shots, "seed": seed, **reading}
+        for arm, of_arm in content.items()
+        for shots, of_shots in of_arm.items()
+        for seed, reading in of_shots.items()
+    ]
+
+
 REAL = PointResult(
     "workspace",
     "c0",
     {
-        "metrics/digits/runs/real.json": {
-            "vanilla": {"1": seeds(60.0, 64.0), "4": seeds(80.0, 84.0)}
-        },
+        "metrics/digits/runs/real.json": arms(
+            {"vanilla": {"1": seeds(60.0, 64.0), "4": seeds(80.0, 84.0)}}
+        ),
     },
 )
 BRIDGED = "metrics/digits/runs/bridged/{}.json"
 ONE = PointResult(
-    "study-1", "c1", {BRIDGED.format("template"): {"bridged": {"1": seeds(70.0, 70.0)}}}
+    "study-1", "c1", {BRIDGED.format("template"): arms({"bridged": {"1": seeds(70.0, 70.0)}})}
 )

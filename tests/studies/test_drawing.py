@@ -1,7 +1,7 @@
 import csv
 
 import pytest
-from studies.small_results import BRIDGED, ONE, REAL, make_study, seeds
+from studies.small_results import BRIDGED, ONE, REAL, arms, make_study, seeds
 
 from synthbridge.evidence.figures import write_png
 from synthbridge.studies.collect import PointResult, Row, collect
@@ -21,7 +21,7 @@ from synthbridge.studies.drawing import (
 from synthbridge.studies.experiments import Experiment
 
 TWO = PointResult(
-    "study-2", "c2", {BRIDGED.format("template"): {"bridged": {"1": seeds(72.0, 66.0)}}}
+    "study-2", "c2", {BRIDGED.format("template"): arms({"bridged": {"1": seeds(72.0, 66.0)}})}
 )
 
 
@@ -85,7 +85,9 @@ def test_what_has_no_shots_stands_in_every_panel():
     lines = [{"row": "vanilla", "arm": "vanilla"}, {"row": "zero-shot", "arm": "clip_zero_shot"}]
     study = make_study(draws="table", axis=None, lines=lines)
     clip = PointResult(
-        "e", "c", {"metrics/digits/runs/tune_clip.json": {"clip_zero_shot": {"0": seeds(33.0)}}}
+        "e",
+        "c",
+        {"metrics/digits/runs/tune_clip.json": arms({"clip_zero_shot": {"0": seeds(33.0)}})},
     )
     text = tables(study, collect(study, [(Point(), REAL), (Point(), clip)]))
     assert "| zero-shot | 33.0 | 33.0 |" in text
@@ -97,9 +99,9 @@ def test_shots_stand_in_their_order():
         "e",
         "c",
         {
-            "metrics/digits/runs/real.json": {
-                "vanilla": {"full": seeds(1.0), "16": seeds(2.0), "2": seeds(3.0)}
-            }
+            "metrics/digits/runs/real.json": arms(
+                {"vanilla": {"full": seeds(1.0), "16": seeds(2.0), "2": seeds(3.0)}}
+            )
         },
     )
     assert places(study, collect(study, [(Point(), found)])) == ["2", "16", "full"]
@@ -153,7 +155,7 @@ def test_rows_are_fitted_in_the_logarithm_and_drawn_so():
     line = {"row": "frozen", "arm": "frozen", "sets": ["template"]}
     study = make_study(lines=[line], axis="shots", against=None, fits=["frozen"])
     accuracies = {"full": seeds(90.0), "16": seeds(88.0), "8": seeds(86.0)}
-    found = PointResult("e", "c", {BRIDGED.format("template"): {"frozen": accuracies}})
+    found = PointResult("e", "c", {BRIDGED.format("template"): arms({"frozen": accuracies})})
     rows = collect(study, [(Point(), found)])
     fits = fit_rows(study, rows, {"digits": 32.0})
     words = "- digits, frozen, fitted: 90.00 -2.89 ln(reduction); all: 32 real images a class"

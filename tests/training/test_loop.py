@@ -57,6 +57,16 @@ def test_loop_is_plain_sgd_with_momentum(recipe, team):
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 
+def test_each_epoch_tells_its_means(recipe, team, monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        loop, "measure", lambda step, **values: heard.append((step, *values.values()))
+    )
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+    curve = _train(model, make_images(20), recipe, team)  # three batches an epoch
+    assert heard == list(zip((3, 6), curve.train_loss, curve.train_accuracy, strict=True))
+
+
 def test_it_learns_eight_images(backbone, recipe, team):
     images = make_images(8)
     model = load_backbone(backbone, num_classes=4, seed=0)

@@ -1,10 +1,10 @@
-"""Tables: runs and comparisons as tidy frames, and the summary that `dvc metrics show` reads.
+"""Tables: runs and comparisons as tidy frames, and the headline figures that DVC shows.
 
 Accuracies are in percent, differences in points, spreads the sample standard deviation over seeds
 (empty for a single seed).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from synthbridge.evidence.results import (
 )
 from synthbridge.evidence.settings import PrimaryComparison, ReportSettings
 from synthbridge.evidence.statistics import Interval
-from synthbridge.evidence.verdict import primary_verdict
+from synthbridge.evidence.verdict import primary_rows, primary_verdict
 
 CELL = ["dataset", "method", "arm", "shots"]
 
@@ -199,47 +199,45 @@ def probe_table(probes: pd.DataFrame) -> pd.DataFrame:
 
 def summary(
     accuracy: pd.DataFrame,
-    comparisons: list[Comparison],
-    probes: pd.DataFrame,
+    comparisons: Sequence[Comparison],
     settings: ReportSettings,
     *,
     marked: bool = False,
 ) -> dict[str, Any]:
-    """Return nested plain numbers: what one wants to see change between two experiments.
+    """Return the headline figures by data set: a dozen, which people read side by side.
+
+    Of the primary comparison: its verdict, the accuracy of arm, reference and control, and both
+    gains. Where there is none, the accuracy of each arm on real images alone.
 
     Marked numbers stand under names of their own, so that no comparison of two experiments sets
     them beside others.
     """
     tree: dict[str, Any] = {}
-    suffix = MARK if marked else ""
-    beside = {name: name for name in beside_columns(accuracy)}
-    for row in accuracy.to_dict("records"):
+    suffix, primary = MARK if marked else "", settings.primary
+    rows = [row for row in primary_rows(comparisons, primary) if row] if primary else []
+    for row in rows:
+        accuracies = _below(tree, row.dataset, f"accuracy{suffix}")
+        accuracies[row.arm] = round(row.arm_accuracy, 2)
+        accuracies[row.reference] = round(row.reference_accuracy, 2)
+        gains = _below(tree, row.dataset, f"gain{suffix}")
+        gains[f"over_{row.reference}"] = _interval(row.interval)
+    if primary and comparisons:
+        own = tree.setdefault(comparisons[0].dataset, {})
+        own[f"verdict{suffix}"] = primary_verdict(comparisons, settings)
+    alone = accuracy if not rows else accuracy[:0]
+    for row in rows_with(alone, "method", [REAL]).to_dict("records"):
         mark = "" if is_clip(row["arm"]) else suffix
-        for name, column in {"accuracy": settings.measure, **beside}.items():
-            if not pd.isna(row[column]):
-                arms = _below(tree, row["dataset"], f"{name}{mark}", row["method"], row["arm"])
-                arms[str(row["shots"])] = round(row[column], 2)
-    for row in comparisons:
-        if settings.primary and row.arm == settings.primary.arm:
-            other = "" if row.reference_method in (REAL, row.method) else f"_{row.reference_method}"
-            name = f"{row.arm}_minus_{row.reference}{other}"
-            kind = f"difference{suffix}"
-            points = _below(tree, row.dataset, kind, row.method, name, str(row.shots))
-            points |= _interval(row.interval)
-    if (answer := primary_verdict(comparisons, settings)) and comparisons:
-        tree[comparisons[0].dataset][f"verdict{suffix}"] = answer
-    for row in probes.to_dict("records"):
-        name = row["model"] if pd.isna(row["set"]) else f"{row['model']}_{row['set']}"
-        _below(tree, row["dataset"], row["measure"])[name] = round(row["mean"], 3)
+        arms = _below(tree, row["dataset"], f"accuracy{mark}", row["arm"])
+        arms[str(row["shots"])] = round(row[settings.measure], 2)
     return tree
 
 
 def _interval(interval: Interval) -> dict[str, float]:
     """Return what the summary has of a difference."""
-    numbers: dict[str, float] = {"points": round(interval.difference, 2)}
+    numbers = {"points": round(interval.difference, 2)}
     if interval.is_known:
         numbers |= {"low": round(interval.low, 2), "high": round(interval.high, 2)}
-    return {**numbers, "num_seeds": interval.num_seeds}
+    return numbers
 
 
 def _below(tree: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def report(
         table = with_series(table, SERIES[name]) if name in SERIES else table
         table = mark_table(table) if marked and name in TABLES else table
         write_csv(out / f"{name}.csv", table)
-    numbers = summary(tables["accuracy"], comparisons, tables["probe"], params, marked=marked)
+    numbers = summary(tables["accuracy"], comparisons, params, marked=marked)
     write_json(out / "summary.json", numbers)
     _write_page(evidence, params, out)
     log.done(f"a report of {len(runs)} runs", out / "report.html")
