@@ -53,8 +53,8 @@ def main() -> int:
     if name in ("-h", "--help"):
         print(_usage())
         return 0
-    log.install(make_listener())
     try:
+        log.install(make_listener())
         if name in COMMANDS:
             importlib.import_module(f"synthbridge.commands.{name}").main(arguments)
         elif name in STAGES:

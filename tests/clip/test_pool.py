@@ -71,6 +71,14 @@ def test_metadata_lists_an_image_once_whatever_its_captions(tmp_path, kind):
     assert found == [("b.png", ""), ("x/a.png", "one, two three")]
 
 
+def test_captions_may_be_in_utf_16_and_left_overs_are_no_images(tmp_path):
+    files = {"a.png": _png(1), "._a.png": b"of a Mac", "@eaDir/a.png": _png(2)}
+    table = "file_name,caption\na.png,une abeille \u00e0 miel\n".encode("utf-16")
+    write_files(tmp_path, {**files, "metadata.csv": table})
+    found = [(image.key, image.caption) for image in list_images(tmp_path)]
+    assert found == [("a.png", "une abeille \u00e0 miel")]
+
+
 def test_pixels_are_upright_and_of_three_channels(tmp_path):
     grey = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     exif = Image.Exif()
@@ -80,6 +88,9 @@ def test_pixels_are_upright_and_of_three_channels(tmp_path):
     pixels = read_pixels(tmp_path, next(list_images(tmp_path)))
     np.testing.assert_array_equal(pixels[..., 0], [[3, 0], [4, 1], [5, 2]])
     assert pixels.shape == (3, 2, 3)
+
+
+OPEN_QUOTE = b'file_name,caption\na.png,"' + b"bee " * 40_000  # longer than a cell may be
 
 
 @pytest.mark.parametrize(
@@ -94,6 +105,8 @@ def test_pixels_are_upright_and_of_three_channels(tmp_path):
         ({"a.tar": b"no tar"}, "a.tar is not a whole tar"),
         ({"a.png": _png(1), "metadata.csv": b"file_name,caption\nb.png,bee\n"}, "names b.png, whi"),
         ({"a.png": _png(1), "metadata.csv": b"file,caption\na.png,bee\n"}, "needs file_name, and"),
+        ({"a.png": _png(1), "metadata.csv": OPEN_QUOTE}, "cannot be read .* it needs file_name, a"),
+        ({"a.png": _png(1), "a.txt": "caf\u00e9".encode("latin-1")}, "a.txt, line 1, is not UTF-8"),
         ({"a.png": _png(1), "metadata.jsonl": b"[1]\n"}, "it needs file_name, and caption or te"),
         ({"a.png": _png(1), "metadata.jsonl": b"{\n"}, "it needs file_name, and caption or text"),
     ],

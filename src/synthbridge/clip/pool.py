@@ -8,6 +8,7 @@ Listing reads names, captions and places; an image is read when it is asked for.
 """
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from synthbridge.data.encoding import decode_image
+from synthbridge.data.found_files import decode_text, list_folder, read_text
 from synthbridge.data.tars import IMAGE_EXTENSIONS, read_range, read_tar
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -64,14 +66,17 @@ def _in_shards(folder: Path, shards: Iterable[Path]) -> Iterator[PoolImage]:
         name = shard.relative_to(folder).as_posix()
         samples = read_tar(shard, ("txt", "json"), "copy it again, or take it out of the pool")
         for key, sample in sorted(samples.items()):
-            captions = [_caption_of(kind, content) for kind, content in sample.texts.items()]
+            captions = [
+                _caption_of(kind, content, f"{key}.{kind} in {shard}")
+                for kind, content in sample.texts.items()
+            ]
             caption = next((text for text in reversed(captions) if text), "")
             for place in sample.images[-1:]:
                 yield PoolImage(f"{name}/{key}", caption, name, *place)
 
 
-def _caption_of(extension: str, content: bytes) -> str:
-    text = content.decode("utf-8", errors="replace")
+def _caption_of(extension: str, content: bytes, where: str) -> str:
+    text = decode_text(content, where)
     if extension == "json":
         try:
             record = json.loads(text)
@@ -89,10 +94,9 @@ def _text(record: dict[str, Any], *names: str) -> str:
 def _in_files(folder: Path) -> Iterator[PoolImage]:
     metadata = [folder / name for name in METADATA if (folder / name).is_file()]
     captions = _read_metadata(metadata[0]) if metadata else None
-    paths = (path for path in folder.rglob("*") if path.is_file())
     images = {
         path.relative_to(folder).as_posix(): path
-        for path in sorted(paths)
+        for path in _walk(folder)
         if path.suffix.lower().removeprefix(".") in IMAGE_EXTENSIONS
     }
     missing = [name for name in captions or () if name not in images]
@@ -106,25 +110,35 @@ def _in_files(folder: Path) -> Iterator[PoolImage]:
         if captions is not None:
             caption = captions.get(name, "")
         else:
-            caption = _caption_of("txt", beside.read_bytes()) if beside.is_file() else ""
+            caption = ""
+            if beside.is_file():
+                caption = _caption_of("txt", beside.read_bytes(), str(beside))
         yield PoolImage(name, caption, name, 0, path.stat().st_size)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Pass on the files below `folder` in the order of their names, without left-overs."""
+    found = []
+    for path in list_folder(folder):
+        found += _walk(path) if path.is_dir() else [path]
+    yield from sorted(found)
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
     """Return captions by file name; several of one image become one."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = list(csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file))
-            captions: dict[str, list[str]] = {}
-            for row in rows:
-                name = Path(row["file_name"]).as_posix()
-                caption = " ".join(_text(row, "caption", "text").split())
-                captions.setdefault(name, []).append(caption)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} cannot be read ({error!r}); it needs file_name, and caption or text, for "
-                "each image"
-            ) from None
+    lines = list(io.StringIO(read_text(path), newline=""))
+    captions: dict[str, list[str]] = {}
+    try:
+        is_csv = path.suffix == ".csv"
+        for row in csv.DictReader(lines, strict=True) if is_csv else map(json.loads, lines):
+            name = Path(row["file_name"]).as_posix()
+            caption = " ".join(_text(row, "caption", "text").split())
+            captions.setdefault(name, []).append(caption)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error!r}); it needs file_name, and caption or text, for "
+            "each image"
+        ) from None
     return {name: " ".join(filter(None, texts)) for name, texts in captions.items()}
 
 

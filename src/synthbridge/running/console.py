@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from synthbridge.forecast.missing_work import Forecast, forecast
+from synthbridge.running.spent import note_time, spent_sentence
 
 T = TypeVar("T")
 
@@ -22,6 +23,7 @@ class Console:
     def __init__(self) -> None:
         """Start the clock."""
         self.start, self.expected = time.monotonic(), None
+        self.stage, self.began = "", self.start
 
     def say(self, line: str) -> None:
         """Print one line."""
@@ -30,6 +32,7 @@ class Console:
     def begin(self, about_to: str) -> None:
         """Print the first line of a stage."""
         self.start, self.expected = time.monotonic(), None
+        self.stage, self.began = about_to.split(":")[0], self.start
         self.say(about_to)
 
     def expect(self, stage: str, missing: dict[str, Any]) -> None:
@@ -45,11 +48,15 @@ class Console:
         """Show nothing: curves stand in the report."""
 
     def done(self, made: str, where: Path) -> None:
-        """Print the last line of a stage."""
-        took = f"{time.monotonic() - self.start:.1f} s"
+        """Print the last line of a stage; of the report's, what all stages took."""
+        now = time.monotonic()
+        took = f"{now - self.start:.1f} s"
         if self.expected is not None:
             took += f" ({self.expected:.1f} s were estimated)"
         self.say(f"made {made} in {took}: {where}")
+        note_time(now - self.began)
+        if self.stage == "report" and (spent := spent_sentence()):
+            self.say(f"  {spent}")
 
     def progress(
         self, items: Iterable[T], *, total: int, what: str, unit: str, items_each: int

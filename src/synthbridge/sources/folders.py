@@ -7,11 +7,12 @@ folder's name: folders called alike, of two classes or splits, are one group.
 from dataclasses import replace
 from pathlib import Path
 
+from synthbridge.data.found_files import list_folder
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
 from synthbridge.sources.named.imagenet import OUT_OF_DOMAIN
 from synthbridge.sources.names import NAMES_FILE
-from synthbridge.sources.raw_folder import check_raw_folder, list_folder, refuse_archives
+from synthbridge.sources.raw_folder import check_raw_folder, refuse_archives
 
 # May lie beside images, and beside the class folders.
 ANNOTATIONS = (".xml", ".txt", ".json", ".md")

@@ -17,13 +17,13 @@ from PIL import Image
 from synthbridge.core.files import require_space
 from synthbridge.core.log import progress
 from synthbridge.data.encoding import decode_image
+from synthbridge.data.found_files import list_folder
 from synthbridge.data.settings import DatasetSettings, Source
 from synthbridge.sources.dataset import SPLIT_NAMES, NoTestSplitError, RealDataset, RealImage
 from synthbridge.sources.hub_datasets import HUB_FILE
 from synthbridge.sources.inspection import find_copies, inspect_dataset
 from synthbridge.sources.lists import LISTS
 from synthbridge.sources.loading import load_dataset
-from synthbridge.sources.raw_folder import list_folder
 
 ZIPS = (".zip",)
 TARS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")

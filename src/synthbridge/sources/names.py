@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 from synthbridge.core.log import say
-from synthbridge.sources.raw_folder import read_text
+from synthbridge.data.found_files import read_text
 
 NAMES_FILE = "names.yaml"
 SUPERCLASS = "superclass"  # the one key of names.yaml that is no class

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from synthbridge.data.found_files import list_folder
 from synthbridge.data.tars import read_range, read_tar
-from synthbridge.sources.raw_folder import list_folder
 from synthbridge.sources.rows import SUFFIXES, read_rows
 
 # What lies beside images in a folder or a list and is none.

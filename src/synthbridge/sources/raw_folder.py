@@ -1,65 +1,16 @@
 """What any raw folder of one's own data is checked for before it is read."""
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from synthbridge.core.log import say
+from synthbridge.data.found_files import is_left_over, list_folder
 
-# What systems and programs leave behind, in small letters. Hidden files are left out as well.
-LEFT_OVERS = (
-    "$recycle.bin",
-    "#recycle",
-    "@eadir",
-    "__macosx",
-    "desktop.ini",
-    "ehthumbs.db",
-    "icon\r",
-    "lost+found",
-    "picasa.ini",
-    "system volume information",
-    "thumbs.db",
-)
-# Hidden folders that hold no class; any other one may be a class (`.net`).
-HIDDEN_FOLDERS = (
-    ".@__thumb",
-    ".appledouble",
-    ".cache",
-    ".documentrevisions-v100",
-    ".dvc",
-    ".fseventsd",
-    ".git",
-    ".huggingface",
-    ".idea",
-    ".ipynb_checkpoints",
-    ".picasaoriginals",
-    ".spotlight-v100",
-    ".stfolder",
-    ".stversions",
-    ".temporaryitems",
-    ".thumbnails",
-    ".trash",
-    ".trashes",
-    ".venv",
-    ".vscode",
-)
 PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".download", ".aria2", ".filepart")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 DVC_CACHE = r"/[0-9a-f]{2}/[0-9a-f]{30}$"  # DVC may check a data set out as links to its cache
-
-
-def list_folder(folder: Path) -> list[Path]:
-    """List what lies in `folder`, without what systems leave behind."""
-    return sorted(path for path in folder.iterdir() if not _is_left_over(path))
-
-
-def _is_left_over(path: Path) -> bool:
-    name = path.name.casefold()
-    if not name.startswith("."):
-        return name in LEFT_OVERS
-    return name in HIDDEN_FOLDERS or name.startswith((".trash-", "._")) or not path.is_dir()
 
 
 def check_raw_folder(raw: Path, leaves_out: Collection[str] = ()) -> None:
@@ -78,7 +29,7 @@ def check_raw_folder(raw: Path, leaves_out: Collection[str] = ()) -> None:
         raise ValueError(f"{raw} is empty; put the data set there (see docs/own-data.md)")
     left_out: Counter[str] = Counter()
     for path in _walk(raw, raw.resolve()):
-        if _is_left_over(path):
+        if is_left_over(path):
             left_out["._*" if path.name.startswith("._") else path.name.strip()] += 1
         elif path.suffix.lower() in leaves_out:
             left_out[f"*{path.suffix.lower()}"] += 1
@@ -105,38 +56,6 @@ def refuse_archives(raw: Path) -> None:
             )
 
 
-def read_text(path: Path) -> str:
-    """Read a text in UTF-8, or in UTF-16 where it begins with that one's mark.
-
-    Raises:
-        ValueError: naming the file and the line that is neither.
-    """
-    return decode_text(path.read_bytes(), str(path))
-
-
-def decode_text(content: bytes, where: str) -> str:
-    """Decode a text as `read_text` does; `where` is what errors call it."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    else:
-        encoding = "utf-8-sig"  # -sig: Excel writes a mark first
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        kind = "UTF-16, as its mark says" if encoding == "utf-16" else "UTF-8"
-        raise ValueError(
-            f"{where}, line {line}, is not {kind} (Latin-1 or Windows-1252, perhaps); save the "
-            "file as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise ValueError(
-            f"{where} holds bytes of zero (UTF-16 without its mark, perhaps); save the file as "
-            "UTF-8"
-        )
-    return text
-
-
 def _walk(folder: Path, top: Path) -> Iterator[Path]:
     """Pass on all that lies below `folder`, not what is inside of what is left out.
 
@@ -145,10 +64,10 @@ def _walk(folder: Path, top: Path) -> Iterator[Path]:
         top: the raw folder, resolved: no link may lead out of it.
     """
     for path in sorted(folder.iterdir()):
-        if not _is_left_over(path):
+        if not is_left_over(path):
             _check_entry(path, top)
         yield path
-        if path.is_dir() and not _is_left_over(path):
+        if path.is_dir() and not is_left_over(path):
             yield from _walk(path, top)
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthbridge.sources.raw_folder import read_text
+from synthbridge.data.found_files import read_text
 
 SEPARATORS = ",;\t"
 SUFFIXES = (".csv", ".tsv")

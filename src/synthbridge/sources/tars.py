@@ -12,16 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from synthbridge.data.found_files import LEFT_OVERS, decode_text, list_folder, read_text
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
-from synthbridge.sources.raw_folder import (
-    LEFT_OVERS,
-    check_raw_folder,
-    decode_text,
-    list_folder,
-    read_text,
-)
+from synthbridge.sources.raw_folder import check_raw_folder
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")

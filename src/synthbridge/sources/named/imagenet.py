@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthbridge.data.found_files import list_folder
 from synthbridge.sources.named.listing import Listing, read_lines, read_pairs
-from synthbridge.sources.raw_folder import list_folder
 
 HERE = Path(__file__).parent
 
