@@ -240,6 +240,28 @@ def test_a_lora_is_fused_as_diffusers_does(naming: str, tmp_path: Path, base: Pa
     assert str(tmp_path) not in (folder / "unet" / "config.json").read_text()
 
 
+def test_the_alpha_that_diffusers_keeps_beside_the_weights_counts(tmp_path: Path, base: Path):
+    """As its training scripts save a LoRA: rank 2, alpha 0.5, so a quarter of B A."""
+    torch.manual_seed(3)
+    unet = make_unet()
+    unet.add_adapter(
+        LoraConfig(r=2, lora_alpha=0.5, target_modules=LORA_LAYERS, init_lora_weights=False)
+    )
+    StableDiffusionXLPipeline.save_lora_weights(
+        tmp_path / "weights",
+        unet_lora_layers=get_peft_model_state_dict(unet),
+        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
+    )
+    name = "pytorch_lora_weights.safetensors"
+    ours = load_file(on_top(base, tmp_path, name, None) / UNET)
+    own = load_file(base / UNET)
+    tensors = load_file(tmp_path / "weights" / name)
+    layer = next(key for key in tensors if "attn1.to_q.lora_A" in key).split(".lora_A")[0]
+    added = tensors[f"{layer}.lora_B.weight"] @ tensors[f"{layer}.lora_A.weight"] / 4
+    key = f"{layer.removeprefix('unet.')}.weight"
+    assert torch.allclose(ours[key] - own[key].float(), added, atol=1e-6)
+
+
 def test_a_fine_tune_keeps_the_bases_scheduler(tmp_path: Path, base: Path):
     (tmp_path / "weights").mkdir()
     write_lora(tmp_path / "weights", "style.safetensors", "unet.")
@@ -281,6 +303,8 @@ def test_a_lora_of_another_base_is_refused(naming: str, tmp_path: Path):
     ("name", "sentence"),
     [
         ("model.diffusion_model.input_blocks.0.0.weight", "is a whole model in one file"),
+        ("unet.conv.lora_A.dora_scale", "is a DoRA, whose scales are not supported"),
+        ("base_model.model.conv.lora_A.weight", "is a LoRA as peft saves it, apart from its alpha"),
         ("conv.weight", r"is no UNet and no LoRA \(it holds conv.weight\)"),
         (
             "lora_te_text_model_encoder_layers_0.lora_down.weight",

@@ -97,6 +97,12 @@ def _check_stable_diffusion(folder: Path, name: str) -> None:
             "that draws from prompts alone"
         )
     schedule = read_config(folder, "scheduler/scheduler_config.json", name)
+    kind = str(schedule.get("_class_name"))
+    if kind.startswith("EDM"):
+        raise ValueError(
+            f"{name} has the noise levels of {kind} (arXiv:2206.00364), which are not supported; "
+            "choose a generator whose scheduler has betas"
+        )
     prediction = schedule.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "flow_prediction"):
         raise ValueError(

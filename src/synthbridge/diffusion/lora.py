@@ -91,10 +91,10 @@ def _add(_module: Any, inputs: Any, output: torch.Tensor, *, change: Change, sca
 @contextmanager
 def fused(denoiser: Any, lora: Lora) -> Iterator[None]:
     """Add B A to each projection's weights while the block runs; then they are as before, bit for
-    bit.
+    bit: copies wait in the CPU's memory.
     """
     layers = attention_projections(denoiser)
-    before = {name: layers[name].weight.detach().clone() for name in lora}
+    before = {name: layers[name].weight.detach().to("cpu", copy=True) for name in lora}
     try:
         with torch.no_grad():
             for name, change in lora.items():

@@ -23,7 +23,8 @@ SPARE = 1.05  # the allocator's rounding, and the work space of kernels
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """Return what denoiser and VAE compute in: bfloat16 on a GPU that has it, else float32."""
-    is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    # Cards before Ampere only emulate it.
+    is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if is_fast else torch.float32
 
 

@@ -94,6 +94,13 @@ def tell_kind(shapes: Shapes, name: str) -> Kind:
     if not shapes or not all(LORA.search(key) for key in shapes):
         some = ", ".join(sorted(shapes)[:3])
         raise ValueError(f"{name} is no UNet and no LoRA (it holds {some}); {way_out}")
+    if any(key.endswith("dora_scale") for key in shapes):
+        raise ValueError(f"{name} is a DoRA, whose scales are not supported; choose a plain LoRA")
+    if any(key.startswith("base_model.") for key in shapes):
+        raise ValueError(
+            f"{name} is a LoRA as peft saves it, apart from its alpha; choose one as diffusers "
+            "saves it (pytorch_lora_weights.safetensors)"
+        )
     if any(OF_TEXT_ENCODER.search(key) for key in shapes):
         raise ValueError(
             f"{name} is a LoRA that changes the text encoder too, which is not supported; choose "
@@ -232,15 +239,21 @@ def _fuse(base: Path, file: Path, folder: Path) -> None:
     """
     from diffusers.loaders.lora_pipeline import StableDiffusionXLLoraLoaderMixin
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from safetensors.torch import load_file
 
     loader: Any = StableDiffusionXLLoraLoaderMixin  # of Stable Diffusion 1.x and 2.x as well
     unet = UNet2DConditionModel.from_pretrained(base, local_files_only=True, use_safetensors=True)
     try:
-        # It also turns the names of other programs into diffusers'.
-        state, alphas = loader.lora_state_dict(load_file(file), unet_config=unet.config)
+        # It also turns the names of other programs into diffusers'. The metadata may hold alpha.
+        state, alphas, metadata = loader.lora_state_dict(
+            file.parent,
+            weight_name=file.name,
+            use_safetensors=True,
+            local_files_only=True,
+            return_lora_metadata=True,
+            unet_config=unet.config,
+        )
         _refuse_strangers(state, dict(unet.named_modules()), file.name)
-        loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+        loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet, metadata=metadata)
     except (RuntimeError, KeyError) as error:  # shapes that do not fit
         said = " ".join(str(error).split())[:200]
         raise ValueError(
