@@ -16,6 +16,7 @@ from synthbridge.data.found_files import LEFT_OVERS, decode_text, list_folder, r
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
+from synthbridge.sources.labels import read_label
 from synthbridge.sources.raw_folder import check_raw_folder
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
@@ -105,7 +106,7 @@ def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Pa
     """Return the key of a sample's class."""
     for extension in LABELS:
         if extension in sample.texts:
-            label = _read_label(sample.texts[extension], extension, where)
+            label = read_label(_read_text(sample.texts[extension], extension, where), where)
             break
     else:
         raise ValueError(f"{where} has no .cls, .json or .txt; add its class")
@@ -139,7 +140,7 @@ def _read_json(content: bytes, where: str) -> Any:
         raise ValueError(f"{where}: .json cannot be read ({error}); correct it") from None
 
 
-def _read_label(content: bytes, extension: str, where: str) -> str:
+def _read_text(content: bytes, extension: str, where: str) -> str:
     """Return the text of a label file; of .json, that of the first key of JSON_KEYS it has."""
     rule = "write an index or a name"
     if extension == "json":
