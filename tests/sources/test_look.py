@@ -191,7 +191,7 @@ def test_what_is_no_archive_is_refused(tmp_path, name, sentence):
 
 def _tar_of_noise(path, kind):
     """Write a tar of 60 kB that compresses badly."""
-    with tarfile.open(path, f"w:{kind}") as tar:
+    with tarfile.open(path, f"w:{kind}") as tar:  # type: ignore[call-overload]
         info = tarfile.TarInfo("mine/a/0.jpg")
         info.size = 60_000
         tar.addfile(info, io.BytesIO(np.random.default_rng(0).bytes(info.size)))

@@ -107,7 +107,7 @@ def unpack(archive: Path, into: Path) -> None:
     except (*DAMAGES, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
             raise
-        fault = str(error).splitlines()[0].rstrip(":")  # below it: all that tarfile has tried
+        fault = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise ValueError(f"{archive} cannot be unpacked ({fault}); copy it again") from None
 
 
