@@ -7,23 +7,26 @@ import sys
 import pytest
 from scratch import clone_working_tree
 
-from own_data import CLASSES, class_folders, encoded, fill, photo
+from own_data import CLASSES, class_folders, encoded, fill, photo, settings
 from synthbridge.commands import start as command
 from synthbridge.commands.start import Choice, fit_group, fit_shots, main
 from synthbridge.core.settings import read_yaml
+from synthbridge.data.real import read_dataset
 from synthbridge.params import read_params
 from synthbridge.pipeline import check_params, expand
-from synthbridge.sources.look import Form, Look
+from synthbridge.sources.look import Form, Look, look
+from synthbridge.stages.prepare import prepare
 from synthbridge.upstream import hub
 
 
-def _found(fewest=20, *, is_split=False, validation=None, side=500, stretch=1.3) -> Look:
+def _found(fewest=20, *, is_split=False, validation=None, side=500, stretch=1.3, lost=0) -> Look:
     counts = {"train": (fewest - (0 if is_split else 1), fewest + 5)}
     counts["test"] = (4, 4) if is_split else (1, 1)
     if validation:
         counts["validation"] = (validation, validation)
     size = (round(side * stretch), side)
-    return Look(("crow", "rook"), ("crow", "rook"), counts, is_split, 0, (size,), 0.0)
+    names = ("crow", "rook")
+    return Look(names, names, counts, is_split, lost, (size,), 0.0, (lost, 0))
 
 
 FORM = Form(None, "folder")  # type: ignore[arg-type]
@@ -35,6 +38,7 @@ FORM = Form(None, "folder")  # type: ignore[arg-type]
         (_found(100), 30, 10, [16, "full"]),  # 60 train: at most half of them
         (_found(20), 6, 2, [4, "full"]),
         (_found(3), 1, 1, ["full"]),
+        (_found(20, lost=14), 2, 1, [1, "full"]),  # 6 that differ
         (_found(500), 50, 20, [64, "full"]),
         (_found(20, is_split=True), None, 3, [8, "full"]),
         (_found(20, is_split=True, validation=5), None, 3, [8, "full"]),
@@ -49,6 +53,23 @@ def test_held_out_counts_and_shots_fit_the_smallest_class(found, test, validatio
 def test_a_class_of_two_images_is_refused():
     with pytest.raises(ValueError, match="class 'crow' has 2 images.*give each class three"):
         fit_group(FORM, _found(2), True)
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_what_is_chosen_for_a_class_of_copies_is_prepared(tmp_path, split):
+    raw = tmp_path / "mine"
+    train = class_folders(raw / "train" if split else raw, 20)
+    if split:
+        class_folders(raw / "test", 2, 1000)
+    for number in range(5, 20):
+        shutil.copy(train / "rook" / "0.jpg", train / "rook" / f"{number}.jpg")
+    form = command.find_form(raw)
+    found = look(form, settings())
+    group = fit_group(form, found, True)
+    assert (group.test_per_class, group.validation_per_class) == ((None if split else 2), 1)
+    prepare(group, raw=raw, out=tmp_path / "out")
+    labels = [image.label for image in read_dataset(tmp_path / "out").samples("train")]
+    assert labels.count(2) >= 2 and fit_shots(found, group) == [2 if split else 1, "full"]
 
 
 def test_large_photographs_are_stored_smaller():

@@ -14,7 +14,7 @@ def _refused(raw, **changes):
     return str(error.value)
 
 
-@pytest.mark.parametrize("validation", ["val", "valid", "validation", "Val"])
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "dev", "Val"])
 def test_splits_are_read_where_they_stand(tmp_path, validation):
     raw = tmp_path / "mine"
     for number, split in enumerate(("train", validation, "test")):
@@ -90,3 +90,37 @@ def test_one_level_too_deep_is_refused(tmp_path):
     class_folders(tmp_path / "mine" / "birds")
     sentence = _refused(tmp_path / "mine", test_per_class=1)
     assert "birds/AmericanCrow is a folder inside a class folder" in sentence
+
+
+@pytest.mark.parametrize("other", ["pred", "crow"])
+def test_splits_among_other_folders_are_no_classes_of_groups(tmp_path, other):
+    for number, name in enumerate(("train", "test", other)):
+        class_folders(tmp_path / "mine" / name, 2, 1000 * number)
+    sentence = _refused(tmp_path / "mine", test_per_class=1, group_by="folder")
+    assert "mine/test is called as a split is, but with data.mine.group_by: folder" in sentence
+    assert "\n" not in sentence
+
+
+def test_annotations_beside_groups_are_left_out_with_one_line(tmp_path, capsys):
+    raw = _group_folders(tmp_path / "mine", "abcd")
+    for name in ("crow/note.txt", "rook/boxes.json", "rook/a.xml", "rook/a/0.xml"):
+        (raw / name).write_text("x")
+    dataset = load_folder(settings(test_per_class=2, group_by="folder"), raw)
+    assert {image.group for image in (*dataset.train, *dataset.test)} == set("abcd")
+    assert "1 *.json, 1 *.txt, 2 *.xml" in capsys.readouterr().out
+
+
+def test_a_class_with_annotations_alone_is_empty(tmp_path):
+    raw = _group_folders(tmp_path / "mine", "abcd")
+    (raw / "owl").mkdir()
+    (raw / "owl" / "note.txt").write_text("x")
+    sentence = _refused(raw, test_per_class=2, group_by="folder")
+    assert "owl is empty; add its images or remove the folder" in sentence
+
+
+@pytest.mark.parametrize("name", ["nan", "-1"])
+def test_a_class_folder_may_be_called_as_a_missing_label_is(tmp_path, name):
+    raw = class_folders(tmp_path / "mine")
+    fill(raw / name, 4, 900)
+    dataset = load_folder(settings(test_per_class=1), raw)
+    assert name in dataset.class_keys and len(dataset.train) == 12

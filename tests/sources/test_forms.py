@@ -287,8 +287,8 @@ REFUSED = {
         "row 10 names '0.jpg', which",
     ),
     "an unknown split": (
-        _list("path,label,split\n" + ROWS.replace("\n", ",dev\n")),
-        "row 2: split is 'dev'; choose from train, training, val",
+        _list("path,label,split\n" + ROWS.replace("\n", ",pred\n")),
+        "row 2: split is 'pred'; choose from train, training, val",
     ),
     "a label of a table's": (
         _labelled("a", "b", "NaN"),
@@ -298,6 +298,8 @@ REFUSED = {
         _labelled("0", "-1"),
         "has the label '-1', which stands",
     ),
+    "an index far below": (_labelled("0", "1", "-100"), "row 4 has the label '-100', which stands"),
+    "a fraction below": (_labelled("0", "-1.0"), "row 3 has the label '-1.0', which stands for no"),
     "numbers as fractions": (_labelled("1", "2", "1.0", "2"), SPELT),
     "labels in other case": (_labelled("a", "b", "A", "b"), SPELT),
     "one label": (_labelled("a"), "holds one class; a classifier needs two"),
@@ -325,6 +327,14 @@ REFUSED = {
     "no text": (_tar(b"\xff\xd8", b"b"), "sample '000': .cls, line 1, is not UTF-8"),
     "an empty label": (_tar(b" \n", b"b"), "sample '000': .cls is empty; write an index or a name"),
     "an index below": (_tar(b"-1", b"0"), "has the label '-1', which stands for none"),
+    "an index far below, in JSON": (
+        _tar(b'{"label": -100}', b'{"label": 0}', extension="json"),
+        "sample '000' has the label '-100', which stands for none; label it or leave it out",
+    ),
+    "an index below, beside a list": (
+        _tar(b"-1.0", b"0", files={"classes.txt": b"a\nb\n"}),
+        "sample '000' has the label '-1.0', which stands for none",
+    ),
     "an index above": (
         _tar(b"0", b"7", files={"classes.txt": b"a\nb\n"}),
         r"sample '001' has class '7', but .*classes.txt names 2 classes \(0 is the first line\)",

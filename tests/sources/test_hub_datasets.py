@@ -77,15 +77,49 @@ def test_labels_that_are_texts_and_a_test_split_held_out(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        (["rook", "", "jay"], "image 'train/0000001' has the label '', which stands for none"),
-        (["0", "1", "-1"], "image 'train/0000002' has the label '-1', which stands for none"),
+        (["rook", "", "jay"], "image train/0000001 has the label '', which stands for none"),
+        (["0", "1", "-1"], "image train/0000002 has the label '-1', which stands for none"),
+        (["rook", "jay", " "], "image train/0000002 has the label '', which stands for none"),
+        (["rook", "jay", " NaN"], "image train/0000002 has the label 'NaN', which stands for none"),
+        ([0, 1, -100], "image train/0000002 has the label '-100', which stands for none"),
+        ([0.0, -1.0, 1.0], "image train/0000001 has the label '-1.0', which stands for none"),
+        ([0.0, float("nan"), 1.0], "image train/0000001 has no label; choose another split or col"),
+        (["rook", None, "jay"], "image train/0000001 has no label; choose another split or column"),
+        ([True, False, True], "image train/0000000 has the label True; a label is a name or a num"),
+        ([["a"], ["b"], ["a"]], r"image train/0000000 has the label \['a'\]; a label is a name or"),
+        (
+            [{"x": 1}, {"x": 2}],
+            "image train/0000000 has the label {'x': 1}; a label is a name or a",
+        ),
     ],
 )
 def test_a_label_that_stands_for_none_is_refused(tmp_path, labels, sentence):
     raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
-    _parquet(raw / "birds", "train", labels * 3, names=None)
-    with pytest.raises(ValueError, match=sentence):
+    _parquet(raw / "birds", "train", list(CLASSES), names=None)
+    path = raw / "birds/data/train-00000-of-00001.parquet"
+    rows = [{"picture": encoded(photo(i)), "kind": label} for i, label in enumerate(labels)]
+    datasets.Dataset.from_list(rows).cast_column("picture", datasets.Image()).to_parquet(path)
+    with pytest.raises(ValueError, match=sentence) as error:
         load_hub_dataset(settings(test_per_class=1), raw)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_may_be_labels(tmp_path):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    _parquet(raw / "birds", "train", [" 7", "12", "7 "] * 3, names=None)
+    dataset = load_hub_dataset(settings(test_per_class=1), raw)
+    assert dataset.class_keys == ("7", "12") and len(dataset.train) == 7
+
+
+def test_classes_of_the_column_without_an_image_are_left_out_with_a_line(tmp_path, capsys):
+    raw = _hub_yaml(tmp_path / "mine", *COLUMNS)
+    names = ("rook", "jay", "nan", "crow", "wren")  # a name that the column states is a name
+    _parquet(raw / "birds", "train", [0, 2, 4] * 3, names=names)
+    dataset = load_hub_dataset(settings(test_per_class=1), raw)
+    assert dataset.class_keys == ("rook", "nan", "wren")
+    assert {image.label for image in dataset.train} == {0, 1, 2}
+    said = capsys.readouterr().out
+    assert "2 classes of the list have no image and are left out (jay, ...)" in said
 
 
 @pytest.mark.parametrize(("column", "line"), [("group", ""), ("note", "group: note")])

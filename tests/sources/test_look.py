@@ -4,6 +4,7 @@ import io
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from own_data import CLASSES, class_folders, encoded, fill, photo, settings, write_tar
@@ -46,6 +47,34 @@ def test_folders_in_classes_are_groups(tmp_path, split):
     assert sum(_look(raw).learnable) == 24
 
 
+def test_notes_beside_folders_of_groups_hide_no_group(tmp_path):
+    raw = tmp_path / "mine"
+    for number, name in enumerate(CLASSES):
+        for group in range(4):
+            fill(raw / name / f"nest{group}", 2, 100 * number + 10 * group)
+        (raw / name / "notes.txt").write_text("x")
+    assert find_form(raw).group_by == "folder"
+    assert _look(raw).learnable == (8, 8, 8)
+
+
+@pytest.mark.parametrize("third", ["pred", "unlabelled"])
+def test_a_folder_among_splits_that_is_none_is_refused(tmp_path, third):
+    raw = tmp_path / "mine"
+    for number, split in enumerate(("train", "test", third)):
+        class_folders(raw / split, 3, 1000 * number)
+    assert find_form(raw).group_by is None
+    with pytest.raises(ValueError, match=r"is a folder inside a class folder; images lie in .*SPL"):
+        _look(raw)
+
+
+@pytest.mark.parametrize("names", [("train", "test", "dev"), ("Training", "Testing", "Valid")])
+def test_splits_by_other_names_are_no_classes(tmp_path, names):
+    for number, split in enumerate(names):
+        class_folders(tmp_path / "mine" / split, 3, 1000 * number)
+    found = _look(tmp_path / "mine")
+    assert found.keys == CLASSES and found.is_split and found.has_validation
+
+
 def test_lists_and_tars_are_known_by_their_files(tmp_path):
     listed = class_folders(tmp_path / "listed")
     rows = [f"{name}/{i}.jpg,{name}" for name in CLASSES for i in range(4)]
@@ -76,6 +105,34 @@ def test_copies_and_grey_images_are_counted(tmp_path):
         path.write_bytes(encoded(photo(number).convert("L")))
     found = _look(raw)
     assert found.num_copies == 1 and found.grey == pytest.approx(4 / 13)
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_copies_that_prepare_leaves_out_are_not_learnable(tmp_path, split):
+    raw = tmp_path / "mine"
+    train = class_folders(raw / "train" if split else raw, 20)
+    if split:
+        class_folders(raw / "test", 2, 1000)
+    for number in range(5, 20):
+        content = (train / "rook" / "0.jpg").read_bytes()
+        (train / "rook" / f"{number}.jpg").write_bytes(content)
+    found = _look(raw)
+    assert found.num_copies == 15 and found.learnable == (20, 20, 5)
+    assert sum(found.counts["train"]) == (60 if split else 57)
+
+
+def test_an_image_of_two_classes_may_be_lost_to_each(tmp_path):
+    raw = class_folders(tmp_path / "mine", 4)
+    (raw / "rook" / "0.jpg").write_bytes((raw / "AmericanCrow" / "0.jpg").read_bytes())
+    assert _look(raw).learnable == (3, 4, 3)
+
+
+def test_a_class_of_a_split_that_copies_empty_is_refused(tmp_path):
+    raw = tmp_path / "mine"
+    class_folders(raw / "train", 3)
+    class_folders(raw / "test", 3)
+    with pytest.raises(ValueError, match="class 'AmericanCrow' has no image in train, only in tes"):
+        _look(raw)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
@@ -130,3 +187,59 @@ def test_what_is_no_archive_is_refused(tmp_path, name, sentence):
     (tmp_path / name).write_bytes(b"no archive")
     with pytest.raises(ValueError, match=sentence):
         unpack(tmp_path / name, tmp_path)
+
+
+def _tar_of_noise(path, kind):
+    """Write a tar of 60 kB that compresses badly."""
+    with tarfile.open(path, f"w:{kind}") as tar:  # type: ignore[call-overload]
+        info = tarfile.TarInfo("mine/a/0.jpg")
+        info.size = 60_000
+        tar.addfile(info, io.BytesIO(np.random.default_rng(0).bytes(info.size)))
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_damaged_tar_is_refused_in_a_sentence(tmp_path, kind, damage):
+    path = tmp_path / f"a.tar.{kind}"
+    content = _tar_of_noise(path, kind)
+    if damage == "cut":
+        content = content[:40_000]
+    else:
+        content[20_000:20_400] = bytes(400)
+    path.write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(
+        ValueError, match=rf"a\.tar\.{kind} cannot be unpacked \(.+\); copy it again$"
+    ):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        (8, 1, r"a\.zip is encrypted; unpack it yourself with its password and name the folder"),
+        (10, 97, r"a\.zip cannot be unpacked \(.+\); unpack it yourself and name the folder"),
+    ],
+)
+def test_a_zip_that_python_cannot_read_is_to_be_unpacked_by_hand(tmp_path, field, value, sentence):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/0.txt", "x" * 1000)
+    content = bytearray(path.read_bytes())
+    content[field - 2] = value  # in the file's own header, and in the directory at the end
+    content[content.rindex(b"PK\1\2") + field] = value
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        unpack(path, tmp_path)
+
+
+def test_a_zip_whose_content_is_damaged_is_refused(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/0.txt", "x" * 1000)
+    content = bytearray(path.read_bytes())
+    content[37:41] = b"\xff" * 4  # behind a header of 30 bytes and a name of 7
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.zip cannot be unpacked \(.+\); copy it again$"):
+        unpack(path, tmp_path)

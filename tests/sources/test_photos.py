@@ -49,6 +49,20 @@ def test_what_is_no_image_is_passed_over_in_a_folder_and_tried_when_named(tmp_pa
     assert _names(tmp_path, tmp_path / "notes.txt") == ["notes.txt"]
 
 
+def test_a_pipe_of_a_list_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    (tmp_path / "list.csv").write_text("path\npipe.jpg\na.jpg\ngone.jpg\n")
+    pipe, image, gone = list_photos([tmp_path / "list.csv"])
+    with pytest.raises(
+        ValueError, match=r"pipe\.jpg is a pipe, a socket or a device and no file; t"
+    ):
+        pipe.read()
+    assert image.read() == b"1"
+    with pytest.raises(FileNotFoundError):
+        gone.read()
+
+
 def test_links_are_followed_once_and_broken_ones_are_listed(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one.jpg").write_bytes(b"1")

@@ -82,6 +82,29 @@ def test_labels_in_capitals_are_read_and_a_readme_is_passed_over(tmp_path):
     assert len(dataset.train) == 6 and len(dataset.test) == 3
 
 
+def test_what_lies_beside_samples_is_left_out_with_one_line(tmp_path, capsys):
+    for number in range(2):
+        beside = [
+            *((f"birds/._{i:03d}.jpg", b"x") for i in range(3)),
+            ("__MACOSX/birds/000.jpg", b"x"),
+            ("birds/Thumbs.db", b"x"),
+            ("README.txt", b"x"),
+            (".DS_Store", b"x"),
+        ]
+        members = [*beside, *_members(CLASSES * 3, first_seed=100 * number)]
+        write_tar(tmp_path / "mine" / f"birds{number}.tar", members)
+    dataset = load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert len(dataset.train) == 15
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert line.endswith(": 2 .DS_Store, 6 ._*, 2 README, 2 Thumbs, 2 __MACOSX")
+
+
+def test_samples_alone_say_nothing_of_what_is_left_out(tmp_path, capsys):
+    write_tar(tmp_path / "mine" / "birds.tar", _members(CLASSES * 3))
+    load_tars(settings(test_per_class=1), tmp_path / "mine")
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_classes_of_the_list_without_an_image_are_left_out_with_a_line(tmp_path, capsys):
     write_tar(tmp_path / "mine" / "birds.tar", _members("024" * 3))
     (tmp_path / "mine" / "classes.txt").write_text("rook\njay\nowl\ncrow\nwren\n")

@@ -24,6 +24,7 @@ SPLIT_NAMES = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "dev": "validation",
     "test": "test",
     "testing": "test",
 }
@@ -31,10 +32,6 @@ SPLIT_NAMES = {
 
 class NoTestSplitError(ValueError):
     """A data set has no test split, and nobody says how many images of each class to hold out."""
-
-
-# How data sets of indices and tables mark what nobody labelled.
-NO_LABELS = ("", "-1", "nan")
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ def _order_classes(
     """Return the classes in the order of their indices.
 
     Raises:
-        ValueError: if an image has no class, or the classes are no two that differ.
+        ValueError: if a name is no UTF-8, or the classes are no two that differ.
     """
     for file in files:
         try:
@@ -142,11 +139,6 @@ def _order_classes(
             raise ValueError(
                 f"image {file.name!a} has a name or class that is no UTF-8; rename it"
             ) from None
-        if file.key.lower() in NO_LABELS:
-            raise ValueError(
-                f"image '{file.name}' has the label '{file.key}', which stands for none; label it "
-                "or leave it out"
-            )
     present = {file.key for file in files}
     if keys is None:
         _check_spelling(files)

@@ -4,6 +4,7 @@ With `group_by: folder` the images of a class lie in folders of groups. A group 
 folder's name: folders called alike, of two classes or splits, are one group.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
     refuse_archives(raw)
     folders = [path for path in list_class_folders(raw) if path.name not in _extra_tests(settings)]
     splits = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
-    if "train" in splits.values() and None not in splits.values():
+    if settings.group_by == "folder":
+        _refuse_mixture(folders, raw)
+    if are_splits(folders):
         _refuse_twice(splits)
         files = [
             file
@@ -44,6 +47,42 @@ def load_folder(settings: DatasetSettings, raw: Path) -> RealDataset:
     else:
         files = [file for folder in folders for file in _list_class(folder, raw, "train", settings)]
     return build_dataset(files, settings, raw)
+
+
+def are_splits(folders: Sequence[Path]) -> bool:
+    """Say whether every folder is called as a split is, and one as train."""
+    splits = {SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
+    return "train" in splits and None not in splits
+
+
+def mixed_names(folders: Sequence[Path]) -> list[str]:
+    """Return the folders that are called as splits are, where the folders are not all splits."""
+    if are_splits(folders):
+        return []
+    return [folder.name for folder in folders if folder.name.lower() in SPLIT_NAMES]
+
+
+def list_groups(folder: Path) -> list[Path]:
+    """List what lies in a class folder whose folders are groups, without annotations."""
+    return [
+        path
+        for path in list_folder(folder)
+        if path.is_dir() or path.suffix.lower() not in ANNOTATIONS
+    ]
+
+
+def _refuse_mixture(folders: Sequence[Path], raw: Path) -> None:
+    """Refuse splits among classes: classes inside of splits would be taken for groups.
+
+    Raises:
+        ValueError: naming the first folder that is called as a split is.
+    """
+    if names := mixed_names(folders):
+        raise ValueError(
+            f"{raw / names[0]} is called as a split is, but with data.{raw.name}.group_by: folder "
+            "either all folders are splits, train among them, or none is; rename those that do "
+            f"not fit (SPLIT: {', '.join(SPLIT_NAMES)})"
+        )
 
 
 def _extra_tests(settings: DatasetSettings) -> set[str | None]:
@@ -90,7 +129,7 @@ def _list_class(
     """
     if settings.group_by != "folder":
         return list_class_files(folder, raw, split)
-    groups = list_folder(folder)
+    groups = list_groups(folder)
     for path in groups:
         if not path.is_dir():
             raise ValueError(

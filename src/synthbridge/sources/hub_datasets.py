@@ -17,6 +17,7 @@ from synthbridge.core.log import say
 from synthbridge.core.settings import check_settings, is_commit, read_yaml
 from synthbridge.data.settings import DatasetSettings, HubDataset
 from synthbridge.sources.dataset import LabelledFile, RealDataset, build_dataset
+from synthbridge.sources.labels import read_label
 from synthbridge.sources.raw_folder import check_raw_folder
 
 HUB_FILE = "hub.yaml"
@@ -122,17 +123,22 @@ def _spool_rows(
 ) -> Iterator[LabelledFile]:
     group_column = _group_column(rows, hub)
     for index, row in enumerate(_rows(rows, hub, path)):
-        name, label = f"{split}/{index:07d}", row[hub.label]
-        if label is None or label != label or (classes is not None and label < 0):  # None, NaN
-            raise ValueError(f"{path}: image {name} has no label; choose another split or column")
+        name = f"{split}/{index:07d}"
+        key = _class_key(row[hub.label], classes, f"{path}: image {name}")
         image = row[hub.image] or {}
         if not image.get("bytes") and not image.get("path"):
             raise ValueError(f"{path}: row {name} has no image; choose another split or column")
         content = image.get("bytes") or Path(image["path"]).read_bytes()
-        key = str(label) if classes is None else classes[label]
         group = row[group_column] if group_column else None
         group = None if group is None else str(group).strip() or None
         yield LabelledFile(name, spool.keep(content), key, split, group)
+
+
+def _class_key(label: Any, classes: list[str] | None, where: str) -> str:
+    """Return the key of a row's class, whose label is an index where the column names classes."""
+    if label is None or label != label or (classes is not None and label < 0):  # None, NaN
+        raise ValueError(f"{where} has no label; choose another split or column")
+    return read_label(label, where) if classes is None else classes[label]
 
 
 def _rows(rows: Any, hub: HubDataset, path: Path) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ find a JPEG that was compressed again.
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +119,7 @@ def find_copies(dataset: RealDataset, sha256: Mapping[str, str]) -> dict[str, li
     return {digest: copies for digest, copies in groups.items() if len(copies) > 1}
 
 
-def left_out(copies: Mapping[str, list[Copy]], *, leave_out_copies: bool) -> set[str]:
+def left_out(copies: Mapping[str, Sequence[Copy]], *, leave_out_copies: bool) -> set[str]:
     """Return the names that leave their split: all copies but the first; test keeps its own.
 
     Copies within train leave as well: else one could be held out for validation, the other not.

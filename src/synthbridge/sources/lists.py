@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
+from synthbridge.sources.labels import read_label
 from synthbridge.sources.raw_folder import check_raw_folder
 from synthbridge.sources.rows import read_rows
 
@@ -69,7 +70,7 @@ def _labelled_file(row: dict[str, str], raw: Path, where: str) -> LabelledFile:
     return LabelledFile(
         Path(name).as_posix(),
         path.read_bytes,
-        key,
+        read_label(key, where),
         SPLIT_NAMES[split.lower()],
         (row.get("group") or "").strip() or None,
     )

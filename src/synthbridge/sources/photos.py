@@ -90,4 +90,18 @@ def _list_rows(path: Path) -> Iterator[Photo]:
         image = path.parent / name
         if not image.is_file():
             image = path.parent / name.replace("\\", "/")  # as Windows writes paths
-        yield Photo(str(image), image.read_bytes)
+        yield Photo(str(image), partial(_read_file, image))
+
+
+def _read_file(path: Path) -> bytes:
+    """Read what a list names, which may be no file.
+
+    Raises:
+        ValueError: for a pipe or a device, which would make us wait for ever.
+        OSError: if nothing is there, or a folder.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(
+            f"{path} is a pipe, a socket or a device and no file; take it out of the list"
+        )
+    return path.read_bytes()

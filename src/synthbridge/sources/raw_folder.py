@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from synthbridge.core.log import say
@@ -30,13 +30,23 @@ def check_raw_folder(raw: Path, leaves_out: Collection[str] = ()) -> None:
     left_out: Counter[str] = Counter()
     for path in _walk(raw, raw.resolve()):
         if is_left_over(path):
-            left_out["._*" if path.name.startswith("._") else path.name.strip()] += 1
+            left_out[left_over_name(path.name)] += 1
         elif path.suffix.lower() in leaves_out:
             left_out[f"*{path.suffix.lower()}"] += 1
         elif path.suffix.lower() in PARTIAL:
             raise ValueError(
                 f"{path} is half copied or downloaded; finish that, or remove the file"
             )
+    say_left_out(left_out)
+
+
+def left_over_name(name: str) -> str:
+    """Return what the line on what is left out calls a file: macOS makes one for each image."""
+    return "._*" if name.startswith("._") else name.strip()
+
+
+def say_left_out(left_out: Mapping[str, int]) -> None:
+    """Say in one line what is left out, if anything is; `left_out` counts it by its name."""
     if left_out:
         told = ", ".join(f"{count} {name}" for name, count in sorted(left_out.items()))
         say(f"  left out, since they are no images of the data set: {told}")

@@ -8,6 +8,9 @@ images that belong together.
 
 import json
 import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from synthbridge.data.found_files import LEFT_OVERS, decode_text, list_folder, r
 from synthbridge.data.settings import DatasetSettings
 from synthbridge.data.tars import IMAGE_EXTENSIONS, TarSample, read_range, read_tar
 from synthbridge.sources.dataset import SPLIT_NAMES, LabelledFile, RealDataset, build_dataset
-from synthbridge.sources.raw_folder import check_raw_folder
+from synthbridge.sources.labels import read_label
+from synthbridge.sources.raw_folder import check_raw_folder, left_over_name, say_left_out
 
 LABELS = ("cls", "json", "txt")  # the first one that a sample has counts
 JSON_KEYS = ("label", "class_name", "class", "cls")
@@ -42,6 +46,7 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
         if path.is_dir():
             raise ValueError(f"{path} is a folder, not a tar; pack what it holds, or rename it")
     classes = _read_classes(raw / CLASSES_FILE)
+    left_out: Counter[str] = Counter()
     files = [
         LabelledFile(
             f"{path.name}/{key}",
@@ -51,8 +56,9 @@ def load_tars(settings: DatasetSettings, raw: Path) -> RealDataset:
             _group(sample, f"{path}: sample '{key}'"),
         )
         for path, split in _splits(tars).items()
-        for key, sample in _index(path).items()
+        for key, sample in _index(path, left_out).items()
     ]
+    say_left_out(left_out)
     return build_dataset(files, settings, raw, keys=classes)
 
 
@@ -77,10 +83,16 @@ def _said_splits(path: Path) -> set[str]:
     return {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
 
 
-def _index(path: Path) -> dict[str, TarSample]:
-    """Find the samples of a tar, each with one image."""
+def _index(path: Path, left_out: Counter[str]) -> dict[str, TarSample]:
+    """Find the samples of a tar, each with one image; `left_out` counts what else lies in it."""
     found = read_tar(path, LABELS, "copy it again")
-    samples = {key: sample for key, sample in found.items() if not _is_beside(key, sample)}
+    left_out.update(_hidden_files(path))
+    samples: dict[str, TarSample] = {}
+    for key, sample in found.items():
+        if name := _beside(key, sample):
+            left_out[name] += 1
+        else:
+            samples[key] = sample
     if not samples:
         raise ValueError(f"{path} holds no sample; copy it again")
     for key, sample in samples.items():
@@ -93,19 +105,30 @@ def _index(path: Path) -> dict[str, TarSample]:
     return samples
 
 
-def _is_beside(key: str, sample: TarSample) -> bool:
-    """Say whether files of one name are no sample: prose, and what systems leave behind."""
-    *folders, name = key.casefold().split("/")
-    if any(folder in LEFT_OVERS for folder in folders):
-        return True
-    return not sample.images and name in (*PROSE, *(left.split(".")[0] for left in LEFT_OVERS))
+def _hidden_files(path: Path) -> Iterator[str]:
+    """Name the hidden files of a tar, which belong to no sample; macOS makes one for each image."""
+    with tarfile.open(path, "r:", ignore_zeros=True) as tar:  # on to the last of joined tars
+        for member in tar:
+            name = member.name.rpartition("/")[2]
+            if member.isfile() and name.startswith("."):
+                yield left_over_name(name)
+
+
+def _beside(key: str, sample: TarSample) -> str | None:
+    """Name files that are no sample: prose, and what systems leave behind; None if they are one."""
+    *folders, name = key.split("/")
+    for folder in folders:
+        if folder.casefold() in LEFT_OVERS:
+            return folder
+    known = (*PROSE, *(left.split(".")[0] for left in LEFT_OVERS))
+    return name if not sample.images and name.casefold() in known else None
 
 
 def _class_key(sample: TarSample, where: str, classes: list[str] | None, raw: Path) -> str:
     """Return the key of a sample's class."""
     for extension in LABELS:
         if extension in sample.texts:
-            label = _read_label(sample.texts[extension], extension, where)
+            label = read_label(_read_text(sample.texts[extension], extension, where), where)
             break
     else:
         raise ValueError(f"{where} has no .cls, .json or .txt; add its class")
@@ -139,7 +162,7 @@ def _read_json(content: bytes, where: str) -> Any:
         raise ValueError(f"{where}: .json cannot be read ({error}); correct it") from None
 
 
-def _read_label(content: bytes, extension: str, where: str) -> str:
+def _read_text(content: bytes, extension: str, where: str) -> str:
     """Return the text of a label file; of .json, that of the first key of JSON_KEYS it has."""
     rule = "write an index or a name"
     if extension == "json":
