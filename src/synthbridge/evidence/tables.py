@@ -224,8 +224,8 @@ def summary(
     if primary and comparisons:
         own = tree.setdefault(comparisons[0].dataset, {})
         own[f"verdict{suffix}"] = primary_verdict(comparisons, settings)
-    alone = accuracy if not rows else accuracy[:0]
-    for row in rows_with(alone, "method", [REAL]).to_dict("records"):
+    alone = [] if rows else rows_with(accuracy, "method", [REAL]).to_dict("records")
+    for row in alone:
         mark = "" if is_clip(row["arm"]) else suffix
         arms = _below(tree, row["dataset"], f"accuracy{mark}", row["arm"])
         arms[str(row["shots"])] = round(row[settings.measure], 2)
