@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,12 +26,14 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from scratch import Scratch  # noqa: E402
-from tiny_clip import save_tiny_clip  # noqa: E402
 
 from own_data import encoded, photo  # noqa: E402
 from synthbridge.core.files import read_json  # noqa: E402
 from synthbridge.core.settings import read_yaml  # noqa: E402
+from synthbridge.prompts.templates import TEMPLATES  # noqa: E402
 from synthbridge.sources.look import find_form  # noqa: E402
+from synthbridge.sources.names import readable_name  # noqa: E402
+from synthbridge.upstream.clip import make_clip, save_clip  # noqa: E402
 from synthbridge.upstream.generator import (  # noqa: E402
     load_text_tower,
     make_scheduler,
@@ -39,6 +41,7 @@ from synthbridge.upstream.generator import (  # noqa: E402
     make_vae,
     save_generator,
 )
+from synthbridge.upstream.tokenizer import train_tokenizer  # noqa: E402
 from upstream.hub_on_loopback import Hub, Repository, serve  # noqa: E402
 
 BIRDS = ("crow", "jay", "rook")
@@ -61,11 +64,12 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of photographs, a folder a class")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as spare, serve() as hub:
-        walk = Walk(Path(spare), hub)
         photos = (args.photos or draw_photos(Path(spare) / "photos")).resolve()
-        walk.photographs(photos)
-        walk.real_images_alone("a list", write_list(photos, Path(spare) / "listed"))
-        walk.real_images_alone("a hub data set", write_hub_dataset(photos, hub, Path(spare)))
+        walk = Walk(Path(spare), hub, photos)
+        one = _labelled(photos)[0][1]
+        walk.photographs(photos, one)
+        walk.real_images_alone("a list", write_list(photos, Path(spare) / "listed"), one)
+        walk.real_images_alone("a hub data set", write_hub_dataset(photos, hub, Path(spare)), one)
         walk.drawn_elsewhere(photos)
     print("every command ended well")
 
@@ -125,9 +129,14 @@ def _labelled(photos: Path) -> list[tuple[str, Path]]:
     ]
 
 
-def serve_models(hub: Hub, folder: Path) -> None:
-    """Put tiny models under the names that profiles/photos.yaml has."""
-    clip = save_tiny_clip(folder / "clip")
+def serve_models(hub: Hub, folder: Path, names: Iterable[str]) -> None:
+    """Put tiny models under the names that profiles/photos.yaml has.
+
+    Their 16 tokens hold a prompt, since the tokenizer has learned the templates and `names`.
+    """
+    clip = folder / "clip"
+    words = [f"{template.format(name)} style" for name in names for template in TEMPLATES]
+    save_clip(make_clip(train_tokenizer(words, clip), seed=0), clip)
     tower, tokenizer = load_text_tower(clip)
     save_generator(
         folder / "generator", make_vae(1), make_unet(64, 2), make_scheduler(), tower, tokenizer
@@ -145,10 +154,11 @@ def serve_models(hub: Hub, folder: Path) -> None:
 class Walk:
     """Clones, a hub, and a store that they share."""
 
-    def __init__(self, spare: Path, hub: Hub):
+    def __init__(self, spare: Path, hub: Hub, photos: Path):
         """Serve the models, and make the repository that all clones come from."""
         self.spare, self.hub = spare, hub
-        serve_models(hub, spare / "models")
+        names = {readable_name(label, numbered=False) for label, _ in _labelled(photos)}
+        serve_models(hub, spare / "models", sorted(names))
         self.origin = spare / "origin"
         _run(ROOT, f"git clone -q --bare . {self.origin}")
 
@@ -160,7 +170,7 @@ class Walk:
         clone.run("git config user.name somebody && git config user.email some@body.org")
         return clone
 
-    def photographs(self, photos: Path) -> None:
+    def photographs(self, photos: Path, one: Path) -> None:
         """From a folder to an answer, a model and predictions; then a colleague pulls."""
         with _guide("own-data.md: two commands, then delivering.md and sharing.md"):
             mine = self.clone("mine")
@@ -169,7 +179,6 @@ class Walk:
             mine.run('git commit -qam "Start with my images"')
             mine.run("dvc exp run")
             assert mine.has_report() and set(mine.summary()) >= {"verdict", "gain"}
-            one = next(path for _, path in _labelled(photos))
             mine.run(f"python src predict {photos} --csv predictions.csv")
             mine.run(f"python src predict {one}")
             mine.run(f"dvc remote add -d team {self.spare / 'store'}")
@@ -192,7 +201,7 @@ class Walk:
                 same = (clone.folder / "predictions.csv").read_bytes()
                 assert same == (mine.folder / "predictions.csv").read_bytes()
 
-    def real_images_alone(self, form: str, data: Path) -> None:
+    def real_images_alone(self, form: str, data: Path, photo: Path) -> None:
         """Without a GPU, from another form of data."""
         with _guide(f"own-data.md: {form}, without a GPU"):
             clone = self.clone(re.sub(r"\W", "-", form))
@@ -200,8 +209,7 @@ class Walk:
             clone.make_small()
             clone.run('git commit -qam "Start with my images" && dvc exp run')
             assert clone.has_report() and "accuracy" in clone.summary()
-            first = next(path for path in sorted(self.spare.glob("photos/*/*")) or [data])
-            clone.run(f"python src predict {first}")
+            clone.run(f"python src predict {photo}")
 
     def drawn_elsewhere(self, photos: Path) -> None:
         """A server draws; the machine that asked trains."""
