@@ -294,17 +294,6 @@ def test_blocks_hold_every_set_or_nothing_starts(tmp_path, monkeypatch, volume, 
         assert f"\n  params.yaml: set {name}: {sentence}" in str(error.value)
 
 
-def test_a_data_set_that_lies_nowhere_is_named(tmp_path, monkeypatch):
-    """DVC says `[Errno 2]` only."""
-    for name in ("params.yaml", "dvc.yaml"):
-        (tmp_path / name).write_text((ROOT / name).read_text())
-    monkeypatch.chdir(tmp_path)
-    (note,) = check_params()
-    assert note.startswith("data/raw/digits does not exist, which prepare@digits reads: put")
-    (tmp_path / "data" / "raw" / "digits").mkdir(parents=True)
-    assert check_params() == []
-
-
 def test_sets_need_a_clip_and_retrieval_a_pool():
     values = YAML(typ="safe").load(ROOT / "params.yaml")
     hub = {"hub": "a/b", "revision": "c" * 40}

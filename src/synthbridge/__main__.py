@@ -19,6 +19,7 @@ from synthbridge.running.live import make_listener
 from synthbridge.running.memory import set_up_memory
 
 STAGES = {
+    "check": "every data set has a folder, before anything begins",
     "upstream": "the pool and the pretrained models: the miniature's, or the hub's",
     "prepare": "a real data set becomes shards of its splits",
     "invert": "real images become a style token, words or images to start from",

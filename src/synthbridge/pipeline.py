@@ -80,7 +80,7 @@ def check_params() -> list[str]:
     check_blocks(params, pipeline)
     check_sets(params, pipeline)
     check_primary(params)
-    return [*params.notes(), *_missing_data(params)]
+    return params.notes()
 
 
 def generator_faults() -> list[str]:
@@ -109,16 +109,6 @@ def check_generator() -> None:
     """
     if faults := generator_faults():
         raise ValueError(one_message(faults))
-
-
-def _missing_data(params: Params) -> list[str]:
-    """Name the data sets that lie nowhere, of which DVC itself says `[Errno 2]` at `prepare`."""
-    return [
-        f"data/raw/{name} does not exist, which prepare@{name} reads: put the images there, or "
-        "correct the name in datasets (docs/own-data.md)"
-        for name in params.datasets
-        if not Path("data/raw", name).exists() and not Path("data/real", name).exists()
-    ]
 
 
 def check_blocks(params: Params, pipeline: Values) -> None:
