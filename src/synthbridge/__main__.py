@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -105,10 +106,15 @@ def _wants_help(arguments: list[str]) -> bool:
     return "-h" in arguments or "--help" in arguments
 
 
+def _real_folder(arguments: list[str]) -> Path | None:
+    """Return the prepared data set that a stage reads; None: it reads none."""
+    return next((Path(path) for flag, path in pairwise(arguments) if flag == "--real"), None)
+
+
 def _run_stage(stage: str, arguments: list[str]) -> int:
     """Run a stage here, or start the processes that run it; return an exit status."""
     wants_help = _wants_help(arguments)
-    notes = [] if wants_help else pipeline.check_params()
+    notes = [] if wants_help else pipeline.check_params(_real_folder(arguments))
     launch.check_share(stage)
     if stage in DRAWING and not wants_help:
         pipeline.check_generator()
