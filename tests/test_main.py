@@ -45,6 +45,12 @@ def test_outside_a_clone_a_command_says_where_to_run_it(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_estimate_of_a_file_that_is_named_needs_no_clone(tmp_path):
+    file = str(ROOT / "params.yaml")
+    done = _python_src(tmp_path, "estimate", "--params", file, "--speeds", "cpu")
+    assert done.returncode == 0 and "gradient steps" in done.stdout
+
+
 def _python_src(folder, *arguments, **options):
     command = [sys.executable, str(ROOT / "src"), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)

@@ -49,8 +49,8 @@ COMMANDS = {
     "study": "run the papers' figures and tables by name",
     "write_prompts": "let a language model write prompts",
 }
-# They read or write params.yaml, dvc.yaml and the profiles; `predict --model` works anywhere.
-IN_A_CLONE = ("estimate", "export", "pin", "profile", "start", "sets", "study", "write_prompts")
+# They read or write params.yaml, dvc.yaml and the profiles. Others name all that they read.
+IN_A_CLONE = ("estimate", "export", "pin", "profile", "start", "sets", "study")
 
 
 def main() -> int:
@@ -95,7 +95,10 @@ def _check_clone(command: str, arguments: list[str]) -> None:
     Raises:
         ValueError: naming the folder.
     """
-    if command in IN_A_CLONE and not _wants_help(arguments) and not pipeline.PIPELINE.is_file():
+    has_own = any(each.partition("=")[0] == "--params" for each in arguments)  # of `estimate`
+    if command not in IN_A_CLONE or _wants_help(arguments) or has_own:
+        return
+    if not pipeline.PIPELINE.is_file():
         raise ValueError(
             f"{Path.cwd()} holds no {pipeline.PIPELINE}; run it in a clone of the repository, in "
             "the folder of dvc.yaml and params.yaml"

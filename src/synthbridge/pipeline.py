@@ -106,7 +106,8 @@ def check_shots(params: Params, real: Path) -> None:
     """
     rankings = read_json(real / RANKINGS)[0]  # of one seed as of any: the first 64 of each class
     label = min(range(len(rankings)), key=lambda label: len(rankings[label]))
-    fewest, most = len(rankings[label]), max((k for k in params.shots if k != "full"), default=0)
+    fewest = len(rankings[label])
+    most = max((shots for shots in params.shots if isinstance(shots, int)), default=0)
     if most > fewest:
         name = read_json(real / "dataset.json")["class_names"][label]
         raise ValueError(
