@@ -90,6 +90,8 @@ def test_ctrl_c_ends_with_a_sentence_and_as_the_signal_does(started):
     """So that a shell's status is 130, and a loop ends."""
     process, terminal = started
     process.send_signal(signal.SIGINT)
+    while not select.select([terminal], [], [], 10)[0]:  # readline misses one as it begins to wait
+        process.send_signal(signal.SIGINT)
     shown = _read_until(terminal, None)
     assert "start: stopped" in shown and "Traceback" not in shown
     assert process.wait(60) == -signal.SIGINT
