@@ -118,10 +118,7 @@ def predict(work: Work, speeds: Speeds, *, processes: int = 1) -> Estimate:
         took = amounts.total(stage.each, seconds)
         took += amounts.seconds_of_units(stage.units, seconds, count, stage.is_shared)
         stages.append(StageEstimate(stage.name, took, took * count))
-    sizes = {
-        **speeds.bytes.get(work.generator or "none", {}),
-        **speeds.bytes.get(work.backbone, {}),
-    }
+    sizes = {**speeds.sizes_of(work.generator or "none"), **speeds.sizes_of(work.backbone)}
     disk = amounts.total(work.stored(), sizes)
     fetched = amounts.total(amounts.add(*(stage.fetched for stage in work.stages)), sizes)
     return Estimate(speeds.origin, processes, tuple(stages), disk, fetched)
