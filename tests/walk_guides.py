@@ -224,7 +224,7 @@ class Walk:
             server.run("git checkout -q drawings")
             server.run("dvc pull -q data/raw/mine.dvc && dvc repro generate && dvc push -q")
             server.run('git commit -qam "Draw" && git push -q')
-            laptop.run("git pull -q origin drawings && dvc pull -q --allow-missing")
+            laptop.run("git pull -q origin drawings && dvc pull -q --with-deps generate")
             said = laptop.run("dvc repro")
             assert "Running stage 'generate" not in said and "Running stage 'bridge" in said
             assert laptop.has_report()
