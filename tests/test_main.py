@@ -61,9 +61,10 @@ def started(tmp_path):
     """Starts `start` on photographs in a terminal of its own, and waits for its first question."""
     ours, theirs = pty.openpty()
     photos = class_folders(tmp_path / "photos")
+    (tmp_path / "dvc.yaml").touch()  # in place of a clone: it asks before it reads more
     command = [sys.executable, str(ROOT / "src"), "start", "birds", str(photos), "--dry-run"]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
     _read_until(ours, "[copy]")
@@ -86,7 +87,7 @@ def _read_until(terminal: int, wanted: str | None) -> str:
     return shown
 
 
-def test_ctrl_c_ends_with_a_sentence_and_as_the_signal_does(started):
+def test_ctrl_c_ends_with_a_sentence_and_as_the_signal_does(started, tmp_path):
     """So that a shell's status is 130, and a loop ends."""
     process, terminal = started
     process.send_signal(signal.SIGINT)
@@ -95,7 +96,7 @@ def test_ctrl_c_ends_with_a_sentence_and_as_the_signal_does(started):
     shown = _read_until(terminal, None)
     assert "start: stopped" in shown and "Traceback" not in shown
     assert process.wait(60) == -signal.SIGINT
-    assert not list(ROOT.glob(".start-*"))
+    assert not list(tmp_path.glob(".start-*"))
 
 
 def test_ctrl_d_ends_with_a_sentence(started):
