@@ -105,7 +105,7 @@ def read_needs(folder: Path, dtype: torch.dtype) -> Needs:
     # The text encoders of a UNet can hold learned words, and stay in float32.
     in_text = 4 if any(name.startswith("unet/") for name in counts) else dtype.itemsize
     vae = read_config(folder, "vae/config.json")
-    size = _image_size(folder, vae)
+    size = image_size(folder, vae)
     of_image = size**2 * dtype.itemsize  # bytes of one value a pixel
     return Needs(
         text=text * in_text,
@@ -123,7 +123,7 @@ def _values_of_a_prompt(folder: Path, pipeline: str) -> int:
     """Count the numbers of one encoded prompt: its tokens, without what is pooled of them."""
     part = "unet" if (folder / "unet/config.json").is_file() else "transformer"
     config = read_config(folder, f"{part}/config.json")
-    of_flux = flux.DEV_TOKENS if config.get("guidance_embeds") else flux.SCHNELL_TOKENS
+    of_flux = flux.DEV_TOKENS if is_told_scale(folder) else flux.SCHNELL_TOKENS
     tokens = {
         "StableDiffusion3Pipeline": CLIP_TOKENS + sd3.T5_TOKENS,
         "FluxPipeline": of_flux,
@@ -132,6 +132,12 @@ def _values_of_a_prompt(folder: Path, pipeline: str) -> int:
     }
     width = next(config[name] for name in WIDTHS if name in config)
     return tokens.get(pipeline, CLIP_TOKENS) * width
+
+
+def is_told_scale(folder: Path) -> bool:
+    """Say whether a transformer is told the guidance scale, as FLUX.1-dev's is."""
+    config = "transformer/config.json"
+    return (folder / config).is_file() and bool(read_config(folder, config).get("guidance_embeds"))
 
 
 def _count_values(folder: Path, weights: str) -> int:
@@ -145,7 +151,7 @@ def _count_values(folder: Path, weights: str) -> int:
     return count
 
 
-def _image_size(folder: Path, vae: dict) -> int:
+def image_size(folder: Path, vae: dict) -> int:
     """Return the pixels a side of what a generator draws."""
     if not (folder / "unet/config.json").is_file():
         return vae["sample_size"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
-from synthbridge.forecast.memory import Job, check_memory
+from synthbridge.forecast.memory import Job, check_memory, is_told_scale
 from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
@@ -72,6 +72,8 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
     folder: Path | None = facts.pop("generator", None)
+    if folder is not None:
+        facts["is_told_scale"] = is_told_scale(folder)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
@@ -120,10 +122,17 @@ def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> Mis
     return MissingWork(rounds)
 
 
-def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
+def _invert(
+    params: "InvertParams", real: Path, num_missing: int, is_told_scale: bool = False
+) -> MissingWork:
     """Subsets of a set, each with its grid of samples."""
     learned = amounts.learning(
-        params.synthetic, params.invert, params.tune, params.generate, prepared_size(real)
+        params.synthetic,
+        params.invert,
+        params.tune,
+        params.generate,
+        prepared_size(real),
+        is_told_scale=is_told_scale,
     )
     return MissingWork([[learned] * num_missing if learned else []], each={"load_generator": 1})
 
@@ -133,10 +142,15 @@ def _generate(
     sampling: "SamplingSettings",
     guidance_scale: float,
     image_strength: float | None,
+    is_told_scale: bool = False,
 ) -> MissingWork:
     """Shards to draw."""
-    of_set = guidance_scale, image_strength
-    units = [amounts.drawing(shard.num_images, sampling, *of_set) for shard in shards]
+    units = [
+        amounts.drawing(
+            shard.num_images, sampling, guidance_scale, image_strength, is_told_scale=is_told_scale
+        )
+        for shard in shards
+    ]
     return MissingWork([units], each={"load_generator": 1})
 
 
