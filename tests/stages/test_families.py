@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evidence.reading_pages import Page
-from evidence.simulated import SETTINGS, simulate_runs
+from evidence.simulated import SETTINGS, simulate_runs, write_pictures
 from families import FAMILIES, run_stages, write_all
 
 from house import ROOT
@@ -100,15 +100,17 @@ def test_a_killed_run_goes_on(folder: Path, made: Path, work: Path, tmp_path: Pa
     assert sorted(after) == units and left.items() <= after.items()
 
 
-def test_a_report_shows_what_two_families_drew(folder: Path, made: Path, tmp_path: Path):
+def test_a_report_shows_what_two_families_drew(made: Path, tmp_path: Path):
+    """Beside simulated runs and real images, of ten classes; two of them were drawn."""
     simulate_runs(tmp_path / "final", num_test=80, shots=[4], seeds=[0, 1])
+    write_pictures(tmp_path / "real/train-00000.tar", 10)
     drawn_by = {"dsi_4": "sdxl", "template": "flux2, tuned"}
     report(
         SETTINGS,
         dataset="digits",
         final=[tmp_path / "final"],
         styles={name: made / family / "style" for name, family in drawn_by.items()},
-        real=folder / "real",
+        real=tmp_path / "real",
         blocks={name: made / family / "b0" for name, family in drawn_by.items()},
         out=tmp_path / "metrics",
     )
