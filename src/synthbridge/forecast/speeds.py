@@ -53,6 +53,8 @@ ON_THE_CARD = (
     *("encoded_image", "inverted_row", "denoised_row", "drawn_image"),
     *("trained_row", "predicted_row", "probed_image"),
 )
+# Generators that are told the guidance scale, at one row a step: known before they are fetched.
+TOLD_SCALE = ("black-forest-labs/FLUX.1-dev",)
 REFERENCE = "h200"  # the card whose seconds the others' follow from
 
 COMMITTED = Path(__file__).with_name("speeds.yaml")
