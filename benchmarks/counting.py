@@ -30,6 +30,7 @@ from synthbridge.diffusion.families.flow_matching import TEXTS_PER_PASS
 from synthbridge.diffusion.generator import repeat
 from synthbridge.diffusion.latents import IMAGES_PER_ENCODING
 from synthbridge.diffusion.learning import NUM_EVALUATIONS
+from synthbridge.diffusion.lora import Change, attention_projections, beside
 from synthbridge.diffusion.memory import (
     MAX_PIXELS_DECODED,
     MAX_PIXELS_DENOISED,
@@ -234,6 +235,30 @@ def memory_of_inversion(models: Models, batch: int) -> int:
     return live.peak
 
 
+def make_lora(denoiser: Any, rank: int) -> dict[str, Change]:
+    """Make A and B of each projection that tuning changes, float32."""
+
+    def matrix(*shape: int) -> torch.Tensor:
+        return torch.empty(*shape, dtype=torch.float32, requires_grad=True)
+
+    return {
+        name: Change(matrix(rank, layer.in_features), matrix(layer.out_features, rank))
+        for name, layer in attention_projections(denoiser).items()
+    }
+
+
+def memory_of_tuning(models: Models, batch: int) -> int:
+    """Return the bytes of one step of tuning: the prediction's error and the LoRA's gradient."""
+    lora = make_lora(models.denoiser, LORA_RANK)
+    learned = sum(change.down.nbytes + change.up.nbytes for change in lora.values())
+    live = follow(models)
+    live.live += 3 * learned  # A and B, and AdamW's two moments of each
+    with live, beside(models.denoiser, lora, 1.0):
+        predicted = models.predict(models.family.inputs(models.family, batch)).float()
+        mse_loss(predicted, torch.empty_like(predicted)).backward()
+    return live.peak
+
+
 @torch.no_grad()
 def memory_of_encoding(models: Models, batch: int) -> int:
     """Return the bytes of encoding `batch` images, at most as many at once as the project does."""
@@ -311,6 +336,8 @@ MEMORY = {
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 TRAINING_BATCHES = (64, 256)
 INVERSION_BATCH = 4  # of the profile `paper`
+LORA_RANK = 16  # DataDream's
+TUNING_BATCH = 2  # less the peak of one, it says what each image takes
 
 
 def gigabytes(num_bytes: int) -> float:
@@ -335,8 +362,9 @@ def memory_of_a_family(models: Models) -> dict[str, Any]:
         "denoise": at_once(MAX_PIXELS_DENOISED, size),
         "decode": at_once(MAX_PIXELS_DECODED, size),
         "encode": min(IMAGES_PER_ENCODING, at_once(MAX_PIXELS_ENCODED, size)),
+        "tune": TUNING_BATCH,
     }
-    counts = {**MEMORY, "prompts": memory_of_prompts}
+    counts = {**MEMORY, "prompts": memory_of_prompts, "tune": memory_of_tuning}
     if family.learns_words:
         most["invert"] = INVERSION_BATCH
     return {
@@ -372,6 +400,7 @@ def family_row(counted: dict[str, Any]) -> str:
     operations, memory = counted["operations"], counted["gigabytes"]
     weights = memory["weights"]
     beside = max(memory["peak"][step] for step in ("denoise", "decode"))
+    tuned_of_one = memory["peak_of_one"]["tune"]
     cells = [
         f"`{counted['released']}`",
         f"{operations['denoiser'] / 1e12:.2f}",
@@ -384,6 +413,7 @@ def family_row(counted: dict[str, Any]) -> str:
         f"{beside:.1f}",
         f"{beside - weights['text']:.1f}",
         f"{memory['peak']['invert']:.1f}" if "invert" in memory["peak"] else "",
+        f"{tuned_of_one:.1f} + {memory['peak']['tune'] - tuned_of_one:.1f}",
     ]
     return f"| {' | '.join(cells)} |"
 

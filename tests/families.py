@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from diffusers import EulerAncestralDiscreteScheduler, LCMScheduler
 from diffusion.conftest import make_variant, write_stable_diffusion
-from diffusion.tiny_sdxl import write_sdxl
-from tiny_flow import SAVED
+from diffusion.tiny_sdxl import SCHEDULE, write_sdxl
+from tiny_flow import SAVED, save_flux
 
 from synthbridge.core.files import write_json
 from synthbridge.data.shards import encode_png, write_shard
@@ -40,20 +41,39 @@ class Family:
     sampler: Sampler
     guidance_scale: float = 3.5
     has_words: bool = True  # a word can be learned in it
+    tuned: str | None = None  # what each LoRA is of, in the place of images to start from
 
 
 def _variant(name: str, folder: Path) -> Path:
     return make_variant(write_stable_diffusion(folder), name)
 
 
+TURBO = EulerAncestralDiscreteScheduler.from_config({**SCHEDULE, "timestep_spacing": "trailing"})
+TOLD_SCALE = {"time_cond_proj_dim": 32}  # as LCM's UNet is
+
 FAMILIES = {
     "noise": Family(write_stable_diffusion, "ddpm"),
     "v": Family(partial(_variant, "v, zero SNR"), "euler_ancestral"),
     "flow": Family(partial(_variant, "flow"), "dpm++"),
     "sdxl": Family(write_sdxl, "euler"),
+    "turbo": Family(
+        partial(write_sdxl, scheduler=TURBO),
+        "euler_ancestral",
+        guidance_scale=1.0,
+        has_words=False,
+    ),
+    "lcm": Family(
+        partial(write_sdxl, scheduler=LCMScheduler.from_config(SCHEDULE), unet=TOLD_SCALE),
+        "lcm",
+        guidance_scale=8.0,
+        has_words=False,
+    ),
     "sd3": Family(SAVED["sd3"], "euler", has_words=False),
     "flux": Family(SAVED["schnell"], "euler", guidance_scale=1.0, has_words=False),
+    "flux-dev": Family(partial(save_flux, guidance_embeds=True), "euler", has_words=False),
     "flux2": Family(SAVED["klein-base"], "euler", has_words=False),
+    "noise, tuned": Family(write_stable_diffusion, "dpm++", has_words=False, tuned="class"),
+    "flux2, tuned": Family(SAVED["klein-base"], "euler", has_words=False, tuned="dataset"),
     "z-image": Family(SAVED["z-image-turbo"], "euler", guidance_scale=1.0, has_words=False),
 }
 INVERT = InversionSettings(
@@ -82,14 +102,14 @@ def sampling(family: Family) -> SamplingSettings:
 
 
 def synthetic(family: Family, images_per_class: int) -> SyntheticSettings:
-    """Return a set that starts from a real image: of a style token, or of a file of prompts."""
+    """Return a set that starts from real images or draws with LoRAs: of a style token or a file."""
     of_kind = (
         {"prompts": "dsi"} if family.has_words else {"prompts": "file", "prompt_file": "a.json"}
     )
     values = {
         **of_kind,
         "shots": 2,
-        "image_strength": 0.5,
+        **({"tuned": family.tuned} if family.tuned else {"image_strength": 0.5}),
         "guidance_scale": family.guidance_scale,
         "images_per_class": images_per_class,
     }

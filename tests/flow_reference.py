@@ -65,8 +65,13 @@ class Pair:
         }
         self._compare(latents, scale, settings)
 
-    def assert_same_from_images(self, num_steps: int, strength: float, scale: float) -> None:
-        """Start both from the same real images, their posterior sampled by the same draws."""
+    def assert_same_from_images(
+        self, num_steps: int, strength: float, scale: float, their_strength: float | None = None
+    ) -> None:
+        """Start both from the same real images, their posterior sampled by the same draws.
+
+        Give `their_strength` where it takes another for as many steps, which they round up.
+        """
         size = self.ours.image_size
         images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
         guidance = guide_by(self.ours, ["0", "1"], lambda key: images[int(key)], strength)
@@ -80,7 +85,8 @@ class Pair:
             start=guidance.start(slice(2)),
         )
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        settings = {"num_inference_steps": num_steps, "image": pixels, "strength": strength}
+        settings = {"num_inference_steps": num_steps, "image": pixels}
+        settings["strength"] = strength if their_strength is None else their_strength
         settings |= {"height": size, "width": size}
         self._compare(latents, scale, settings)
 

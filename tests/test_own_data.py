@@ -12,6 +12,8 @@ from scratch import clone_working_tree
 from house import ROOT
 from own_data import class_folders
 from synthbridge.core.files import read_json
+from synthbridge.params import read_params
+from synthbridge.pipeline import check_params
 
 GUIDE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
 
@@ -33,6 +35,7 @@ def test_the_guide_works(tmp_path):
     scratch.dvc("add", "data/raw/mine")
     scratch.git("add", "data/raw/mine.dvc")
     scratch.change({"data.mine": _group(), "datasets": ["mine"]})
+    scratch.run(*shlex.split(_line("python src sets remove retrieved")))
     scratch.git(*shlex.split(_line('git commit -am "Add my data"'))[1:])
     run = (*shlex.split(_line("dvc exp run"))[1:], "prepare@mine")
     assert "made 3 classes, 15 train images, 15 validation images, 60 test images" in scratch.dvc(
@@ -44,3 +47,23 @@ def test_the_guide_works(tmp_path):
     facts = read_json(scratch.folder / "data/real/mine/dataset.json")
     assert facts["class_names"] == ["crow", "house sparrow", "rook"]
     assert "data/raw/mine/" not in scratch.git("status", "--short", "-uall")
+
+
+def test_retrieved_images_without_a_generator_get_a_verdict_by_the_guides_lines(
+    tmp_path, monkeypatch
+):
+    scratch = clone_working_tree(tmp_path / "clone")
+    class_folders(tmp_path / "photos", 20)
+    start = f"python src start mine {tmp_path / 'photos'} --gpu none --yes"
+    scratch.run(*shlex.split(start))
+    primary = re.search(r"`(\{arm: bridged, method: retrieved.*?\})`", GUIDE)[1]
+    params = scratch.folder / "params.yaml"
+    text = params.read_text().replace("search: clip ", "search: caption ")
+    params.write_text(text.replace("primary: null", f"primary: {primary}"))
+    scratch.run(*shlex.split(_line("  python src sets add retrieved")))
+    monkeypatch.chdir(scratch.folder)
+    assert check_params() == []
+    settings = read_params()
+    assert settings.retrieved["retrieved"].search == "caption"
+    assert settings.report.primary.method == "retrieved" and settings.sets == ["retrieved"]
+    assert settings.retrieved["retrieved"].pool == "data/raw/pool"

@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from house import ROOT
+from synthbridge.core.files import write_json
 from synthbridge.core.settings import Sections, check_settings
 from synthbridge.data.synthetic import read_named_set
 from synthbridge.params import Params, check_primary, read_params
@@ -50,7 +52,7 @@ def _refused(tmp_path, key, value):
             3,
             "upstream.generator.vae.num_step is not a known key",
         ),
-        ("upstream.generator", {"hub": "a/b", "revison": "c"}, "choose from hub, revision"),
+        ("upstream.generator", {"hub": "a/b", "revison": "c"}, "choose from distilled, hub, "),
         ("upstream.generator", {"hub": "sd15"}, "upstream.generator.hub is 'sd15'; give owner/na"),
         (
             "upstream.generator",
@@ -409,7 +411,7 @@ def test_a_set_that_is_left_out_but_read_is_refused(tmp_path, monkeypatch):
 def test_an_unknown_stage_is_refused():
     result = _python_src("genrate")
     assert result.returncode == 1
-    assert "'genrate' is no stage (upstream, prepare, " in result.stderr
+    assert "'genrate' is no stage (check, upstream, prepare, " in result.stderr
     assert "and no command (estimate, export, " in result.stderr
 
 
@@ -503,3 +505,79 @@ def test_the_miniature_refuses_samplers_of_other_generators(tmp_path):
     check["generate"] = {**params["generate"], "sampler": "ddpm"}
     with pytest.raises(ValueError, match="prediction is flow, which takes dpm.. or euler; choose"):
         check_settings(Params, check, "")
+
+
+def _generator_of(scheduler, part, config):
+    """Leave the configurations of a generator where `upstream` does."""
+    for folder, values in (("scheduler", scheduler), (part, config)):
+        (GENERATOR / folder).mkdir(parents=True)
+        name = "scheduler_config.json" if folder == "scheduler" else "config.json"
+        write_json(GENERATOR / folder / name, values)
+
+
+LCM = ({"_class_name": "LCMScheduler"}, "unet", {"time_cond_proj_dim": 256})
+LCM_LORA = ({"_class_name": "LCMScheduler"}, "unet", {})
+DEV = (
+    {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+    "transformer",
+    {"guidance_embeds": True},
+)
+FRACTION, SCALE = "generate.guided_fraction is 0.5, but", "synthetic.template.guidance_scale is"
+
+
+@pytest.mark.parametrize(
+    ("generator", "fraction", "scale", "said"),
+    [
+        (LCM, 0.5, 8.0, [FRACTION]),
+        (LCM, 1.0, 8.0, []),
+        (LCM, 1.0, 2.5, [SCALE]),
+        (LCM, 0.5, 2.5, [FRACTION, SCALE]),
+        (LCM, 0.5, 1.0, []),  # 1 from the first step on
+        (LCM_LORA, 0.5, 1.5, []),
+        (DEV, 0.5, 3.5, [FRACTION]),
+        (DEV, 1.0, 2.5, []),
+    ],
+)
+def test_a_generator_that_is_told_the_scale_is_told_what_it_learned(
+    tmp_path, monkeypatch, generator, fraction, scale, said
+):
+    monkeypatch.chdir(tmp_path)
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values["sets"], values["generated_sets"] = ["template", "retrieved"], ["template"]
+    values["generate"] |= {"guided_fraction": fraction, "num_steps": 4, "sampler": "euler"}
+    values["synthetic"]["template"]["guidance_scale"] = scale
+    YAML().dump(values, tmp_path / "params.yaml")
+    _generator_of(*generator)
+    if generator[1] == "transformer":
+        write_json(GENERATOR / "model_index.json", {"_class_name": "FluxPipeline"})
+    faults = [fault for fault in generator_faults() if "guid" in fault]
+    assert len(faults) == len(said)
+    assert all(sentence in fault for sentence, fault in zip(said, faults, strict=True))
+
+
+@pytest.mark.parametrize(("most", "is_refused"), [(3, False), (4, True)])
+def test_shots_above_the_smallest_class_stop_the_first_stage_that_reads_it(
+    tmp_path, monkeypatch, most, is_refused
+):
+    """Not `select`, after hours of drawing; and only the data set that the stage reads."""
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values["shots"] = [1, most, "full"]
+    values["report"]["primary"] = None
+    YAML().dump(values, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    real = Path("data/real/birds")
+    real.mkdir(parents=True)
+    write_json(real / "few_shot.json", [[["a", "b", "c", "d"], ["e", "f", "g"]]] * 10)
+    write_json(real / "dataset.json", {"class_names": ["crow", "rook"]})
+    check_params()
+    check_params(Path("data/real/other"))
+    if not is_refused:
+        check_params(real)
+        return
+    sentence = "shots holds 4, but class 'rook' of data/real/birds has 3 training images; take 4"
+    with pytest.raises(ValueError, match=sentence):
+        check_params(real)
+    shutil.copytree(ROOT / "src", "src", ignore=shutil.ignore_patterns("__pycache__"))
+    result = _python_src("invert", "--set", "dsi_1", "--real", str(real), cwd=tmp_path)
+    assert result.returncode == 1 and sentence in result.stderr

@@ -6,8 +6,11 @@ Installed, the same is `synthbridge STAGE` or `python -m synthbridge STAGE`.
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
+from itertools import pairwise
+from pathlib import Path
 from typing import NoReturn
 
 from synthbridge import pipeline
@@ -46,6 +49,8 @@ COMMANDS = {
     "study": "run the papers' figures and tables by name",
     "write_prompts": "let a language model write prompts",
 }
+# They read or write params.yaml, dvc.yaml and the profiles. Others name all that they read.
+IN_A_CLONE = ("estimate", "export", "pin", "profile", "start", "sets", "study")
 
 
 def main() -> int:
@@ -57,6 +62,7 @@ def main() -> int:
     try:
         log.install(make_listener())
         if name in COMMANDS:
+            _check_clone(name, arguments)
             importlib.import_module(f"synthbridge.commands.{name}").main(arguments)
         elif name in STAGES:
             return _run_stage(name, arguments)
@@ -66,6 +72,8 @@ def main() -> int:
             )
     except (ValueError, OSError) as error:
         return _refuse(name, error)
+    except KeyboardInterrupt:
+        return _stop(name)
     return 0
 
 
@@ -81,10 +89,35 @@ def _usage() -> str:
     return "\n".join([*lines, *(f"  {name:14}{what}" for name, what in STAGES.items())])
 
 
+def _check_clone(command: str, arguments: list[str]) -> None:
+    """Refuse a command that needs the pipeline where there is none.
+
+    Raises:
+        ValueError: naming the folder.
+    """
+    has_own = any(each.partition("=")[0] == "--params" for each in arguments)  # of `estimate`
+    if command not in IN_A_CLONE or _wants_help(arguments) or has_own:
+        return
+    if not pipeline.PIPELINE.is_file():
+        raise ValueError(
+            f"{Path.cwd()} holds no {pipeline.PIPELINE}; run it in a clone of the repository, in "
+            "the folder of dvc.yaml and params.yaml"
+        )
+
+
+def _wants_help(arguments: list[str]) -> bool:
+    return "-h" in arguments or "--help" in arguments
+
+
+def _real_folder(arguments: list[str]) -> Path | None:
+    """Return the prepared data set that a stage reads; None: it reads none."""
+    return next((Path(path) for flag, path in pairwise(arguments) if flag == "--real"), None)
+
+
 def _run_stage(stage: str, arguments: list[str]) -> int:
     """Run a stage here, or start the processes that run it; return an exit status."""
-    wants_help = "-h" in arguments or "--help" in arguments
-    notes = [] if wants_help else pipeline.check_params()
+    wants_help = _wants_help(arguments)
+    notes = [] if wants_help else pipeline.check_params(_real_folder(arguments))
     launch.check_share(stage)
     if stage in DRAWING and not wants_help:
         pipeline.check_generator()
@@ -119,6 +152,24 @@ def _refuse(name: str, error: Exception) -> int:
     between = "\n" if "\n" in said else " "  # several faults stand a line each
     print(f"{said}{between}(SYNTHBRIDGE_TRACEBACK=1 shows where)", file=sys.stderr)
     return 1
+
+
+def _stop(name: str) -> int:
+    """Say that a person stopped it, and end as Ctrl-C ends a process.
+
+    A shell calls that status 130 and leaves its loop, and DVC takes the stage for failed; an exit
+    with 130 would let the loop go on.
+    """
+    if launch.wants_traceback():
+        traceback.print_exc()
+    if "RANK" not in os.environ:  # of several processes, the one that started them
+        kept = "; finished work is kept, the next run resumes there" if name in STAGES else ""
+        print(f"\n{name}: stopped{kept}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+    return 128 + signal.SIGINT  # where the signal is blocked
 
 
 def run() -> NoReturn:

@@ -1,6 +1,7 @@
 """params.yaml as a whole: every section checked, and what one section says of another."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,18 @@ def read_shots(text: str) -> Shots:
 
 ShotsSetting = Annotated[Shots, PlainValidator(_shots)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # part of DVC stage names
+
+
+@dataclass(frozen=True)
+class ToldScales:
+    """A generator that is told the guidance scale, in one pass of the denoiser."""
+
+    what: str  # it is, with an article
+    least: float  # of the scales that it learned; 1: no publisher names it
+
+
+LCM_SCALES = ToldScales("an LCM model with an embedded scale", 3.0)  # arXiv:2310.04378
+FLUX_SCALES = ToldScales("a FLUX.1-dev model", 1.0)
 
 
 class ArmFamilies(Settings):
@@ -234,6 +247,28 @@ class Params(Settings):
                 learns = f"words ({settings.prompts})" if settings.prompts in LEARNED else None
                 where, scale = f"synthetic.{name}", settings.guidance_scale
                 yield from set_faults(distillation, where, scale, learns=learns)
+
+    def told_scale_faults(self, told: ToldScales | None) -> Iterator[str]:
+        """Say which guidance is asked of a generator that never learned it, a sentence each.
+
+        Args:
+            told: what it is told of guidance in one pass; None: it is told nothing.
+        """
+        if told is None or not self.generated_sets:
+            return
+        drawn = [(name, self.synthetic[name].guidance_scale) for name in self.generated_sets]
+        if self.generate.guided_fraction < 1 and any(scale != 1 for _, scale in drawn):
+            yield (
+                f"generate.guided_fraction is {self.generate.guided_fraction:g}, but {told.what} "
+                "is told the guidance scale, and would be told 1 after that fraction, which it "
+                "never learned; write 1 (guidance costs it nothing)"
+            )
+        for name, scale in drawn:
+            if 1 < scale < told.least:
+                yield (
+                    f"synthetic.{name}.guidance_scale is {scale:g}, but {told.what} learned scales "
+                    f"from {told.least:g} on; write 8"
+                )
 
     def transformer_faults(self) -> Iterator[str]:
         """Say what a flow-matching transformer that is not distilled does not take."""

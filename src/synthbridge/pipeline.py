@@ -20,15 +20,24 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
+from synthbridge.core.files import read_json
 from synthbridge.core.settings import one_message, read_yaml
-from synthbridge.data.distillation import read_distillation
+from synthbridge.data.distillation import Distillation, read_distillation
 from synthbridge.data.synthetic import check_volume
-from synthbridge.params import Params, check_primary, read_params
+from synthbridge.params import (
+    FLUX_SCALES,
+    LCM_SCALES,
+    Params,
+    ToldScales,
+    check_primary,
+    read_params,
+)
 
 Values = Mapping[str, Any]
 
 PIPELINE = Path("dvc.yaml")
 GENERATOR = Path("data/upstream/generator")  # where the stage `upstream` leaves it
+RANKINGS = "few_shot.json"  # of a prepared data set: for each seed and class, names in an order
 GIVEN = ("data/raw/", "data/prompts")  # put there by a person, or by git
 
 # Dependencies that these stages have for every set, by the list of params.yaml that names
@@ -61,11 +70,15 @@ BLOCK = re.compile(r"/b\d+(?=$|\.json$)")  # ends a path of a block
 # --- checking ------------------------------------------------------------------------------------
 
 
-def check_params() -> list[str]:
+def check_params(real: Path | None = None) -> list[str]:
     """Check params.yaml, and that the pipeline holds the sets that it names and reads no other.
 
     A study's experiment makes some stages only: it may have sets that no stage of it reads, and no
     run that the verdict is made of.
+
+    Args:
+        real: the prepared data set of a stage, which must have as many images as `shots` says:
+            training on them comes last. (Others may be of before a change, and prepared anew.)
 
     Returns:
         What is allowed and may not be meant, a line each.
@@ -80,7 +93,27 @@ def check_params() -> list[str]:
     check_blocks(params, pipeline)
     check_sets(params, pipeline)
     check_primary(params)
+    if real is not None and (real / RANKINGS).is_file():
+        check_shots(params, real)
     return params.notes()
+
+
+def check_shots(params: Params, real: Path) -> None:
+    """Check that every class of a prepared data set has as many training images as `shots` says.
+
+    Raises:
+        ValueError: naming the smallest class.
+    """
+    rankings = read_json(real / RANKINGS)[0]  # of one seed as of any: the first 64 of each class
+    label = min(range(len(rankings)), key=lambda label: len(rankings[label]))
+    fewest = len(rankings[label])
+    most = max((shots for shots in params.shots if isinstance(shots, int)), default=0)
+    if most > fewest:
+        name = read_json(real / "dataset.json")["class_names"][label]
+        raise ValueError(
+            f"params.yaml: shots holds {most}, but class '{name}' of {real} has {fewest} training "
+            f"images; take {most} out of shots (at most {fewest}, or full), or add images"
+        )
 
 
 def generator_faults() -> list[str]:
@@ -91,6 +124,7 @@ def generator_faults() -> list[str]:
     """
     params, distillation = read_params(), read_distillation(GENERATOR)
     faults = list(params.distillation_faults(distillation))
+    faults += params.told_scale_faults(told_scales(GENERATOR, distillation))
     if distillation is None and (GENERATOR / "transformer").is_dir():
         faults += params.transformer_faults()
     if faults and distillation:
@@ -99,6 +133,15 @@ def generator_faults() -> list[str]:
             "'distilled: false' below upstream.generator"
         )
     return faults
+
+
+def told_scales(generator: Path, distillation: Distillation | None) -> ToldScales | None:
+    """Return the guidance scales that the generator is told in one pass; None: it is told none."""
+    if distillation is not None:
+        return LCM_SCALES if distillation.guidance == "embedded" else None
+    config = generator / "transformer" / "config.json"
+    is_told = config.is_file() and read_json(config).get("guidance_embeds")
+    return FLUX_SCALES if is_told else None
 
 
 def check_generator() -> None:

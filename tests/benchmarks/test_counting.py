@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import counting
 import measure
 import pytest
@@ -7,7 +9,7 @@ from torch import nn
 from house import ROOT
 from synthbridge.core.files import read_json
 from synthbridge.diffusion.memory import decoding_bytes
-from synthbridge.forecast.memory import VALUES_LEARNED, VALUES_LEARNED_ELSE
+from synthbridge.forecast.memory import VALUES_INVERTED, VALUES_INVERTED_ELSE, VALUES_TUNED
 from synthbridge.forecast.speeds import read_speeds
 
 # 2 x multiply-accumulate, of the released architectures, by hand.
@@ -122,9 +124,46 @@ def test_a_generator_is_refused_by_what_was_counted(name):
     others = [found["peak"][step] - weights for step in ("denoise", "prompts", "encode")]
     assert max(others) < told * found["at_once"]["decode"]
     if family.learns_words:
-        values = VALUES_LEARNED.get(family.pipeline, VALUES_LEARNED_ELSE)
+        values = VALUES_INVERTED.get(family.pipeline, VALUES_INVERTED_ELSE)
         told = values * size**2 * found["at_once"]["invert"] * 2 / 1e9
         assert 0.9 < told / (found["peak"]["invert"] - weights) < 1.15
+
+
+@pytest.mark.parametrize("name", counting.FAMILIES)
+def test_an_image_that_a_lora_learns_from_is_refused_by_what_was_counted(name):
+    family, found = counting.FAMILIES[name], counted()[name]["gigabytes"]
+    of_one = found["peak"]["tune"] - found["peak_of_one"]["tune"]
+    told = VALUES_TUNED[family.pipeline] * family.image_size**2 * 2 / 1e9
+    assert told == pytest.approx(of_one, rel=0.05)
+
+
+def test_tuning_is_counted_as_it_was_when_the_table_was_made():
+    """At full size, of the family whose layers are fewest; its text encoder takes no part."""
+    name = "flux.2-klein-4b"
+    whole = counting.FAMILIES[name]
+    parts = {part: whole.parts[part] for part in ("transformer", "vae")}
+    with counting.fake_models(replace(whole, parts=parts), torch.bfloat16) as models:
+        one, two = (counting.memory_of_tuning(models, batch) / 1e9 for batch in (1, 2))
+    found = counted()[name]["gigabytes"]
+    assert two - one == pytest.approx(
+        found["peak"]["tune"] - found["peak_of_one"]["tune"], abs=0.02
+    )
+    assert one == pytest.approx(found["peak_of_one"]["tune"] - found["weights"]["text"], abs=0.02)
+
+
+def test_a_lora_has_two_matrices_for_each_projection_and_no_other_layer():
+    """A single projection of 2 numbers to 3, at rank 16, by hand."""
+    lora = counting.make_lora(_Attention(), counting.LORA_RANK)
+    assert {name: change.up.shape for name, change in lora.items()} == {"attn.to_q": (3, 16)}
+    assert lora["attn.to_q"].down.shape == (16, 2)
+
+
+class _Attention(nn.Module):
+    """A denoiser of one projection, and a layer that is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.attn = nn.ModuleDict({"to_q": nn.Linear(2, 3), "other": nn.Linear(2, 3)})
 
 
 def test_the_table_of_families_says_what_was_counted():

@@ -3,13 +3,22 @@
 import argparse
 import shutil
 import sys
+from pathlib import Path
 
+import datasets
 import pytest
 from scratch import clone_working_tree
 
 from own_data import CLASSES, class_folders, encoded, fill, photo, settings
 from synthbridge.commands import start as command
-from synthbridge.commands.start import Choice, fit_group, fit_shots, main
+from synthbridge.commands.start import (
+    Choice,
+    Grouping,
+    fit_group,
+    fit_shots,
+    fit_sizes,
+    main,
+)
 from synthbridge.core.settings import read_yaml
 from synthbridge.data.real import read_dataset
 from synthbridge.params import read_params
@@ -165,8 +174,12 @@ def test_numbers_get_a_names_file_to_correct(scratch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["my birds"], "'my birds' is no name of a data set"),
-        (["digits"], "data/raw/digits is there already"),
+        (["my birds", "--gpu", "none"], "'my birds' is no name of a data set"),
+        (
+            ["digits", "--gpu", "none"],
+            "digits is there already; choose another name, or, if these are the images, run "
+            "'python src start digits data/raw/digits'",
+        ),
         (["birds"], "which GPU will draw"),
         (["birds", "--gpu", "voodoo"], "--gpu is 'voodoo'; choose from t4"),
         (["birds", "--gpu", "t4", "--hours", "0"], "--hours is 0; give a number above 0"),
@@ -188,19 +201,154 @@ def test_changes_that_git_has_not_kept_are_not_overwritten(scratch, photos):
         main(["birds", str(photos), "--gpu", "none", "--yes"])
 
 
-def test_a_terminal_asks_until_the_answer_fits(monkeypatch):
-    answers = iter(["perhaps", "link", "no", "4090"])
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", lambda _: next(answers))
-    args = argparse.Namespace(put=None, flip=None, gpu=None, yes=False, hours=3.0)
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([], "which GPU will draw"),
+        (["--gpu", "voodoo"], "--gpu is 'voodoo'"),
+        (["--gpu", "none", "--hours", "-1"], "--hours is -1"),
+    ],
+)
+def test_flags_are_checked_before_an_image_is_looked_at(scratch, photos, flags, sentence, capsys):
+    (photos / "rook" / "0.jpg").write_bytes(b"no image")  # which the look would refuse
+    with pytest.raises(ValueError, match=sentence):
+        main(["birds", str(photos), "--yes", *flags])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Return a function that answers what a terminal asks; None: the input ends."""
+
+    def answer(*answers: str | None) -> None:
+        given = iter(answers)
+
+        def read(_: str) -> str:
+            if (said := next(given)) is None:
+                raise EOFError
+            return said
+
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+        monkeypatch.setattr("builtins.input", read)
+
+    return answer
+
+
+ASKED = {"name": "birds", "folder": Path("photos"), "put": None, "flip": None, "gpu": None}
+
+
+def test_a_terminal_asks_until_the_answer_fits(terminal, capsys):
+    terminal("perhaps", "link", "no", "4009", "4090")
+    args = argparse.Namespace(**ASKED, yes=False, hours=3.0)
     assert command._choose(args) == Choice("link", False, "rtx4090", 3.0)
+    told = capsys.readouterr().out
+    assert "choose from copy, move, link" in told and "--gpu is '4009'; choose from t4" in told
 
 
-def test_elongated_photographs_are_cut_less(scratch, tmp_path):
+def test_an_input_that_ends_is_a_sentence(terminal):
+    terminal("copy", None)
+    args = argparse.Namespace(**ASKED, yes=False, hours=3.0)
+    with pytest.raises(ValueError, match="nobody answers; say --put"):
+        command._choose(args)
+
+
+def test_after_a_failure_of_dvc_start_goes_on_from_the_images_in_their_place(scratch, photos):
+    config = scratch.folder / ".dvc/config"
+    kept, before = config.read_text(), (scratch.folder / "params.yaml").read_text()
+    config.write_text("[core")
+    flags = ["--gpu", "none", "--yes", "--put", "move"]
+    with pytest.raises(ValueError, match=r"'dvc add .*run 'python src start birds data/raw/birds'"):
+        main(["birds", str(photos), *flags])
+    assert not photos.exists() and (scratch.folder / "params.yaml").read_text() == before
+    config.write_text(kept)
+    with pytest.raises(ValueError, match="'python src start birds data/raw/birds'"):
+        main(["birds", str(scratch.folder), *flags])
+    for _ in range(2):  # and again, once DVC keeps them
+        main(["birds", "data/raw/birds", *flags])
+        assert read_params().datasets == ["birds"]
+        assert (scratch.folder / "data/raw/birds.dvc").is_file()
+        assert (scratch.folder / "data/raw/birds/rook/0.jpg").is_file()
+        scratch.git("checkout", "-q", "HEAD", "params.yaml", "dvc.yaml")
+
+
+def test_images_in_their_place_are_not_asked_about(scratch, terminal):
+    class_folders(scratch.folder / "data/raw/birds", 4)
+    terminal("yes", "none")
+    args = argparse.Namespace(**{**ASKED, "folder": Path("data/raw/birds")}, yes=False, hours=3.0)
+    assert command._choose(args) == Choice(None, True, None, 3.0)
+
+
+def test_images_a_level_below_their_place_are_refused(scratch):
+    class_folders(scratch.folder / "data/raw/birds/photos", 4)
+    with pytest.raises(ValueError, match="holds the folder photos alone; move what lies in it up"):
+        main(["birds", "data/raw/birds", "--gpu", "none", "--yes"])
+
+
+def test_a_hub_data_set_in_its_place_gets_its_commit_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "find_commit", lambda *_: "f" * 40)
+    place, spare = tmp_path / "birds", tmp_path / "spare"
+    for folder in (place, spare):
+        folder.mkdir()
+    (place / "hub.yaml").write_text("id: me/birds  # theirs\n")
+    form = command.open_form(place, spare)
+    command._refuse_lower(form, place)
+    command._keep_commit(form, place)
+    assert (place / "hub.yaml").read_text() == f"id: me/birds  # theirs\nrevision: {'f' * 40}\n"
+
+
+def test_what_of_the_hub_has_no_hub_yaml_is_told_to_write_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"a folder with a hub.yaml that says 'id: owner/birds'"):
+        command.open_form(Path("owner/birds"), tmp_path / "spare")
+    with pytest.raises(ValueError, match="birds does not exist; name the folder of your images$"):
+        command.open_form(Path("birds"), tmp_path / "spare")
+
+
+@pytest.mark.parametrize("below", [".", "data"])
+def test_rows_of_the_hubs_form_are_read_by_the_line_that_is_named(tmp_path, below):
+    folder = tmp_path / "birds"
+    (folder / below).mkdir(parents=True)
+    images = [{"bytes": encoded(photo(seed)), "path": None} for seed in range(12)]
+    names = datasets.ClassLabel(names=["crow", "rook"])
+    features = datasets.Features({"image": datasets.Image(), "label": names})
+    rows = datasets.Dataset.from_dict({"image": images, "label": [0, 1] * 6}, features=features)
+    rows.to_parquet(str(folder / below / "train-00000-of-00001.parquet"))
+    with pytest.raises(ValueError, match=r"hub.yaml with the line 'id: \.'"):
+        command.open_form(folder, tmp_path / "spare")
+    (folder / "hub.yaml").write_text("id: .\n")
+    form = command.open_form(folder, tmp_path / "spare")
+    found = look(form, command._group(form, Grouping(), validation_per_class=1, flip=False))
+    assert found.names == ("crow", "rook") and sum(found.learnable) == 12
+
+
+@pytest.mark.parametrize(
+    ("side", "stretch", "image_size", "resize_size"),
+    [(28, 1.0, 128, 160), (28, 3.0, 128, 128), (96, 1.0, 224, 256), (500, 1.7, 224, 224)],
+)
+def test_small_images_are_seen_at_fewer_pixels(side, stretch, image_size, resize_size):
+    found = _found(side=side, stretch=stretch)
+    sizes = fit_sizes(found, {"image_size": 224, "resize_size": 256})
+    assert sizes == {"image_size": image_size, "resize_size": resize_size}
+
+
+def test_equal_counts_and_sides_are_said_once(tmp_path):
+    counts = {"train": (16, 16), "test": (4, 4)}
+    names = ("crow", "rook")
+    found = Look(names, names, counts, True, 1, ((224, 224),), 0.0, (0, 0))
+    told = "\n".join(command.describe(tmp_path, FORM, found))
+    assert "  16 images a class\n  shorter side 224 pixels\n" in told
+    assert "1 image is a copy of another" in told
+    told = "\n".join(command.describe(tmp_path, FORM, _found(20)))
+    assert "20 to 26 images a class, 23 in the middle; fewest: crow" in told
+
+
+def test_elongated_photographs_are_cut_less(scratch, tmp_path, capsys):
     for number, name in enumerate(CLASSES):
         folder = tmp_path / "long" / name
         folder.mkdir(parents=True)
         for i in range(6):
             (folder / f"{i}.jpg").write_bytes(encoded(photo(100 * number + i, (60, 20))))
-    main(["birds", str(tmp_path / "long"), "--gpu", "none", "--yes"])
-    assert read_params().training.resize_size == 224
+    main(["birds", str(tmp_path / "long"), "--gpu", "l4", "--yes"])
+    training = read_params().training
+    assert (training.image_size, training.resize_size) == (128, 128)
+    assert "the network sees 128 x 128 pixels" in capsys.readouterr().out

@@ -80,6 +80,11 @@ def test_the_inputs_are_said_in_numbers():
     assert "shorter side above 512 pixels are first reduced" in _card(preprocessing=reduced)
 
 
+def test_the_head_leaves_the_licence_to_its_owner():
+    assert _card().startswith("--- license: unknown library_name: timm ")
+    assert "write the licence that you give it into the head" in _card()
+
+
 def test_the_measure_is_named():
     assert "(mean accuracy per class;" in _card(measure="mean_per_class")
 

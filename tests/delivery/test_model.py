@@ -1,12 +1,14 @@
 """A delivered folder, read by us and by timm."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 import timm
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 from own_data import photo
@@ -51,6 +53,22 @@ def test_timm_reads_the_test_set_alike(study, delivered, team):
     accuracies = [100 * (answers.argmax(1) == labels).mean() for answers in (ours, theirs)]
     assert abs(accuracies[0] - accuracies[1]) <= 0.5
     assert np.abs(ours - theirs).max() < 1e-5  # squares: nothing is rounded otherwise
+
+
+def test_the_cards_lines_run_and_name_the_model_once(delivered, team, tmp_path, monkeypatch):
+    """So that an id of the hub may take the folder's place: nothing else is opened there."""
+    code = re.search(r"```python\n(.*?)```", (delivered / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    lines = code[1].replace('"local-dir:FOLDER"', repr(f"local-dir:{delivered}"))
+    assert "open(f" not in lines and "FOLDER" not in lines
+    monkeypatch.chdir(tmp_path)
+    image = photo(0, (20, 20))
+    image.save("photo.jpg")
+    found: dict = {}
+    exec(lines, found)
+    assert list(found["names"]) == list(read_model(delivered).class_names)
+    expected = _timm_answers(delivered, [Image.open("photo.jpg")])[0]
+    assert np.allclose(found["probabilities"].numpy(), expected, atol=1e-6)
 
 
 def test_timm_reads_images_of_any_shape_nearly_alike(study, delivered, team, tmp_path):

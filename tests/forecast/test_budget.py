@@ -40,7 +40,7 @@ def test_a_card_by_name_or_memory(words, name):
     assert find_card(words)[0] == name
 
 
-@pytest.mark.parametrize("words", ["8GB", "gtx9999", ""])
+@pytest.mark.parametrize("words", ["8GB", "gtx9999", "4009", ""])
 def test_an_unknown_card_is_refused(words):
     with pytest.raises(ValueError, match=r"--gpu is .*; choose from t4 \(16GB\), .*24GB"):
         find_card(words)

@@ -40,7 +40,7 @@ def work():
 def test_stages_bear_dvcs_names(work):
     """Whoever adds a stage to dvc.yaml counts it here; blocks above the volume hold nothing."""
     ours = {stage.name for stage in work.stages}
-    of_dvc = {stage.addressing for stage in Repo(str(ROOT)).index.stages}
+    of_dvc = {stage.addressing for stage in Repo(str(ROOT)).index.stages} - {"check"}  # no work
     assert ours <= of_dvc
     assert all(name.startswith("generate@") for name in of_dvc - ours)
     assert {name[-2:] for name in of_dvc - ours} == {"b1", "b2"}
@@ -78,6 +78,33 @@ def test_a_guided_step_is_two_rows_and_a_start_image_saves_steps():
     assert costs.drawing(5, sampling, 3.5)["denoised_row"] == 5 * (20 + 12)
     assert costs.drawing(5, sampling, 1.0)["denoised_row"] == 5 * 20
     assert costs.drawing(5, sampling, 1.0, 0.5)["denoised_row"] == 5 * 10
+    assert costs.drawing(5, sampling, 3.5, is_told_scale=True)["denoised_row"] == 5 * 20
+
+
+def test_flux_dev_takes_one_row_a_step():
+    flux = {"upstream__generator": {"hub": "black-forest-labs/FLUX.1-dev", "revision": "main"}}
+    steps = {"generate__guided_fraction": 1.0}
+    one, two = (count_work(_params(**steps, **own), SIZES).totals() for own in (flux, {}))
+    assert one["drawn_image"] == two["drawn_image"]
+    assert one["denoised_row"] == two["denoised_row"] / 2
+
+
+TUNED = {"synthetic__dsi_4__prompts": "template", "synthetic__dsi_4__tuned": "dataset"}
+OTHER = {"upstream__generator": {"hub": "owner/other", "revision": "main"}}
+
+
+def test_a_lora_of_a_generator_that_the_speeds_do_not_know_is_refused_or_counted():
+    work, cpu = count_work(_params(**TUNED, **OTHER), SIZES), read_speeds()["cpu"]
+    seconds = {**cpu.generators, "owner/other": cpu.generators["miniature"]}
+    cpu = cpu.model_copy(update={"generators": seconds})
+    with pytest.raises(ValueError, match="size of .*lora_rank.* 'owner/other'.*--measure"):
+        predict(work, cpu)
+    sizes = {"generator": 1e9, "real_image": 0, "synthetic_image": 0, "lora_rank": 2e9}
+    of_models = {"owner/other": sizes, work.backbone: {"backbone": 0, "classifier": 0}}
+    cpu = cpu.model_copy(update={"bytes": of_models})
+    num_loras = work.stored()["lora_rank"]
+    assert num_loras == len(_params().seeds) * _params().tune.rank
+    assert predict(work, cpu).disk_bytes == 1e9 + 2e9 * num_loras
 
 
 def test_inversion_counts_steps_readings_and_its_grid():

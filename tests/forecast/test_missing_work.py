@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -22,6 +23,7 @@ from synthbridge.core.files import write_json
 from synthbridge.data.shards import encode_png, write_shard
 from synthbridge.forecast import amounts, missing_work
 from synthbridge.forecast.estimates import count_work
+from synthbridge.forecast.memory import Job
 from synthbridge.forecast.missing_work import COUNTS, forecast
 from synthbridge.forecast.sizes import DatasetSize
 from synthbridge.forecast.speeds import choose_speeds
@@ -236,12 +238,20 @@ def test_a_generator_that_does_not_fit_the_memory_is_refused_before_anything_is_
     monkeypatch,
 ):
     asked = {}
-    monkeypatch.setattr(missing_work, "check_memory", lambda *args, **more: asked.update(more))
+
+    def ask(folder, device, job):
+        asked[stopper.stage] = job
+
+    monkeypatch.setattr(missing_work, "check_memory", ask)
     for name in ("invert@digits-dsi_1", "generate@digits-template-b0"):
         stopper = _stop(name)
         forecast(stopper.stage, stopper.missing)
-        learns_from = read_params(ROOT / "params.yaml").invert.batch_size
-        if stopper.stage == "invert":
-            assert asked == {"learns_from": learns_from, "setting": "invert.batch_size"}
-        else:
-            assert asked["learns_from"] is None
+    learns_from = read_params(ROOT / "params.yaml").invert.batch_size
+    assert asked["invert"] == Job(SIZE.num_classes + 1, learns_from)
+    assert asked["generate"] == Job(3 * VOLUME + 1)  # three classes a shard
+    stopper = _stop("invert@digits-dsi_1")
+    params = stopper.missing["params"]
+    tuned = params.synthetic.model_copy(update={"prompts": "template", "tuned": "dataset"})
+    params = replace(params, synthetic=tuned)
+    forecast(stopper.stage, {**stopper.missing, "params": params})
+    assert asked["invert"] == Job(SIZE.num_classes + 1, params.tune.batch_size, tunes=True)

@@ -111,3 +111,14 @@ def test_the_default_is_known_without_measuring(tmp_path, monkeypatch):
     work = count_work(params, {"digits": DatasetSize(10, 748, 150, 899)})
     found = speeds.choose_speeds("cpu", work.generator, work.backbone)
     assert 0 < predict(work, found, processes=2).seconds < 3600
+
+
+def test_a_backbone_at_other_pixels_costs_as_many_of_them():
+    """What the card computes goes with the pixels; the rest, and the file, stay."""
+    h200 = speeds.read_speeds()["h200"]
+    at_224, at_112 = (h200.of(None, f"resnet50 {size}") for size in (224, 112))
+    assert at_112["trained_row"] == pytest.approx(at_224["trained_row"] / 4)
+    assert at_112["gradient_step"] == at_224["gradient_step"]
+    assert h200.sizes_of("resnet50 112") == h200.sizes_of("resnet50 224") != {}
+    with pytest.raises(ValueError, match="no speed of backbone 'resnet51 112'"):
+        h200.of(None, "resnet51 112")

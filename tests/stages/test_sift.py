@@ -1,10 +1,16 @@
 """Stage `sift` on a small world: what a classifier finds hard, and what chance picks."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 
+from house import ROOT
 from quarters import make_source, training_settings, write_backbone, write_dataset, write_images
 from synthbridge.core.files import read_json
 from synthbridge.data.synthetic import set_samples
@@ -173,6 +179,18 @@ def test_the_choice_is_the_same_again_and_kept_under_what_decides_it(world, tmp_
     assert len(set(work.glob("sift/*/*"))) == len(units) + 2
 
 
+def test_two_processes_choose_the_same(world, tmp_path):
+    run(world, tmp_path / "one.json", settings(**ENTROPY))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [__file__, str(world), str(tmp_path / "two.json")]
+    path = f"{ROOT / 'src'}:{ROOT / 'tests'}"
+    environment = {**os.environ, "SYNTHBRIDGE_WORK": str(tmp_path / "work"), "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "between 2 processes" in done.stdout
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
 def test_more_blocks_change_no_draw_of_chance(world):
     all_images = set_samples(blocks(world))
     first = set_samples(blocks(world)[:1])
@@ -180,3 +198,7 @@ def test_more_blocks_change_no_draw_of_chance(world):
     for sample, chance in zip(first, chances(first), strict=True):
         assert drawn[sample.key] == chance
     assert len(set(drawn.values())) == len(drawn)
+
+
+if __name__ == "__main__":  # one of several processes
+    run(Path(sys.argv[1]), Path(sys.argv[2]), settings(**ENTROPY))

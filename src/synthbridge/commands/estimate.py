@@ -20,7 +20,7 @@ from synthbridge.running.launch import num_processes
 
 COUNTS = {  # what is said of all the work, by the kinds of which it is made
     "images to draw": ("drawn_image",),
-    "rows through the UNet": ("denoised_row",),
+    "rows through the denoiser": ("denoised_row",),
     "rows of style inversion": ("inverted_row",),
     "models to train": ("training",),
     "gradient steps": ("gradient_step",),

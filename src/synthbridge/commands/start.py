@@ -4,6 +4,7 @@
     python src start birds birds.zip --gpu rtx4090 --hours 4 --no-flip --yes
     python src start birds ~/photos/birds --gpu none     # real images alone, with their controls
     python src start birds ~/photos/birds --gpu 24GB --dry-run       # says it all, changes nothing
+    python src start birds data/raw/birds        # the images lie in their place already
 
 It looks at the folder, puts it below data/raw, lets DVC keep it, and writes params.yaml from
 profiles/photos.yaml: held-out counts and shots that the smallest class can fill, a size that fits
@@ -11,6 +12,7 @@ the hours. params.yaml, dvc.yaml and one .dvc file change; git takes them back.
 """
 
 import argparse
+import errno
 import math
 import os
 import re
@@ -18,11 +20,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from synthbridge.commands.pin import find_unpinned_dataset, pin, pin_dataset
 from synthbridge.commands.profile import PROFILES, refuse_to_lose, with_scale
@@ -39,6 +41,7 @@ from synthbridge.forecast.speeds import generator_name
 from synthbridge.params import PARAMS, Params
 from synthbridge.pipeline import PIPELINE, fit
 from synthbridge.sources.hub_datasets import HUB_FILE
+from synthbridge.sources.lists import LISTS
 from synthbridge.sources.look import Form, Look, find_form, look, unpack
 from synthbridge.sources.names import NAMES_FILE
 
@@ -49,15 +52,21 @@ NUM_BLOCKS = 3  # of a set's volume: so much may it grow without a change of dvc
 LARGE = 640  # pixels of the shorter side above which images are stored with
 STORED = 512  # pixels, what the generator draws
 LONG = 1.6  # the longer side over the shorter one, above which the centre crop cuts less
+# BiT's rule for pretrained ResNets (arXiv:1912.11370): images below 96 pixels are enlarged to 160,
+# of which the network sees 128. Fewer would leave its last layer, 32 times as coarse, no picture.
+SMALL = 96  # pixels of the shorter side
+SMALL_SIZE, SMALL_RESIZE = 128, 160  # pixels
 
 WAYS = ("copy", "move", "link")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Choice:
     """What a person decides."""
 
-    put: str  # one of WAYS
+    put: str | None  # one of WAYS; None: the images lie in their place
     flip: bool
     gpu: str | None  # a card's name; None: real images alone
     hours: float
@@ -83,7 +92,7 @@ def start(
 
     Args:
         name: of the data set.
-        folder: of the images, or an archive of them.
+        folder: of the images, or an archive of them; data/raw/`name` itself stays where it is.
         choose: asks, once it is said what was found.
         grouping: of images that belong together.
         dry_run: say all and change nothing.
@@ -91,11 +100,14 @@ def start(
     Raises:
         ValueError: if the data set cannot be used, is there already, or git would lose something.
     """
-    _check_name(name)
+    place = RAW / name
+    _check_name(name, folder)
     if not dry_run:
         refuse_to_lose()
     with tempfile.TemporaryDirectory(dir=".", prefix=".start-") as spare:
         form = open_form(folder.expanduser(), Path(spare))
+        if is_in_place(name, folder):
+            _refuse_lower(form, place)
         found = look(form, _group(form, grouping, validation_per_class=1, flip=False))
         for line in describe(folder, form, found, grouping):
             say(line)
@@ -103,32 +115,57 @@ def start(
         group = fit_group(form, found, choice.flip, grouping)
         size = _size(found, group)
         text, pipeline = compose(name, group, found, size, choice)
-        for line in _what_will_run(_params(text), size, choice):
+        for line in _what_will_run(_params(text), found, size, choice):
             say(line)
         if dry_run:
             return say("nothing is written: --dry-run")
-        _put(form.folder, RAW / name, choice.put)
-    _write_names(found, RAW / name)
-    _let_dvc_keep(RAW / name)
+        if choice.put is None:
+            _keep_commit(form, place)
+        else:
+            _put(form.folder, place, choice.put)
+    _write_names(found, place)
+    _let_dvc_keep(place)
     write_text(PARAMS, text)
     write_text(PIPELINE, pipeline)
     _pin()
     say("next: git commit -am 'Start with my images', then dvc exp run")
-    say(f"to undo: git rm -qf {RAW / name}.dvc && git checkout HEAD params.yaml dvc.yaml")
-    say(f"  (the images stay in {RAW / name}; after the commit, git revert takes it back)")
+    say(f"to undo: git rm -qf {place}.dvc && git checkout HEAD params.yaml dvc.yaml")
+    say(f"  (the images stay in {place}; after the commit, git revert takes it back)")
 
 
-def _check_name(name: str) -> None:
-    """Refuse a name that is taken, or that DVC cannot use.
+def is_in_place(name: str, folder: Path) -> bool:
+    """Say whether a data set's folder is the one below data/raw that it is to be put to."""
+    return folder.expanduser().resolve() == (RAW / name).resolve()
+
+
+def _check_name(name: str, folder: Path) -> None:
+    """Refuse a name that DVC cannot use, or that is taken by other images than those of `folder`.
 
     Raises:
         ValueError: with the rule.
     """
     if not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise ValueError(f"'{name}' is no name of a data set; use letters, digits and _")
+    if is_in_place(name, folder):
+        return
     for path in (RAW / name, RAW / f"{name}.dvc"):
         if path.exists():
-            raise ValueError(f"{path} is there already; choose another name, or remove it")
+            raise ValueError(
+                f"{path} is there already; choose another name, or, if these are the images, run "
+                f"'python src start {name} {RAW / name}'"
+            )
+
+
+def _refuse_lower(form: Form, place: Path) -> None:
+    """Refuse a data set that begins a level below its place, where `prepare` does not find it.
+
+    Raises:
+        ValueError: naming both folders.
+    """
+    if form.folder.resolve().is_relative_to(place.resolve()) and not form.folder.samefile(place):
+        raise ValueError(
+            f"{place} holds the folder {form.folder.name} alone; move what lies in it up to {place}"
+        )
 
 
 def open_form(folder: Path, spare: Path) -> Form:
@@ -144,12 +181,34 @@ def open_form(folder: Path, spare: Path) -> Form:
     if folder.is_file():
         unpack(folder, spare)
         folder = spare
+    _refuse_bare_hub(folder)
     form = find_form(folder)
     if form.source != "huggingface" or find_unpinned_dataset(form.folder / HUB_FILE) is None:
         return form
     copy = shutil.copytree(form.folder, spare / "with_commit")
     pin_dataset(copy / HUB_FILE)
     return replace(form, folder=copy)
+
+
+def _refuse_bare_hub(folder: Path) -> None:
+    """Refuse a hub's name and rows of the hub's form where no hub.yaml says what to read of them.
+
+    Raises:
+        ValueError: with the line to write.
+    """
+    if not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)):
+        raise ValueError(
+            f"{folder} does not exist; name the folder of your images, or, for the hub's data set "
+            f"of this name, a folder with a {HUB_FILE} that says 'id: {folder}' (docs/own-data.md "
+            "shows its other lines: the columns and the test split)"
+        )
+    rows = sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")])
+    others = [folder / name for name in (HUB_FILE, *LISTS)]
+    if rows and not any(path.exists() for path in (*others, *folder.glob("*.tar"))):
+        raise ValueError(
+            f"{rows[0]} holds rows of images; write {folder / HUB_FILE} with the line 'id: .' "
+            "(docs/own-data.md shows its other lines: the columns and the test split)"
+        )
 
 
 def _group(form: Form, grouping: Grouping, **values: Any) -> DatasetSettings:
@@ -180,15 +239,24 @@ def describe(
         yield f"  {sum(totals.values())} images, split by you: {parts}"
     else:
         yield f"  {sum(totals.values())} images; test and held-out images are taken from them"
-    yield (
-        f"  {min(counts)} to {max(counts)} images a class, {median(counts):g} in the middle; "
-        f"fewest: {found.names[smallest]}"
-    )
+    if min(counts) == max(counts):
+        yield f"  {min(counts)} images a class"
+    else:
+        yield (
+            f"  {min(counts)} to {max(counts)} images a class, {median(counts):g} in the middle; "
+            f"fewest: {found.names[smallest]}"
+        )
     sides = [min(size) for size in found.sizes]
-    yield f"  shorter side {min(sides)} to {max(sides)} pixels, {found.short_side:g} in the middle"
+    if min(sides) == max(sides):
+        yield f"  shorter side {min(sides)} pixels"
+    else:
+        middle = f"{found.short_side:g} in the middle"
+        yield f"  shorter side {min(sides)} to {max(sides)} pixels, {middle}"
     if found.grey > 0:
         yield f"  {found.grey:.0%} are grey"
-    if found.num_copies:
+    if found.num_copies == 1:
+        yield "  1 image is a copy of another, to the pixel; training loses it"
+    elif found.num_copies:
         yield f"  {found.num_copies} images are copies of others, to the pixel; training loses them"
 
 
@@ -265,6 +333,14 @@ def fit_shots(found: Look, group: DatasetSettings) -> list[int | str]:
     return [min(64, 2 ** int(math.log2(left / 2))), "full"]
 
 
+def fit_sizes(found: Look, training: Mapping[str, Any]) -> dict[str, int]:
+    """Choose the pixels that the network sees, and those of the shorter side before the crop."""
+    image, resize = training["image_size"], training["resize_size"]
+    if found.short_side < SMALL:
+        image, resize = SMALL_SIZE, SMALL_RESIZE
+    return {"image_size": image, "resize_size": image if found.stretch > LONG else resize}
+
+
 def compose(
     name: str, group: DatasetSettings, found: Look, size: DatasetSize, choice: Choice
 ) -> tuple[str, str]:
@@ -288,8 +364,8 @@ def compose(
         text = with_value(text, f"data.{name}.{key}", value)
     text = with_items(text, "shots", fit_shots(found, group))
     text = with_value(text, "training.batch_size", _batch_size(size))
-    if found.stretch > LONG:
-        text = with_value(text, "training.resize_size", load(text)["training"]["image_size"])
+    for key, value in fit_sizes(found, load(text)["training"]).items():
+        text = with_value(text, f"training.{key}", value)
     if choice.gpu is None:
         text = with_items(remove_all(text, generator=False), "sets", [])
         text = with_scale(text, SCALES[-1])
@@ -312,7 +388,7 @@ def _batch_size(size: DatasetSize) -> int:
     return 64 if size.num_train >= 256 else 32 if size.num_train >= 128 else 16
 
 
-def _what_will_run(params: Params, size: DatasetSize, choice: Choice) -> Iterator[str]:
+def _what_will_run(params: Params, found: Look, size: DatasetSize, choice: Choice) -> Iterator[str]:
     """Say what the settings are, how long they take, and what they give up."""
     (name,) = params.datasets
     group = params.data[name]
@@ -320,6 +396,10 @@ def _what_will_run(params: Params, size: DatasetSize, choice: Choice) -> Iterato
     held_out = f"{group.validation_per_class} held out to choose rates on, {test}"
     yield f"of each class: {held_out}; runs see {_words(params.shots)} images a class"
     yield f"mirror images: {'yes' if group.flip else 'no'}"
+    seen = params.training.image_size
+    if found.short_side < seen:
+        why = "fewer would be too coarse for it" if seen == SMALL_SIZE else "it was pretrained so"
+        yield f"the network sees {seen} x {seen} pixels: {why}, so smaller images are enlarged"
     if choice.gpu is None:
         yield "no generator: real images alone, with their controls; docs/own-data.md says more"
         return
@@ -345,8 +425,12 @@ def _put(folder: Path, place: Path, put: str) -> None:
     """Bring the data set to its place, whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if put == "move":
-        shutil.move(str(folder), place)
-        return
+        try:
+            folder.rename(place)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # another disk: copied whole, and then removed
+                raise
     copy = os.link if put == "link" else shutil.copy2
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as half:
         whole = Path(half) / place.name
@@ -356,6 +440,14 @@ def _put(folder: Path, place: Path, put: str) -> None:
             hint = "; --put copy works between disks" if put == "link" else ""
             raise ValueError(f"{folder} cannot be brought to {place} ({error}){hint}") from None
         whole.rename(place)
+    if put == "move":
+        shutil.rmtree(folder)
+
+
+def _keep_commit(form: Form, place: Path) -> None:
+    """Write the commit that a hub data set got in a copy to the place where it lies already."""
+    if form.source == "huggingface":
+        write_text(place / HUB_FILE, (form.folder / HUB_FILE).read_text(encoding="utf-8"))
 
 
 def _write_names(found: Look, raw: Path) -> None:
@@ -381,16 +473,20 @@ def _let_dvc_keep(raw: Path) -> None:
     """Let DVC keep the images, so that colleagues pull the same ones.
 
     Raises:
-        ValueError: in DVC's words.
+        ValueError: in DVC's words, with the way on from here.
     """
-    dvc = Path(sys.executable).with_name("dvc")
-    for command in (
-        [str(dvc), "add", "--quiet", str(raw)],
-        ["git", "add", f"{raw}.dvc"],
-    ):
+    for words in (f"dvc add --quiet {raw}", f"git add {raw}.dvc"):
+        command = words.split()
+        if command[0] == "dvc":
+            command[:1] = [sys.executable, "-m", "dvc"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ValueError(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
+            said = done.stderr.strip()
+            said = said.splitlines()[-1] if said.startswith("Traceback") else said
+            raise ValueError(
+                f"'{words}' failed ({said}); mend that, then run "
+                f"'python src start {raw.name} {raw}', for the images lie there by now"
+            )
 
 
 def _pin() -> None:
@@ -404,39 +500,87 @@ def _pin() -> None:
 # --- asking --------------------------------------------------------------------------------------
 
 
-def _choose(args: argparse.Namespace) -> Choice:
-    """Take what the flags say, and ask for the rest in a terminal.
+def _asks(args: argparse.Namespace) -> bool:
+    return sys.stdin.isatty() and not args.yes
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    """Refuse what the flags say in vain, before the images are looked at.
 
     Raises:
-        ValueError: if no flag names the GPU and nobody can be asked.
+        ValueError: also if no flag names the GPU and nobody can be asked.
     """
-    asks = sys.stdin.isatty() and not args.yes
-    put, flip, gpu = args.put or "copy", args.flip, args.gpu
-    if asks and args.put is None:
-        put = _ask("copy, move or link the images?", "copy", WAYS)
-    if flip is None:
-        flip = True
-        if asks:
-            question = "may an image be mirrored? (no if it shows writing)"
-            flip = _ask(question, "yes", ("yes", "no")) == "yes"
-    if asks and gpu is None:
-        gpu = _ask("which GPU will draw? (its name, its memory such as 24GB, or none)", "none")
-    if gpu is None:
+    if args.hours <= 0:
+        raise ValueError(f"--hours is {args.hours:g}; give a number above 0")
+    if args.gpu is not None:
+        _read_card(args.gpu)
+    elif not _asks(args):
         raise ValueError(
             "which GPU will draw? say --gpu with its name or memory (24GB), or --gpu none for real "
             "images alone"
         )
-    card = None if gpu == "none" else find_card(gpu)[0]
-    return Choice(put, flip, card, args.hours)
 
 
-def _ask(question: str, default: str, choices: Sequence[str] = ()) -> str:
-    """Ask until the answer is one of `choices`, or anything where there are none."""
+def _choose(args: argparse.Namespace) -> Choice:
+    """Take what the flags say, and ask for the rest in a terminal.
+
+    Raises:
+        ValueError: if nobody answers.
+    """
+    asks, flip = _asks(args), args.flip
+    if is_in_place(args.name, args.folder):
+        put = None
+    elif args.put is None and asks:
+        put = _ask("copy, move or link the images?", "copy", _one_of(WAYS))
+    else:
+        put = args.put or "copy"
+    if flip is None and asks:
+        question = "may an image be mirrored? (no if it shows writing)"
+        flip = _ask(question, "yes", _one_of(("yes", "no"))) == "yes"
+    if args.gpu is None:
+        question = "which GPU will draw? (its name, its memory such as 24GB, or none)"
+        card = _ask(question, "none", _read_card)
+    else:
+        card = _read_card(args.gpu)
+    return Choice(put, flip is not False, card, args.hours)
+
+
+def _read_card(words: str) -> str | None:
+    """Return the name of a card; None: real images alone.
+
+    Raises:
+        ValueError: if no card is meant.
+    """
+    return None if words.lower() == "none" else find_card(words)[0]
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """Return what reads an answer that is one of `choices`."""
+
+    def read(answer: str) -> str:
+        if answer not in choices:
+            raise ValueError(f"choose from {', '.join(choices)}")
+        return answer
+
+    return read
+
+
+def _ask(question: str, default: str, read: Callable[[str], T]) -> T:
+    """Ask until `read` takes the answer.
+
+    Raises:
+        ValueError: if the input ends.
+    """
     while True:
-        answer = input(f"{question} [{default}] ").strip().lower() or default
-        if not choices or answer in choices:
-            return answer
-        say(f"choose from {', '.join(choices)}")
+        try:
+            return read(input(f"{question} [{default}] ").strip().lower() or default)
+        except EOFError:
+            print()  # what follows shall not stand behind the question
+            raise ValueError(
+                "nobody answers; say --put, --flip or --no-flip, and --gpu, with --yes"
+            ) from None
+        except ValueError as error:
+            say(str(error))
 
 
 def main(arguments: list[str]) -> None:
@@ -462,8 +606,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--yes", action="store_true", help="ask nothing")
     parser.add_argument("--dry-run", action="store_true", help="say it all, change nothing")
     args = parser.parse_args(arguments)
-    if args.hours <= 0:
-        raise ValueError(f"--hours is {args.hours:g}; give a number above 0")
+    _check_flags(args)
     by = args.group_by or (args.group_regex and "regex")
     grouping = Grouping(by, args.group_regex)
     start(args.name, args.folder, lambda: _choose(args), grouping=grouping, dry_run=args.dry_run)

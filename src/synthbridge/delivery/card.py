@@ -117,6 +117,7 @@ def write_card(card: ModelCard) -> str:
 def _head(card: ModelCard) -> str:
     return f"""\
 ---
+license: unknown
 library_name: timm
 pipeline_tag: image-classification
 tags:
@@ -286,21 +287,22 @@ python src predict PHOTOS --model FOLDER    # in the repository that made it
 ```
 
 ```python
-import json, timm, torch
+import timm, torch
 from PIL import Image
 
-folder = "FOLDER"  # or "hf-hub:OWNER/NAME" below, once it is uploaded
-model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+name = "local-dir:FOLDER"  # or "hf-hub:OWNER/NAME", once it is uploaded
+model = timm.create_model(name, pretrained=True).eval()
 config = timm.data.resolve_data_config({}, model=model)
 transform = timm.data.create_transform(**config)
 image = transform(Image.open("photo.jpg").convert("RGB")).unsqueeze(0)
 with torch.inference_mode():
     probabilities = model(image).softmax(1)[0]
-names = json.load(open(f"{folder}/config.json"))["label_names"]
+names = model.pretrained_cfg["label_names"]
 print(names[probabilities.argmax()], probabilities.max())
 ```
 
-To upload: `hf upload OWNER/NAME FOLDER`.
+To upload: write the licence that you give it into the head of this file, in place of `unknown` \
+(what it was made of, above, may bind you), then `hf upload OWNER/NAME FOLDER`.
 """
 
 

@@ -43,13 +43,15 @@ def drawing(
     sampling: SamplingSettings,
     guidance_scale: float,
     image_strength: float | None = None,
+    *,
+    is_told_scale: bool = False,
 ) -> Amounts:
     """Images: a guided step takes two rows through the denoiser, any other one.
 
-    LCM's take one, and are told the scale.
+    Those of LCM, and of a generator that is told the scale (FLUX.1-dev), take one.
     """
     steps = count_steps(sampling.num_steps, image_strength)
-    has_two_rows = guidance_scale != 1 and sampling.sampler != "lcm"
+    has_two_rows = guidance_scale != 1 and sampling.sampler != "lcm" and not is_told_scale
     guided = round(sampling.guided_fraction * steps) if has_two_rows else 0
     return {"denoised_row": num_images * (steps + guided), "drawn_image": num_images}
 
@@ -60,6 +62,8 @@ def learning(
     tune: TuneSettings,
     sampling: SamplingSettings,
     size: DatasetSize,
+    *,
+    is_told_scale: bool = False,
 ) -> Amounts:
     """What one subset of a set learns from its real images, and the grid of samples after it.
 
@@ -67,7 +71,12 @@ def learning(
     """
     if settings.prompts not in LEARNED and settings.tuned is None:
         return {}
-    grid = drawing(size.num_classes * invert.samples_per_class, sampling, settings.guidance_scale)
+    grid = drawing(
+        size.num_classes * invert.samples_per_class,
+        sampling,
+        settings.guidance_scale,
+        is_told_scale=is_told_scale,
+    )
     if settings.prompts == "oracle":
         return grid
     if settings.tuned is not None:

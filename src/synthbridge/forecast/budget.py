@@ -58,7 +58,7 @@ def find_card(words: str) -> tuple[str, Card]:
     name = f"rtx{name}" if f"rtx{name}" in cards else name
     if name in cards:
         return name, cards[name]
-    if found := re.fullmatch(r"(\d+)(gb|gib)?", name):
+    if found := re.fullmatch(r"(\d{1,3})(gb|gib)?", name):
         fitting = {key: card for key, card in cards.items() if card.memory <= float(found[1])}
         if fitting:
             most = max(card.memory for card in fitting.values())

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from synthbridge.data.keeping import count_kept
 from synthbridge.data.synthetic import plan_shards, subset_names
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
 from synthbridge.forecast.sizes import DatasetSize
+from synthbridge.forecast.speeds import TOLD_SCALE, generator_name
 from synthbridge.forecast.training_counts import TrainingCounts
 from synthbridge.params import Params
 from synthbridge.training.settings import LegSettings
@@ -77,8 +79,14 @@ class DatasetWork:
         settings, sampling = self.params.synthetic[set_], self.params.generate
         subsets = list(subset_names(settings.shots, self.params.seeds))
         light, draws = {"light_start": 1}, {"light_start": 1, "load_generator": 1}
+        is_told_scale = generator_name(self.params.upstream) in TOLD_SCALE
         learned = amounts.learning(
-            settings, self.params.invert, self.params.tune, sampling, self.size
+            settings,
+            self.params.invert,
+            self.params.tune,
+            sampling,
+            self.size,
+            is_told_scale=is_told_scale,
         )
         if settings.shots is None:
             yield StageWork(self._name("invert", set_), each=light, most_processes=1)
@@ -91,8 +99,14 @@ class DatasetWork:
         yield StageWork(self._name("plan", set_), each=light, most_processes=1)
         volume = sampling.images_per_block
         shards = plan_shards(subsets, self.size.num_classes, sampling.classes_per_shard, 0, volume)
-        of_set = settings.guidance_scale, settings.image_strength
-        units = tuple(amounts.drawing(shard.num_images, sampling, *of_set) for shard in shards)
+        draw = partial(
+            amounts.drawing,
+            sampling=sampling,
+            guidance_scale=settings.guidance_scale,
+            image_strength=settings.image_strength,
+            is_told_scale=is_told_scale,
+        )
+        units = tuple(draw(shard.num_images) for shard in shards)
         stored = {"synthetic_image": sum(shard.num_images for shard in shards)}
         for block in range(-(-settings.images_per_class // volume)):
             name = self._name("generate", set_, f"b{block}")

@@ -109,7 +109,7 @@ def predict(work: Work, speeds: Speeds, *, processes: int = 1) -> Estimate:
     """Predict what `work` takes where `processes` (one a GPU, over all nodes) share each stage.
 
     Raises:
-        ValueError: if the speeds do not know the work's models.
+        ValueError: if the speeds do not know the work's models, or not their sizes.
     """
     seconds = speeds.of(work.generator, work.backbone)
     stages = []
@@ -118,10 +118,12 @@ def predict(work: Work, speeds: Speeds, *, processes: int = 1) -> Estimate:
         took = amounts.total(stage.each, seconds)
         took += amounts.seconds_of_units(stage.units, seconds, count, stage.is_shared)
         stages.append(StageEstimate(stage.name, took, took * count))
-    sizes = {
-        **speeds.bytes.get(work.generator or "none", {}),
-        **speeds.bytes.get(work.backbone, {}),
-    }
-    disk = amounts.total(work.stored(), sizes)
-    fetched = amounts.total(amounts.add(*(stage.fetched for stage in work.stages)), sizes)
+    sizes = {**speeds.sizes_of(work.generator or "none"), **speeds.sizes_of(work.backbone)}
+    fetched = amounts.add(*(stage.fetched for stage in work.stages))
+    if unknown := [kind for kind in {**work.stored(), **fetched} if kind not in sizes]:
+        raise ValueError(
+            f"the size of {', '.join(unknown)} is unknown for '{work.generator}' and "
+            f"'{work.backbone}'; 'python src estimate --measure' finds it"
+        )
+    disk, fetched = amounts.total(work.stored(), sizes), amounts.total(fetched, sizes)
     return Estimate(speeds.origin, processes, tuple(stages), disk, fetched)

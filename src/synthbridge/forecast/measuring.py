@@ -27,6 +27,7 @@ from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.sampling import decode, denoise, encode_prompts
 from synthbridge.evidence.leep import leep
 from synthbridge.evidence.logme import logme
+from synthbridge.forecast.generator_bytes import generator_bytes
 from synthbridge.forecast.speeds import (
     COMMITTED,
     MEASURED,
@@ -139,6 +140,8 @@ def _measure(
     if name := generator_name(params.upstream):
         say("measuring drawing and style inversion")
         generators[name] = measure_generator(params, UPSTREAM / "generator", device)
+        if name not in read_speeds_file(COMMITTED).bytes:
+            sizes[name] = generator_bytes(UPSTREAM / "generator")
     committed = read_speeds_file(COMMITTED).devices["cpu"].seconds
     speeds = Speeds(
         device=_device_name(device),

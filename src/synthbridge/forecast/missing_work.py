@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
-from synthbridge.forecast.memory import check_memory
+from synthbridge.forecast.memory import Job, check_memory, is_told_scale
 from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
@@ -72,14 +72,14 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
     folder: Path | None = facts.pop("generator", None)
+    if folder is not None:
+        facts["is_told_scale"] = is_told_scale(folder)
     work: MissingWork = COUNTS[stage](**facts)
     if not any(work.rounds):
         return None
     if folder is not None:
-        learns_from, setting = None, ""
-        if stage == "invert":
-            learns_from, setting = _learns_from(facts["params"])
-        check_memory(folder, accelerator.device, learns_from=learns_from, setting=setting)
+        job = _learning(facts) if stage == "invert" else _drawing(facts["shards"])
+        check_memory(folder, accelerator.device, job)
     kinds = amounts.add(work.each, *(unit for units in work.rounds for unit in units)).keys()
     values = read_yaml(Path("params.yaml"))
     upstream = check_settings(UpstreamSettings, values["upstream"], "upstream")
@@ -98,15 +98,19 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     return Forecast(amounts.total(work.each, seconds) + took, speeds.origin)
 
 
-def _learns_from(params: "InvertParams") -> tuple[int | None, str]:
-    """Return the images of a step that learns through the denoiser, and the key that says so.
-
-    None: no step does.
-    """
+def _learning(facts: Mapping[str, Any]) -> Job:
+    """Say what `invert` does at once: a caption a class, and the empty prompt of its samples."""
+    params: InvertParams = facts["params"]
+    num_prompts = prepared_size(facts["real"]).num_classes + 1
     if params.synthetic.tuned is not None:
-        return params.tune.batch_size, "tune.batch_size"
+        return Job(num_prompts, params.tune.batch_size, tunes=True)
     learns = params.synthetic.prompts in THROUGH_DENOISER
-    return params.invert.batch_size if learns else None, "invert.batch_size"
+    return Job(num_prompts, params.invert.batch_size if learns else None)
+
+
+def _drawing(shards: "Sequence[PlannedShard]") -> Job:
+    """Say what `generate` does at once: perhaps every image of a shard has a prompt of its own."""
+    return Job(1 + max(shard.num_images for shard in shards))
 
 
 def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> MissingWork:
@@ -118,10 +122,17 @@ def _upstream(params: UpstreamSettings, missing: Sequence[Sequence[str]]) -> Mis
     return MissingWork(rounds)
 
 
-def _invert(params: "InvertParams", real: Path, num_missing: int) -> MissingWork:
+def _invert(
+    params: "InvertParams", real: Path, num_missing: int, is_told_scale: bool = False
+) -> MissingWork:
     """Subsets of a set, each with its grid of samples."""
     learned = amounts.learning(
-        params.synthetic, params.invert, params.tune, params.generate, prepared_size(real)
+        params.synthetic,
+        params.invert,
+        params.tune,
+        params.generate,
+        prepared_size(real),
+        is_told_scale=is_told_scale,
     )
     return MissingWork([[learned] * num_missing if learned else []], each={"load_generator": 1})
 
@@ -131,10 +142,15 @@ def _generate(
     sampling: "SamplingSettings",
     guidance_scale: float,
     image_strength: float | None,
+    is_told_scale: bool = False,
 ) -> MissingWork:
     """Shards to draw."""
-    of_set = guidance_scale, image_strength
-    units = [amounts.drawing(shard.num_images, sampling, *of_set) for shard in shards]
+    units = [
+        amounts.drawing(
+            shard.num_images, sampling, guidance_scale, image_strength, is_told_scale=is_told_scale
+        )
+        for shard in shards
+    ]
     return MissingWork([units], each={"load_generator": 1})
 
 

@@ -3,7 +3,7 @@
 docs/planning.md says what each kind of work is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,6 +53,8 @@ ON_THE_CARD = (
     *("encoded_image", "inverted_row", "denoised_row", "drawn_image"),
     *("trained_row", "predicted_row", "probed_image"),
 )
+# Generators that are told the guidance scale, at one row a step: known before they are fetched.
+TOLD_SCALE = ("black-forest-labs/FLUX.1-dev",)
 REFERENCE = "h200"  # the card whose seconds the others' follow from
 
 COMMITTED = Path(__file__).with_name("speeds.yaml")
@@ -80,7 +82,7 @@ class Speeds(Settings):
         seconds = dict(self.seconds)
         for what, name, known in (
             ("generator", generator, self.generators),
-            ("backbone", backbone, self.backbones),
+            ("backbone", backbone, self.sized_backbones(backbone)),
         ):
             if name is None:
                 continue
@@ -92,10 +94,38 @@ class Speeds(Settings):
             seconds |= known[name]
         return seconds
 
+    def sized_backbones(self, name: str | None) -> dict[str, dict[str, Seconds]]:
+        """Return the backbones, and `name` too where it is known at another number of pixels.
+
+        A convolution's work goes with the pixels.
+        """
+        known = same_model(self.backbones, name)
+        if name is None or known is None or name == known:
+            return self.backbones
+        pixels, of_known = (int(each.rpartition(" ")[2]) ** 2 for each in (name, known))
+        scaled = {
+            kind: value * (pixels / of_known if kind in ON_THE_CARD else 1)
+            for kind, value in self.backbones[known].items()
+        }
+        return {**self.backbones, name: scaled}
+
+    def sizes_of(self, name: str) -> Mapping[str, float]:
+        """Return what one file of a model takes, whatever the pixels that it sees."""
+        return self.bytes.get(same_model(self.bytes, name) or "", {})
+
     @property
     def origin(self) -> str:
         """Where the speeds come from, in words."""
         return f"{self.device}, {self.basis} {self.date}"
+
+
+def same_model(known: Iterable[str], name: str | None) -> str | None:
+    """Return the name in `known` of the same model: itself, or a backbone that sees other sizes."""
+    if name is None or name in known:
+        return name
+    model, _, pixels = name.rpartition(" ")
+    of_model = (each for each in known if model and each.rpartition(" ")[0] == model)
+    return next(of_model, None) if pixels.isdigit() else None
 
 
 class Card(Settings):
@@ -178,7 +208,7 @@ def choose_speeds(kind: str, generator: str | None, backbone: str | None) -> Spe
     """Return the first speeds of a `kind` of device that know the models; None: there are none."""
     for speeds in read_speeds().values():
         knows_generator = generator is None or generator in speeds.generators
-        knows_backbone = backbone is None or backbone in speeds.backbones
+        knows_backbone = backbone is None or backbone in speeds.sized_backbones(backbone)
         if speeds.kind == kind and knows_generator and knows_backbone:
             return speeds
     return None

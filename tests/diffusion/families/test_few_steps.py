@@ -1,5 +1,6 @@
 """Few-step models beside diffusers' own pipelines, in the folders that they are published as."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusion.tiny_sdxl import SCHEDULE, write_sdxl
+from peft import LoraConfig, get_peft_model_state_dict
 
 from synthbridge.diffusion.families.stable_diffusion import embed_scale
 from synthbridge.diffusion.loading import load_generator
 from synthbridge.diffusion.prompts import image_seed
 from synthbridge.diffusion.sampling import denoise, encode_prompts, sample_images
 from synthbridge.diffusion.schedule import make_steps
+from synthbridge.upstream.on_top import merge
 
 PROMPTS = ["a photo of a cat", "a photo of a dog", "a photo of a cat"]
 SEEDS = [image_seed(0, 0, index) for index in range(len(PROMPTS))]
@@ -100,6 +103,32 @@ def test_lcm_of_sdxl(embeds: bool, scale: float, tmp_path: Path):
     pipeline = StableDiffusionXLPipeline.from_pretrained(folder, add_watermarker=False)
     expected = reference(pipeline, 4, scale)
     torch.testing.assert_close(draw(folder, 4, scale), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.8])
+def test_lcm_lora_fused_on_stable_diffusion(scale: float, folder: Path, tmp_path: Path):
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    learned = UNet2DConditionModel.from_pretrained(folder / "unet")
+    torch.manual_seed(3)
+    layers = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "proj_in"]
+    learned.add_adapter(
+        LoraConfig(r=2, lora_alpha=1, target_modules=layers, init_lora_weights=False)
+    )
+    name = "pytorch_lora_weights.safetensors"
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path / "weights", unet_lora_layers=get_peft_model_state_dict(learned)
+    )
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    plain = reference(pipeline, 4, scale)
+    pipeline.load_lora_weights(tmp_path / "weights", weight_name=name)
+    pipeline.fuse_lora()
+    expected = reference(pipeline, 4, scale)
+    assert (expected - plain).abs().max() > 0.01
+    (tmp_path / "merged").mkdir()
+    merge(folder, tmp_path / "weights", name, "lcm", tmp_path / "merged")
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    shutil.copytree(tmp_path / "merged", whole, dirs_exist_ok=True)
+    torch.testing.assert_close(draw(whole, 4, scale), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_scale_is_embedded_as_diffusers_does():

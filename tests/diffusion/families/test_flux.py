@@ -48,6 +48,16 @@ def test_starts_from_images_as_diffusers(folder: Path):
     pair.assert_same_from_images(num_steps=4, strength=0.5, scale=1.0)
 
 
+# Of seven steps: 0.55 leaves 3.85, which we round down and diffusers up.
+@pytest.mark.parametrize(("ours", "theirs"), [(0.55, 0.42), (0.58, 0.55)])
+def test_a_fraction_of_a_step_is_rounded_down_and_by_diffusers_up(
+    folder: Path, ours: float, theirs: float
+):
+    settings = {"max_sequence_length": 256}
+    pair = load_pair(folder, FluxImg2ImgPipeline, leaving=unpacked, settings=settings)
+    pair.assert_same_from_images(num_steps=7, strength=ours, scale=1.0, their_strength=theirs)
+
+
 def test_what_makes_no_sense_for_schnell_is_refused(schnell: Pair, dev: Pair):
     with pytest.raises(ValueError, match=r"guidance_scale is 3.5, and this generator \(FLUX.1-sch"):
         check_sampling(schnell.ours, "euler", 4, 3.5)

@@ -47,6 +47,15 @@ def test_starts_from_images_as_diffusers(folder: Path):
     pair.assert_same_from_images(num_steps=6, strength=0.5, scale=4.5)
 
 
+# Of seven steps: 0.55 leaves 3.85, which we round down and diffusers up.
+@pytest.mark.parametrize(("ours", "theirs"), [(0.55, 0.42), (0.58, 0.55)])
+def test_a_fraction_of_a_step_is_rounded_down_and_by_diffusers_up(
+    folder: Path, ours: float, theirs: float
+):
+    pair = load_pair(folder, StableDiffusion3Img2ImgPipeline)
+    pair.assert_same_from_images(num_steps=7, strength=ours, scale=4.5, their_strength=theirs)
+
+
 def test_without_t5_clip_must_read_a_prompt_whole(pair: Pair, without_t5: Pair):
     long = "a photo of a cat " * 10  # 50 tokens: more than the 16 of the tiny CLIP
     clip, _, t5 = pair.ours.tokenize([long])

@@ -9,11 +9,14 @@ import torch
 from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
 )
 from diffusion.tiny_sdxl import WIDTHS, change, write_sdxl
 
 from synthbridge.diffusion.families.sdxl import StableDiffusionXL
+from synthbridge.diffusion.image_guidance import guide_by
 from synthbridge.diffusion.inversion import Lesson, initial_vector, invert_style
 from synthbridge.diffusion.latents import ClassBalance, cache_latents, draw_batch
 from synthbridge.diffusion.loading import load_generator, load_reader
@@ -76,7 +79,11 @@ def draw(
 @pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
 @pytest.mark.parametrize(
     ("sampler", "scheduler", "num_steps"),
-    [("ddpm", DDPMScheduler, 12), ("dpm++", DPMSolverMultistepScheduler, 7)],
+    [
+        ("ddpm", DDPMScheduler, 12),
+        ("dpm++", DPMSolverMultistepScheduler, 7),
+        ("euler", EulerDiscreteScheduler, 7),  # its own, with `leading` spacing
+    ],
 )
 @pytest.mark.parametrize("zeros", [True, False])
 def test_latents_of_diffusers_pipeline(
@@ -117,6 +124,39 @@ def test_latents_of_diffusers_pipeline(
     )
     # The latents agree to 1e-4: a byte may round the other way, and no more.
     assert np.abs(np.concatenate(list(images)).astype(float) - pixels * 255).max() < 0.55
+
+
+@pytest.mark.parametrize("strength", [0.35, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"), [("ddpm", DDPMScheduler), ("euler", EulerDiscreteScheduler)]
+)
+def test_starts_from_images_as_diffusers(
+    sampler: Any, scheduler: Any, strength: float, sdxl: StableDiffusionXL, sdxl_folder: Path
+):
+    pipeline = StableDiffusionXLImg2ImgPipeline.from_pretrained(sdxl_folder, add_watermarker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    own = IMAGES[: len(PROMPTS)]
+    expected = pipeline(
+        PROMPTS,
+        image=torch.from_numpy(own).permute(0, 3, 1, 2).float() / 255,
+        strength=strength,
+        num_inference_steps=8,
+        guidance_scale=5.0,
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+        output_type="latent",
+    ).images
+    start = guide_by(sdxl, list("0123"), lambda key: own[int(key)], strength).start(slice(4))
+    ours = denoise(
+        sdxl,
+        encode_prompts(sdxl, ["", *PROMPTS]),
+        torch.arange(1, len(PROMPTS) + 1),
+        SEEDS,
+        steps=make_steps(sampler, 8, sdxl.scheduler_config, strength),
+        guidance_scale=5.0,
+        start=start,
+    )
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_two_encoders_pad_differently(sdxl: StableDiffusionXL, sdxl_folder: Path):
