@@ -76,7 +76,8 @@ def run(world, out, fraction=1.0, settings=SETTINGS, real=None, cap=None):
         out=out,
         metric=out.parent / f"{out.name}.json",
     )
-    return read_json(out.parent / f"{out.name}.json")
+    (row,) = read_json(out.parent / f"{out.name}.json")
+    return row
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_what_sift_has_chosen_is_kept_and_how_is_said(world, tmp_path):
     assert read_json(tmp_path / "out/kept.json")["keys"] == keys
     gap = read_json(tmp_path / "out/findings/gap.json")
     assert (gap["num_drawn"], gap["select"], gap["kept_fraction"]) == (40, "entropy", 0.075)
-    metric = read_json(tmp_path / "out.json")
+    (metric,) = read_json(tmp_path / "out.json")
     assert (metric["num_images"], metric["entropy"], metric["entropy_kept"]) == (3, 0.5, 0.9)
 
 

@@ -43,7 +43,7 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     facts = {"class_names": NAMES, "image_size": 16, "flip": False, "counts": {}}
     write_json(root / "real/dataset.json", facts)
-    write_json(root / "real/few_shot.json", [])
+    write_json(root / "real/few_shot.json", [[["a", "b", "c", "d"]] * len(NAMES)])
     for split, first in (("train", 1000), ("test", 2000)):
         samples = [
             {
