@@ -21,7 +21,7 @@ from house import ROOT
 from synthbridge.core import log
 from synthbridge.core.files import write_json
 from synthbridge.data.shards import encode_png, write_shard
-from synthbridge.forecast import amounts, missing_work
+from synthbridge.forecast import amounts, memory
 from synthbridge.forecast.estimates import count_work
 from synthbridge.forecast.memory import Job
 from synthbridge.forecast.missing_work import COUNTS, forecast
@@ -242,7 +242,7 @@ def test_a_generator_that_does_not_fit_the_memory_is_refused_before_anything_is_
     def ask(folder, device, job):
         asked[stopper.stage] = job
 
-    monkeypatch.setattr(missing_work, "check_memory", ask)
+    monkeypatch.setattr(memory, "check_memory", ask)
     for name in ("invert@digits-dsi_1", "generate@digits-template-b0"):
         stopper = _stop(name)
         forecast(stopper.stage, stopper.missing)

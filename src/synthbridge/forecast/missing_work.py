@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from synthbridge.core.settings import check_settings, read_yaml
 from synthbridge.forecast import amounts
 from synthbridge.forecast.amounts import Amounts
-from synthbridge.forecast.memory import Job, check_memory, is_told_scale
 from synthbridge.forecast.sizes import prepared_size
 from synthbridge.forecast.speeds import (
     BACKBONE_KINDS,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from synthbridge.data.synthetic import PlannedShard
     from synthbridge.diffusion.settings import SamplingSettings
+    from synthbridge.forecast.memory import Job
     from synthbridge.stages.bridge import BridgeParams, StageOneRun
     from synthbridge.stages.finetune import FinetuneInputs, FinetuneParams, Finetuning
     from synthbridge.stages.invert import InvertParams
@@ -69,6 +69,9 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     Raises:
         ValueError: if the generator does not fit the device's memory.
     """
+    # Here: it brings torch, and every command and stage imports this module when it starts.
+    from synthbridge.forecast.memory import check_memory, is_told_scale
+
     facts = dict(missing)
     accelerator: Accelerator = facts.pop("accelerator")
     folder: Path | None = facts.pop("generator", None)
@@ -98,8 +101,10 @@ def forecast(stage: str, missing: Mapping[str, Any]) -> Forecast | None:
     return Forecast(amounts.total(work.each, seconds) + took, speeds.origin)
 
 
-def _learning(facts: Mapping[str, Any]) -> Job:
+def _learning(facts: Mapping[str, Any]) -> "Job":
     """Say what `invert` does at once: a caption a class, and the empty prompt of its samples."""
+    from synthbridge.forecast.memory import Job
+
     params: InvertParams = facts["params"]
     num_prompts = prepared_size(facts["real"]).num_classes + 1
     if params.synthetic.tuned is not None:
@@ -108,8 +113,10 @@ def _learning(facts: Mapping[str, Any]) -> Job:
     return Job(num_prompts, params.invert.batch_size if learns else None)
 
 
-def _drawing(shards: "Sequence[PlannedShard]") -> Job:
+def _drawing(shards: "Sequence[PlannedShard]") -> "Job":
     """Say what `generate` does at once: perhaps every image of a shard has a prompt of its own."""
+    from synthbridge.forecast.memory import Job
+
     return Job(1 + max(shard.num_images for shard in shards))
 
 
