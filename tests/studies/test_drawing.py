@@ -181,3 +181,14 @@ def test_curves_are_of_the_lines_arms_and_sources():
     ]
     figure = draw_curves(make_study(draws="curves"), "miniature", curves)
     assert [line.get_label() for line in figure.axes[0].lines] == ["vanilla", "bridged"]
+
+
+def test_lines_that_do_not_vary_have_dashes_of_their_own():
+    """Most of them are grey."""
+    lines = [{"row": f"row {n}", "arm": f"arm_{n}"} for n in range(8)]
+    study = make_study(lines=lines, against="row 0")
+    runs = arms({f"arm_{n}": {"1": seeds(float(n))} for n in range(8)})
+    found = PointResult("e", "c", {"metrics/digits/runs/real.json": runs})
+    (panel,) = draw_figure(study, "miniature", collect(study, [(Point(), found)])).axes
+    assert len(panel.lines) == 8
+    assert len({str(line._dash_pattern) for line in panel.lines}) == 8  # type: ignore[attr-defined]

@@ -19,6 +19,15 @@ from synthbridge.studies.definition import Reading, ScaleName, Study, X
 from synthbridge.studies.differences import CONFIDENCE, LogFit, fit_logarithm, interval_over_seeds
 from synthbridge.studies.experiments import Experiment
 
+# Dashes of what does not vary: most of these lines are grey, and tell themselves apart by them.
+FLAT = (
+    *DASHES[1:],
+    (0, (9, 2)),
+    (0, (1, 3)),
+    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (2, 2)),
+    (0, (9, 1.5, 3, 1.5)),
+)
 WORDS = {
     "top1": "test accuracy (%)",
     "mean_per_class": "mean per class accuracy (%)",
@@ -360,7 +369,7 @@ def _draw_panel(
     for number, line in enumerate(study.lines):
         own = {row.x: row for row in rows if row.row == line.row}
         if None in own:  # does not vary
-            look = {**looks[line.row], "marker": "", "linestyle": DASHES[1 + num_flat % 3]}
+            look = {**looks[line.row], "marker": "", "linestyle": FLAT[num_flat % len(FLAT)]}
             num_flat += 1
             flat = own[None]
             spread = flat.spread or 0
