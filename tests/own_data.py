@@ -46,6 +46,16 @@ def class_folders(folder: Path, count: int = 4, first_seed: int = 0) -> Path:
     return folder
 
 
+def folders_with_copies(folder: Path, *, split: bool) -> None:
+    """Make 20 JPEGs a class, of which 15 of `rook` are copies of one; perhaps a test split too."""
+    train = class_folders(folder / "train" if split else folder, 20)
+    if split:
+        class_folders(folder / "test", 2, 1000)
+    content = (train / "rook" / "0.jpg").read_bytes()
+    for number in range(5, 20):
+        (train / "rook" / f"{number}.jpg").write_bytes(content)
+
+
 def write_tar(path: Path, members: Iterable[tuple[str, bytes | None]]) -> Path:
     """Write a tar of names and contents, in their order; a content of None makes a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import datasets
 import pytest
 from scratch import clone_working_tree
 
-from own_data import CLASSES, class_folders, encoded, fill, photo, settings
+from own_data import CLASSES, class_folders, encoded, fill, folders_with_copies, photo, settings
 from synthbridge.commands import start as command
 from synthbridge.commands.start import (
     Choice,
@@ -67,11 +67,7 @@ def test_a_class_of_two_images_is_refused():
 @pytest.mark.parametrize("split", [True, False])
 def test_what_is_chosen_for_a_class_of_copies_is_prepared(tmp_path, split):
     raw = tmp_path / "mine"
-    train = class_folders(raw / "train" if split else raw, 20)
-    if split:
-        class_folders(raw / "test", 2, 1000)
-    for number in range(5, 20):
-        shutil.copy(train / "rook" / "0.jpg", train / "rook" / f"{number}.jpg")
+    folders_with_copies(raw, split=split)
     form = command.find_form(raw)
     found = look(form, settings())
     group = fit_group(form, found, True)

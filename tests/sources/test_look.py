@@ -7,7 +7,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from own_data import CLASSES, class_folders, encoded, fill, photo, settings, write_tar
+from own_data import (
+    CLASSES,
+    class_folders,
+    encoded,
+    fill,
+    folders_with_copies,
+    photo,
+    settings,
+    write_tar,
+)
 from synthbridge.sources.look import Form, find_form, look, unpack
 
 
@@ -110,12 +119,7 @@ def test_copies_and_grey_images_are_counted(tmp_path):
 @pytest.mark.parametrize("split", [True, False])
 def test_copies_that_prepare_leaves_out_are_not_learnable(tmp_path, split):
     raw = tmp_path / "mine"
-    train = class_folders(raw / "train" if split else raw, 20)
-    if split:
-        class_folders(raw / "test", 2, 1000)
-    for number in range(5, 20):
-        content = (train / "rook" / "0.jpg").read_bytes()
-        (train / "rook" / f"{number}.jpg").write_bytes(content)
+    folders_with_copies(raw, split=split)
     found = _look(raw)
     assert found.num_copies == 15 and found.learnable == (20, 20, 5)
     assert sum(found.counts["train"]) == (60 if split else 57)
