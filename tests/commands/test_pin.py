@@ -28,7 +28,8 @@ def hub():
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
-    """The paper's settings, for a data set of the hub."""
+    """The paper's settings, for a data set of the hub, in a folder that passes for a clone."""
+    (tmp_path / "dvc.yaml").touch()
     text = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
     text = with_value(text, "data.aircraft.source", "huggingface")
     (tmp_path / "params.yaml").write_text(with_value(text, "upstream.clip.revision", "v1"))
