@@ -5,7 +5,10 @@
 
 G1  our loop / diffusers' own pipeline: same weights, prompts, seeds, sampler, steps,
     guidance, batch, dtype, channels last, SDPA; no safety checker, no progress bar; latents
-    compared first, in float32. G1c: the same with our UNet compiled, what compiling takes aside.
+    compared first, in float32. G1c: the same with our denoiser compiled as `generate.compile` does,
+    what compiling takes aside. G1b: with what it does not do, a UNet's repeated blocks alone or a
+    whole transformer. For the seconds that compiling takes, start with an empty cache:
+    TORCHINDUCTOR_CACHE_DIR=$(mktemp -d).
 G2  our loop / the limit: the UNet's and VAE's operations at the rate of a matrix product that is
     timed in the same run.
 G3  prompts to a finished tar, ours / the usual script: ten images a call, prompts encoded at each
@@ -13,6 +16,8 @@ G3  prompts to a finished tar, ours / the usual script: ten images a call, promp
 G4  prompts to a finished tar / denoising and decoding alone.
 G5  the fast setting (20 steps of DPM-Solver++, the first 12 of them guided) / 50 steps of DDPM, all
     guided: the paper's setting.
+G6  one step an image, as few-step models draw: a batch decoded while the next one is denoised / one
+    after the other. On a CPU in seconds of the processor, since each core has its process.
 
 Miniature, a CPU's scale: 200 images of 16 x 16, batch 100, 15 steps of DPM-Solver++ but in G5,
 guidance 1.5, float32. Full, a GPU's: Stable Diffusion 1.5 with random weights, 64 images of 512 x
@@ -25,12 +30,14 @@ Of another family: 40 images of 64 x 64 by a thin model on a CPU, 16 of the rele
 by Euler's steps where it predicts the flow; G5 where it takes DDPM's.
 """
 
+import copy
 import io
 import shutil
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -108,15 +115,20 @@ class Job:
         """The same weights, compiled when they first draw."""
         return self.model.compiled()
 
-    def draw(self, arm: str = "ours", *, compiled: bool = False) -> list[np.ndarray]:
+    @cached_property
+    def compiled_otherwise(self) -> Generator:
+        """The same, by blocks where `compiled` takes the whole denoiser, or as a whole."""
+        other = copy.copy(self.model)
+        other.repeated_blocks = (
+            () if other.repeated_blocks else tuple(other.denoiser._repeated_blocks)
+        )
+        return other.compiled()
+
+    def draw(self, arm: str = "ours", model: Generator | None = None) -> list[np.ndarray]:
         """Denoise and decode all images, batch by batch."""
-        model, setting = (
-            self.compiled if compiled else self.model,
-            self.scale.setting(arm, self.model),
-        )
-        return list(
-            sample_images(model, self.prompts, self.seeds, **setting, batch_size=self.scale.batch)
-        )
+        setting, batch = self.scale.setting(arm, self.model), self.scale.batch
+        model = model or self.model
+        return list(sample_images(model, self.prompts, self.seeds, **setting, batch_size=batch))
 
     def draw_with_pipeline(self) -> None:
         """Denoise and decode all images with diffusers, at our batch."""
@@ -166,9 +178,29 @@ class Job:
             output_type=output_type,
         ).images
 
-    def denoise(self, chosen: range) -> torch.Tensor:
+    def draw_few(self, *, beside: bool) -> None:
+        """Draw all images in one step each; decode a batch beside the next one, or before it."""
+        with ThreadPoolExecutor(1) as thread:
+            waiting = None
+            for chosen in self._parts(self.scale.batch):
+                latents = self.denoise(chosen, "few")
+                _wait(waiting)
+                waiting = thread.submit(self._decode, latents, _mark())
+                if not beside:
+                    _wait(waiting)
+            _wait(waiting)
+
+    def _decode(self, latents: torch.Tensor, is_there: torch.cuda.Event | None) -> np.ndarray:
+        """Decode one batch, on a GPU in a stream of this thread's own."""
+        if is_there is None:
+            return decode(self.model, latents).numpy()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            is_there.wait()
+            return decode(self.model, latents).cpu().numpy()
+
+    def denoise(self, chosen: range, arm: str = "ours") -> torch.Tensor:
         """Denoise the images `chosen` in one batch of our loop: (B, C, h, w)."""
-        setting = self.scale.setting("ours", self.model)
+        setting = self.scale.setting(arm, self.model)
         steps = self.model.steps(setting["sampler"], setting["num_steps"])
         text = encode_prompts(self.model, ["", *(self.prompts[index] for index in chosen)])
         return denoise(
@@ -194,13 +226,13 @@ class Job:
         assert difference < limit, f"our latents differ from diffusers' by {difference}"
         return difference
 
-    def compile(self) -> float:
-        """Draw all images with the compiled UNet for the first time; return the seconds.
+    def compile(self, *, otherwise: bool = False) -> float:
+        """Draw all images with a compiled denoiser for the first time; return the seconds.
 
         It compiles, or finds what torch's cache has of another run.
         """
         start = time.perf_counter()
-        self.draw(compiled=True)
+        self.draw(model=self.compiled_otherwise if otherwise else self.compiled)
         return time.perf_counter() - start
 
     def compare_compiled(self) -> dict[str, float]:
@@ -208,7 +240,7 @@ class Job:
         many of them differ.
         """
         plain = np.concatenate(self.draw()).astype(int)
-        difference = np.abs(np.concatenate(self.draw(compiled=True)).astype(int) - plain)
+        difference = np.abs(np.concatenate(self.draw(model=self.compiled)).astype(int) - plain)
         return {
             "largest_difference": float(difference.max()),
             "fraction_that_differs": float((difference > 0).mean()),
@@ -238,7 +270,8 @@ class Job:
         """Return the median seconds of each arm and of the product."""
         arms: dict[str, Callable[[], Any]] = {
             "ours": self.draw,
-            "compiled": lambda: self.draw(compiled=True),
+            "compiled": lambda: self.draw(model=self.compiled),
+            "otherwise": lambda: self.draw(model=self.compiled_otherwise),
             "pipeline": self.draw_with_pipeline,
             "tar": lambda: self.write_tar(folder),
             "usual": lambda: self.run_the_usual_script(folder),
@@ -246,7 +279,31 @@ class Job:
         }
         if self.has_fast:
             arms |= {"fast": lambda: self.draw("fast"), "full": lambda: self.draw("full")}
-        return measure.take_turns(arms, rounds=rounds, num_warm_ups=self.scale.num_warm_ups)
+        seconds = measure.take_turns(arms, rounds=rounds, num_warm_ups=self.scale.num_warm_ups)
+        return seconds | self._time_few(rounds)
+
+    def _time_few(self, rounds: int) -> dict[str, float]:
+        """Return the median seconds of both ways to decode few-step images."""
+        arms = {
+            "beside": lambda: self.draw_few(beside=True),
+            "after": lambda: self.draw_few(beside=False),
+        }
+        clock = time.perf_counter if DEVICE.type == "cuda" else time.process_time
+        return measure.take_turns(arms, rounds=rounds, clock=clock)
+
+
+def _mark() -> torch.cuda.Event | None:
+    """Return what a GPU reaches when all work so far is done; None on a CPU, which waits itself."""
+    if DEVICE.type != "cuda":
+        return None
+    event = torch.cuda.Event()
+    event.record()
+    return event
+
+
+def _wait(work: Future | None) -> None:
+    if work is not None:
+        work.result()
 
 
 def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[str, Any]]:
@@ -257,10 +314,12 @@ def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[st
     difference = job.compare()
     job.pipeline.to(DEVICE, model.to_fastest(DEVICE).dtype)
     job.check()
-    first = job.compile()
+    first = {"compiled": job.compile(), "otherwise": job.compile(otherwise=True)}
     with tempfile.TemporaryDirectory() as folder:
         seconds = job.time_arms(Path(folder), rounds)
-    compiled = job.compare_compiled() | {"seconds_to_compile": first - seconds["compiled"]}
+    compiled = job.compare_compiled() | {
+        f"seconds_to_compile_{arm}": taken - seconds[arm] for arm, taken in first.items()
+    }
     peak = scale.product.operations / seconds.pop("product")  # operations a second
     seconds["limit"] = job.count_operations() / peak
     rates = measure.per_second(scale.num_images, seconds)
@@ -272,10 +331,12 @@ def measure_all(scale: Scale, generator: Path, rounds: int) -> dict[str, dict[st
     ratios = {
         "G1": ("our loop / diffusers' pipeline", "ours", "pipeline"),
         "G1c": ("our loop, compiled / diffusers' pipeline", "compiled", "pipeline"),
+        "G1b": ("our loop, compiled the other way / diffusers' pipeline", "otherwise", "pipeline"),
         "G2": ("our loop / the matrix rate's limit", "ours", "limit"),
         "G3": ("prompts to tar, ours / the usual script", "tar", "usual"),
         "G4": ("prompts to tar / denoising and decoding alone", "tar", "ours"),
         "G5": ("20 steps, 12 of them guided / 50 guided steps", "fast", "full"),
+        "G6": ("one step: decoded beside the next batch / before it", "beside", "after"),
     }
     return {
         name: {"what": what, "ratio": seconds[base] / seconds[arm], "wanted": scale.wanted[name]}

@@ -9,6 +9,10 @@ from scales import Product
 
 from synthbridge.diffusion.generator import Generator
 
+NOTHING_WANTED: dict[str, float | None] = dict.fromkeys(
+    ("G1", "G1c", "G1b", "G2", "G3", "G4", "G5", "G6")
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
@@ -34,7 +38,8 @@ class Scale:
         plain = {"sampler": sampler, "num_steps": self.num_steps, "guidance_scale": guidance}
         fast = {"num_steps": self.fast_steps, "guided_fraction": 0.6}
         full = {"sampler": "ddpm", "num_steps": self.full_steps}
-        return {**plain, **{"ours": {}, "fast": fast, "full": full}[name]}
+        few = {"num_steps": 1, "guidance_scale": 1.0}
+        return {**plain, **{"ours": {}, "fast": fast, "full": full, "few": few}[name]}
 
 
 MINIATURE = Scale(
@@ -49,7 +54,7 @@ MINIATURE = Scale(
     product=Product(1024, 50),
     num_warm_ups=1,
     num_rounds=5,
-    wanted={"G1": 1.05, "G1c": None, "G2": None, "G3": 1.5, "G4": 0.95, "G5": 2.5},
+    wanted={**NOTHING_WANTED, "G1": 1.05, "G3": 1.5, "G4": 0.95, "G5": 2.5},
 )
 FULL = Scale(
     num_images=64,
@@ -63,7 +68,15 @@ FULL = Scale(
     product=Product(8192, 50),
     num_warm_ups=1,
     num_rounds=3,
-    wanted={"G1": 1.3, "G1c": 1.5, "G2": 0.45, "G3": 2.0, "G4": 0.97, "G5": 2.9},
+    wanted={
+        **NOTHING_WANTED,
+        "G1": 1.3,
+        "G1c": 1.5,
+        "G2": 0.45,
+        "G3": 2.0,
+        "G4": 0.97,
+        "G5": 2.9,
+    },
 )
 TRIAL = Scale(
     num_images=1,
@@ -77,7 +90,7 @@ TRIAL = Scale(
     product=Product(2048, 1),
     num_warm_ups=0,
     num_rounds=1,
-    wanted=dict.fromkeys(FULL.wanted),
+    wanted=NOTHING_WANTED,
 )
 
 
@@ -91,5 +104,5 @@ def of_family(scale: Scale, family: Family) -> Scale:
         num_compared=min(scale.num_compared, 2),
         batch=min(scale.batch, at_once, 20),
         num_steps=min(scale.num_steps, most),
-        wanted=dict.fromkeys(scale.wanted),
+        wanted=NOTHING_WANTED,
     )

@@ -14,6 +14,7 @@ from released import FAMILIES
 from small_families import SMALL
 
 from synthbridge.diffusion.loading import load_generator
+from synthbridge.diffusion.sampling import decode
 
 SCALE = replace(
     TRIAL,
@@ -66,24 +67,58 @@ def test_ratios_are_those_of_the_arms_seconds(world, monkeypatch):
     seconds = {
         "ours": 2.0,
         "compiled": 1.5,
+        "otherwise": 2.4,
         "pipeline": 3.0,
         "tar": 2.5,
         "usual": 5.0,
         "fast": 1.0,
         "full": 4.0,
         "product": 0.5,
+        "beside": 0.8,
+        "after": 1.0,
     }
     monkeypatch.setattr(
         measure, "take_turns", lambda arms, **_: {name: seconds[name] for name in arms}
     )
-    monkeypatch.setattr(generation.Job, "compile", lambda _: 40.0)
+    monkeypatch.setattr(
+        generation.Job, "compile", lambda _, otherwise=False: 30.0 if otherwise else 40.0
+    )
     monkeypatch.setattr(generation.Job, "compare_compiled", lambda _: {})
     monkeypatch.setattr(generation.Job, "count_operations", lambda _: SCALE.product.operations)
     rows = generation.measure_all(replace(SCALE, wanted=FULL.wanted), world.generator, 1)
-    expected = {"G1": 1.5, "G1c": 2.0, "G2": 0.25, "G3": 2.0, "G4": 0.8, "G5": 4.0}
-    assert {name: row["ratio"] for name, row in rows.items()} == pytest.approx(expected)
-    assert rows["G1c"]["compiled"] == {"seconds_to_compile": 38.5}
-    assert [row["wanted"] for row in rows.values()] == [1.3, 1.5, 0.45, 2.0, 0.97, 2.9]
+    expected = {"G1": 1.5, "G1c": 2.0, "G1b": 1.25, "G2": 0.25, "G3": 2.0, "G4": 0.8, "G5": 4.0}
+    assert {name: row["ratio"] for name, row in rows.items()} == pytest.approx(
+        expected | {"G6": 1.25}
+    )
+    assert rows["G1c"]["compiled"] == {
+        "seconds_to_compile_compiled": 38.5,
+        "seconds_to_compile_otherwise": 27.6,
+    }
+    assert rows["G5"]["wanted"] == 2.9 and rows["G6"]["wanted"] is None
+
+
+def test_decoding_beside_the_next_batch_draws_the_same_images(job, monkeypatch):
+    drawn = {}
+    for beside in (True, False):
+        images = drawn.setdefault(beside, [])
+
+        def keep(model, latents, images=images):
+            images.append(decode(model, latents))
+            return images[-1]
+
+        monkeypatch.setattr(generation, "decode", keep)
+        job.draw_few(beside=beside)
+    assert [len(batch) for batch in drawn[True]] == [2, 2, 1]
+    for ours, theirs in zip(drawn[True], drawn[False], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_other_way_to_compile_is_by_blocks_or_as_a_whole(job):
+    blocks = job.model.denoiser._repeated_blocks
+    assert job.compiled_otherwise.repeated_blocks == tuple(blocks)
+    job.model.repeated_blocks = tuple(blocks)
+    del job.compiled_otherwise
+    assert job.compiled_otherwise.repeated_blocks == ()
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -109,7 +144,9 @@ def test_a_family_is_drawn_as_it_is_released():
 
 
 @needs_compiler
-def test_all_arms_run_in_bfloat16(world, bfloat16):
+def test_all_arms_run_in_bfloat16(world, bfloat16, monkeypatch):
+    # Compiling once is slow enough.
+    monkeypatch.setattr(generation.Job, "compiled_otherwise", property(lambda job: job.model))
     rows = generation.measure_all(SCALE, world.generator, 1)
     rates = rows["G1"]["images_per_second"]
     assert rows["G1"]["ratio"] == pytest.approx(rates["ours"] / rates["pipeline"], rel=1e-3)
