@@ -9,7 +9,7 @@ from torch import nn
 from house import ROOT
 from synthbridge.core.files import read_json
 from synthbridge.diffusion.memory import decoding_bytes
-from synthbridge.forecast.memory import VALUES_INVERTED, VALUES_INVERTED_ELSE, VALUES_TUNED
+from synthbridge.forecast.memory import VALUES_INVERTED, VALUES_INVERTED_ELSE, values_tuned
 from synthbridge.forecast.speeds import read_speeds
 
 # 2 x multiply-accumulate, of the released architectures, by hand.
@@ -133,8 +133,22 @@ def test_a_generator_is_refused_by_what_was_counted(name):
 def test_an_image_that_a_lora_learns_from_is_refused_by_what_was_counted(name):
     family, found = counting.FAMILIES[name], counted()[name]["gigabytes"]
     of_one = found["peak"]["tune"] - found["peak_of_one"]["tune"]
-    told = VALUES_TUNED[family.pipeline] * family.image_size**2 * 2 / 1e9
+    config = family.parts[family.denoiser].config
+    told = values_tuned(family.pipeline, config) * family.image_size**2 * 2 / 1e9
     assert told == pytest.approx(of_one, rel=0.05)
+
+
+def test_tuning_a_larger_transformer_takes_as_much_more_as_its_blocks_say():
+    """FLUX.2-klein-9B, whose figure is in no table."""
+    family = counting.FAMILIES["flux.2-klein-4b"]
+    part, vae = family.parts["transformer"], family.parts["vae"]
+    larger = {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32}
+    config = {**part.config, **larger, "joint_attention_dim": 12288}
+    parts = {"transformer": replace(part, config=config), "vae": vae}
+    with counting.fake_models(replace(family, parts=parts), torch.bfloat16) as models:
+        one, two = (counting.memory_of_tuning(models, batch) for batch in (1, 2))
+    told = values_tuned(family.pipeline, config) * family.image_size**2 * 2
+    assert told == pytest.approx(two - one, rel=0.05)
 
 
 def test_tuning_is_counted_as_it_was_when_the_table_was_made():

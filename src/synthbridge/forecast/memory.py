@@ -4,10 +4,11 @@ Weights are counted from the heads of the safetensors. What lies beside them is 
 family at full size by `benchmarks/counting.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -26,18 +27,19 @@ from synthbridge.diffusion.memory import (
 )
 
 # Values alive for each pixel of an image in a step that learns: of words, and of a LoRA, by the
-# class of the pipeline.
+# class of the pipeline. Those of a transformer are for each number of a token in all its blocks.
 VALUES_INVERTED = {"StableDiffusionXLPipeline": 2500}
 VALUES_INVERTED_ELSE = 1500
 VALUES_TUNED = {
     "StableDiffusionPipeline": 2050,
     "LatentConsistencyModelPipeline": 2050,
     "StableDiffusionXLPipeline": 3760,
-    "StableDiffusion3Pipeline": 5230,
-    "FluxPipeline": 14800,
-    "Flux2KleinPipeline": 10200,
-    "ZImagePipeline": 18700,
+    "StableDiffusion3Pipeline": 0.103,
+    "FluxPipeline": 0.0845,
+    "Flux2KleinPipeline": 0.133,
+    "ZImagePipeline": 0.162,
 }
+DUAL = 0.7  # of a block: what a second attention adds to it (Stable Diffusion 3.5 medium)
 CLIP_TOKENS = 77  # that a prompt is padded to
 # What the denoiser's configuration calls the numbers of a token.
 WIDTHS = ("cross_attention_dim", "joint_attention_dim", "cap_feat_dim")
@@ -113,16 +115,38 @@ def read_needs(folder: Path, dtype: torch.dtype) -> Needs:
         prompt=_values_of_a_prompt(folder, family.pipeline) * dtype.itemsize,
         decoding=decoding_bytes(vae, size, dtype),
         inverted=VALUES_INVERTED.get(family.pipeline, VALUES_INVERTED_ELSE) * of_image,
-        tuned=VALUES_TUNED[family.pipeline] * of_image,
+        tuned=round(values_tuned(family.pipeline, _read_denoiser(folder)) * of_image),
         num_decoded=at_once(MAX_PIXELS_DECODED, size),
         dtype=dtype,
     )
 
 
+def values_tuned(pipeline: str, config: Mapping[str, Any]) -> float:
+    """Return the values alive for each pixel of an image that a LoRA learns from.
+
+    Args:
+        pipeline: its class.
+        config: of the denoiser. A transformer keeps as much as its blocks are many and wide; the
+            UNets of a pipeline are all alike.
+    """
+    if "dim" in config:  # Z-Image
+        return VALUES_TUNED[pipeline] * config["n_layers"] * config["dim"]
+    if "num_layers" not in config:
+        return VALUES_TUNED[pipeline]
+    num_blocks = config["num_layers"] + config.get("num_single_layers", 0)
+    num_blocks += DUAL * len(config.get("dual_attention_layers", ()))
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    return VALUES_TUNED[pipeline] * num_blocks * width
+
+
+def _read_denoiser(folder: Path) -> dict[str, Any]:
+    part = "unet" if (folder / "unet/config.json").is_file() else "transformer"
+    return read_config(folder, f"{part}/config.json")
+
+
 def _values_of_a_prompt(folder: Path, pipeline: str) -> int:
     """Count the numbers of one encoded prompt: its tokens, without what is pooled of them."""
-    part = "unet" if (folder / "unet/config.json").is_file() else "transformer"
-    config = read_config(folder, f"{part}/config.json")
+    config = _read_denoiser(folder)
     of_flux = flux.DEV_TOKENS if is_told_scale(folder) else flux.SCHNELL_TOKENS
     tokens = {
         "StableDiffusion3Pipeline": CLIP_TOKENS + sd3.T5_TOKENS,
