@@ -37,7 +37,7 @@ def test_the_guide_works(tmp_path):
     scratch.change({"data.mine": _group(), "datasets": ["mine"]})
     scratch.run(*shlex.split(_line("python src sets remove retrieved")))
     scratch.git(*shlex.split(_line('git commit -am "Add my data"'))[1:])
-    run = (*shlex.split(_line("dvc exp run"))[1:], "prepare@mine")
+    run = (*shlex.split(_line("dvc repro"))[1:], "prepare@mine")
     assert "made 3 classes, 15 train images, 15 validation images, 60 test images" in scratch.dvc(
         *run
     )

@@ -177,7 +177,7 @@ class Walk:
             mine.run(f"python src start mine {photos} --gpu 24GB --hours 4 --no-flip --yes")
             mine.make_small()
             mine.run('git commit -qam "Start with my images"')
-            mine.run("dvc exp run")
+            mine.run("dvc repro")
             assert mine.has_report() and set(mine.summary()) >= {"verdict", "gain"}
             mine.run(f"python src predict {photos} --csv predictions.csv")
             mine.run(f"python src predict {one}")
@@ -207,7 +207,7 @@ class Walk:
             clone = self.clone(re.sub(r"\W", "-", form))
             clone.run(f"python src start mine {data} --gpu none --yes")
             clone.make_small()
-            clone.run('git commit -qam "Start with my images" && dvc exp run')
+            clone.run('git commit -qam "Start with my images" && dvc repro')
             assert clone.has_report() and "accuracy" in clone.summary()
             clone.run(f"python src predict {photo}")
 

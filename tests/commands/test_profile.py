@@ -352,7 +352,7 @@ def test_the_command_runs_before_any_check_of_params(repository):
     assert f"stage one 'mixup' of cars: {length}" in said
     assert any(re.match(r"\d+,\d{3},\d{3} gradient steps in all; hours", line) for line in said)
     assert "not pinned yet: HF_HUB_OFFLINE forbids to ask the hub" in done.stdout
-    assert said[-1] == "next: commit params.yaml and dvc.yaml, then dvc exp run"
+    assert said[-1] == "next: commit params.yaml and dvc.yaml, then dvc repro"
     assert read_params().datasets == ["cars"]
 
 

@@ -237,4 +237,4 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:  # the profile is written: its commits can wait
         say(f"not pinned yet: {error}")
         say("later: python src pin")
-    say("next: commit params.yaml and dvc.yaml, then dvc exp run")
+    say("next: commit params.yaml and dvc.yaml, then dvc repro")

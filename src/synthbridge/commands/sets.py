@@ -55,7 +55,7 @@ def sets(edit: Callable[[str], str] = str) -> None:
         check_primary(params)
     except ValueError as error:  # a person chooses what the verdict is about
         say(f"before the next run: {error}")
-    say(f"the pipeline has the sets {', '.join(params.sets) or '(none)'}; next: dvc exp run")
+    say(f"the pipeline has the sets {', '.join(params.sets) or '(none)'}; next: dvc repro")
 
 
 def add(text: str, name: str, *, like: str | None = None, shots: Sequence[Shots] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Command `start`: from a folder of photographs to settings that fit them, ready for `dvc exp run`.
+"""Command `start`: from a folder of photographs to settings that fit them, ready for `dvc repro`.
 
     python src start birds ~/photos/birds                # in a terminal it asks
     python src start birds birds.zip --gpu rtx4090 --hours 4 --no-flip --yes
@@ -128,7 +128,7 @@ def start(
     write_text(PARAMS, text)
     write_text(PIPELINE, pipeline)
     _pin()
-    say("next: git commit -am 'Start with my images', then dvc exp run")
+    say("next: git commit -am 'Start with my images', then dvc repro")
     say(f"to undo: git rm -qf {place}.dvc && git checkout HEAD params.yaml dvc.yaml")
     say(f"  (the images stay in {place}; after the commit, git revert takes it back)")
 
