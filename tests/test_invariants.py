@@ -271,9 +271,9 @@ def test_shards_say_how_each_image_was_made(reproduced):
 
 
 KILLED = {
-    "generate": {"generate.num_steps": 50, "generate.classes_per_shard": 1},
-    "invert": {"invert.num_steps": 1200},
-    "finetune": {"real_leg.num_epochs_few_shot": 60},
+    "generate": {"generate.num_steps": 20, "generate.classes_per_shard": 1},
+    "invert": {"invert.num_steps": 300},  # a checkpoint every 100
+    "finetune": {"real_leg.num_epochs_few_shot": 20},
 }
 TARGETS = {
     "generate": ("generate@digits-template-b0", "data/sets/digits/template/b0"),

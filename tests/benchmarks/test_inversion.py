@@ -8,8 +8,9 @@ import pytest
 import torch
 from architectures import write_generator
 from inversion import FULL, RATE, TRIAL, Recipe
-from machine import needs_compiler
 from small_families import SMALL
+
+from synthbridge.diffusion.generator import Generator
 
 
 def test_a_step_of_the_recipe_moves_the_style_token_alone_by_the_rate(world):
@@ -61,8 +62,9 @@ def test_the_miniature_has_no_limit(world, monkeypatch):
     assert inversion.measure_all(replace(TRIAL, product=None), world, 1).keys() == {"D1", "D1c"}
 
 
-@needs_compiler
-def test_all_arms_run_in_bfloat16(world, bfloat16):
+def test_all_arms_run_in_bfloat16(world, bfloat16, monkeypatch):
+    # Compiling is slow, and has a test in diffusion/test_loading.py.
+    monkeypatch.setattr(Generator, "compiled", lambda self: self)
     rows = inversion.measure_all(replace(TRIAL, num_steps=2, batch=2), world, 1)
     times = rows["D1"]["milliseconds_per_step"]
     assert rows["D1"]["ratio"] == pytest.approx(times["recipe"] / times["ours"], rel=1e-2)

@@ -34,23 +34,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stable_diffusion(tmp_path_factory.mktemp("generator"))
 
 
-def write_stable_diffusion(folder: Path) -> Path:
-    """Write a model in the original layout; returns `folder`."""
+def write_stable_diffusion(folder: Path, **of_unet: Any) -> Path:
+    """Write a model in the original layout, its UNet changed by `of_unet`; returns `folder`."""
     torch.manual_seed(0)
     own = folder.with_name(f"{folder.name}-tokenizer")
     own.mkdir()
     tokenizer = make_tokenizer(own)
     text_encoder = make_text_encoder(tokenizer)
-    unet = UNet2DConditionModel(
-        sample_size=4,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=2,
-        norm_num_groups=8,
-    )
+    config: dict[str, Any] = {
+        "sample_size": 4,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": 2,
+        "norm_num_groups": 8,
+    }
+    unet = UNet2DConditionModel(**{**config, **of_unet})
     vae = AutoencoderKL(
         block_out_channels=(8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 3,

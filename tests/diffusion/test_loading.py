@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusion.conftest import write_stable_diffusion
 from machine import needs_compiler
 
 from synthbridge.diffusion.families.stable_diffusion import StableDiffusion
@@ -100,9 +101,17 @@ def test_damaged_weights_are_refused(copy: Path):
 
 
 @pytest.fixture(scope="module")
-def pair(folder: Path) -> tuple[StableDiffusion, StableDiffusion]:
-    """A generator, and the same weights compiled: seconds for each shape that it meets."""
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[StableDiffusion, StableDiffusion]:
+    """A generator, and the same weights compiled: seconds for each block and each shape."""
+    of_unet = {
+        "block_out_channels": (16,),
+        "down_block_types": ("CrossAttnDownBlock2D",),
+        "up_block_types": ("CrossAttnUpBlock2D",),
+        "mid_block_type": None,
+    }
+    folder = write_stable_diffusion(tmp_path_factory.mktemp("small") / "generator", **of_unet)
     generator = load_generator(folder)
+    assert isinstance(generator, StableDiffusion)
     return generator, generator.compiled()
 
 
