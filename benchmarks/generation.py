@@ -7,8 +7,8 @@ G1  our loop / diffusers' own pipeline: same weights, prompts, seeds, sampler, s
     guidance, batch, dtype, channels last, SDPA; no safety checker, no progress bar; latents
     compared first, in float32. G1c: the same with our denoiser compiled as `generate.compile` does,
     what compiling takes aside. G1b: with what it does not do, a UNet's repeated blocks alone or a
-    whole transformer. For the seconds that compiling takes, start with an empty cache:
-    TORCHINDUCTOR_CACHE_DIR=$(mktemp -d).
+    whole transformer. For the seconds that compiling takes, start with an empty cache
+    (TORCHINDUCTOR_CACHE_DIR=$(mktemp -d)), in which the second way finds some of the first's work.
 G2  our loop / the limit: the UNet's and VAE's operations at the rate of a matrix product that is
     timed in the same run.
 G3  prompts to a finished tar, ours / the usual script: ten images a call, prompts encoded at each
