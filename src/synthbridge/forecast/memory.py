@@ -106,16 +106,16 @@ def read_needs(folder: Path, dtype: torch.dtype) -> Needs:
     text = sum(count for name, count in counts.items() if name.startswith("text_encoder"))
     # The text encoders of a UNet can hold learned words, and stay in float32.
     in_text = 4 if any(name.startswith("unet/") for name in counts) else dtype.itemsize
-    vae = read_config(folder, "vae/config.json")
+    vae, denoiser = read_config(folder, "vae/config.json"), _read_denoiser(folder)
     size = image_size(folder, vae)
     of_image = size**2 * dtype.itemsize  # bytes of one value a pixel
     return Needs(
         text=text * in_text,
         rest=(sum(counts.values()) - text) * dtype.itemsize,
-        prompt=_values_of_a_prompt(folder, family.pipeline) * dtype.itemsize,
+        prompt=_values_of_a_prompt(family.pipeline, denoiser) * dtype.itemsize,
         decoding=decoding_bytes(vae, size, dtype),
         inverted=VALUES_INVERTED.get(family.pipeline, VALUES_INVERTED_ELSE) * of_image,
-        tuned=round(values_tuned(family.pipeline, _read_denoiser(folder)) * of_image),
+        tuned=round(values_tuned(family.pipeline, denoiser) * of_image),
         num_decoded=at_once(MAX_PIXELS_DECODED, size),
         dtype=dtype,
     )
@@ -144,10 +144,9 @@ def _read_denoiser(folder: Path) -> dict[str, Any]:
     return read_config(folder, f"{part}/config.json")
 
 
-def _values_of_a_prompt(folder: Path, pipeline: str) -> int:
+def _values_of_a_prompt(pipeline: str, config: Mapping[str, Any]) -> int:
     """Count the numbers of one encoded prompt: its tokens, without what is pooled of them."""
-    config = _read_denoiser(folder)
-    of_flux = flux.DEV_TOKENS if is_told_scale(folder) else flux.SCHNELL_TOKENS
+    of_flux = flux.DEV_TOKENS if config.get("guidance_embeds") else flux.SCHNELL_TOKENS
     tokens = {
         "StableDiffusion3Pipeline": CLIP_TOKENS + sd3.T5_TOKENS,
         "FluxPipeline": of_flux,
